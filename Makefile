@@ -1,0 +1,43 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CHARACTER ?= A
+PROFILE ?= demo
+
+.PHONY: env demo test lint lab bench bench-walk bench-resume clean
+
+env: $(STAMP)
+
+# torch goes first, with its own dependencies, so that a machine with an accelerator may choose its own build.
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint requirements.lock torch==2.13.0 setuptools
+	$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/metatalk run --character $(CHARACTER) --profile $(PROFILE)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill metadata.widgets" notebooks/*.ipynb
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+bench: bench-walk bench-resume
+
+bench-walk: $(STAMP)
+	$(BIN)/python -m benchmarks.walk
+
+bench-resume: $(STAMP)
+	$(BIN)/python -m benchmarks.resume
+
+clean:
+	rm -rf $(VENV) outputs

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a table and writes `outputs/bench/<name>.json`; `make bench` runs all."""

@@ -1,0 +1,70 @@
+"""The suite from end to end: character A, and a real person's clip where there is one, judged on the finished video.
+
+    python -m benchmarks.walk [--clip VIDEO --speech RECORDING] [--outputs FOLDER]
+
+Everything is run through `metatalk_lib.run`, as `metatalk run` does, on the demo profile; what is up to date is kept.
+Every figure is read from `06_evaluation/summary.json`, measured on the decoded final video.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import Row, finish
+from metatalk_lib.params import character_params_path, load_params, profile_params_path
+from metatalk_lib.paths import PROJECT_ROOT, STAGES
+from metatalk_lib.run import run_character
+from metatalk_lib.stage import load_summary
+
+REAL = PROJECT_ROOT.parent / "shared" / "real"
+
+
+def walk(character: str, outputs: Path, **overrides: Any) -> None:
+    """Run all stages of a character on the demo profile."""
+    files = character_params_path(character), profile_params_path("demo")
+    run_character(load_params(*files, overrides={"outputs_dir": str(outputs), **overrides}))
+
+
+def rows_of(character: str, outputs: Path, *, with_opening: bool) -> list[Row]:
+    """The figures of one character, with the cheat rows that must stay below ours."""
+    metrics = load_summary(outputs, character, "06_evaluation")["metrics"]
+    ours, cheats = metrics["ours"], metrics["cheats_ssim_in_mask"]
+    rows = [Row(f"{character}: SSIM inside the mask", ours["SSIM in mask"], "", ">=", 0.75)]
+    if with_opening:
+        rows.append(Row(f"{character}: mouth opening, true against produced, r", ours["opening r"], "", ">=", 0.6))
+    rows += [
+        Row(f"{character}: SSIM of the crop", ours["SSIM"], "", None, None),
+        Row(f"{character}: sharpness ratio in the mask", ours["sharpness ratio in mask"], "", None, None),
+    ]
+    for name, value in cheats.items():
+        rows.append(Row(f"{character}: SSIM inside the mask, {name}", value, "", None, None))
+        rows.append(Row(f"{character}: SSIM of the crop, {name}", metrics["cheats_ssim"][name], "", None, None))
+    return rows
+
+
+def minutes(character: str, outputs: Path) -> float:
+    """Minutes that the stages of a character took in all."""
+    return sum(load_summary(outputs, character, stage)["timings_s"]["total"] for stage in STAGES) / 60
+
+
+def main() -> None:
+    """Run the benchmark and exit with 1 when a row falls short."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clip", type=Path, default=REAL / "speaker_512.mp4")
+    parser.add_argument("--speech", type=Path, default=REAL / "speech_en.wav")
+    parser.add_argument("--outputs", type=Path, default=PROJECT_ROOT / "outputs")
+    arguments = parser.parse_args()
+    walk("A", arguments.outputs)
+    rows = rows_of("A", arguments.outputs, with_opening=True)
+    rows.append(Row("A: all stages, without kernel starts", minutes("A", arguments.outputs), "min", "<=", 15.0))
+    if arguments.clip.exists():
+        walk("real_example", arguments.outputs, video=str(arguments.clip), driving_audio=str(arguments.speech))
+        rows += rows_of("real_example", arguments.outputs, with_opening=False)
+    else:
+        print(f"no real clip: {arguments.clip} does not exist; name one with --clip and --speech")
+    sys.exit(finish("walk", rows))
+
+
+if __name__ == "__main__":
+    main()

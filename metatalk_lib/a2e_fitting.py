@@ -1,0 +1,175 @@
+"""How an A2E network is fitted: what is held out, the closed-form start, and Adam with early stopping."""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+RIDGE_PENALTIES = tuple(10.0**power for power in range(-4, 3))
+"""Penalties tried for the warm start, relative to the mean variance of what enters the last layer."""
+FILTER_OFFSETS = (0.0, -1.5, 1.5, -3.0, 3.0)
+"""Where the first convolution's channels look at the start, frames from the centre."""
+FILTER_SIGMA = 0.8
+"""Width of these filters, frames."""
+RANDOM_SHARE = 0.1
+"""Share of the random initial weights that stays, so that equal channels can part."""
+
+
+@dataclass(frozen=True)
+class FrameSplit:
+    """Positions in the concatenation of all utterances.
+
+    Attributes:
+        train: frames that are trained on.
+        test: held-out frames.
+        utterances: indices of the held-out utterances; empty where one utterance's tail is held out.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    utterances: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Scaled windows and expressions, for training and held out, on one device."""
+
+    train_inputs: Float[Tensor, "N 7 256"]
+    train_targets: Float[Tensor, "N 64"]
+    test_inputs: Float[Tensor, "M 7 256"]
+    test_targets: Float[Tensor, "M 64"]
+
+
+def split_frames(lengths: list[int], fraction: float) -> FrameSplit:
+    """Hold out utterances spread over the list, the last one among them; of a single utterance, its tail.
+
+    Args:
+        lengths: frames of each utterance.
+        fraction: share that is held out, between 0 and 1; at least one utterance, and never all.
+
+    Source: Original to this project.
+    """
+    if len(lengths) == 1:
+        cut = lengths[0] - max(1, round(fraction * lengths[0]))
+        frames = np.arange(lengths[0])
+        return FrameSplit(frames[:cut], frames[cut:], ())
+    count = min(len(lengths) - 1, max(1, round(fraction * len(lengths))))
+    held_out = tuple(sorted({round((rank + 1) * len(lengths) / count) - 1 for rank in range(count)}))
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    is_test = np.isin(owner, held_out)
+    return FrameSplit(np.flatnonzero(~is_test), np.flatnonzero(is_test), held_out)
+
+
+def start_as_filters(network: nn.Module) -> None:
+    """Let the untrained convolutions pass smooth averages over time, so that no activation cuts anything off at first.
+
+    Channel c of the first convolution is a Gaussian over the seven frames round an offset of its own, 0 for the first;
+    the later ones hand their first channels on. Features are at least 0, so every value stays at least 0. The random
+    weights that were there remain at a tenth of their size.
+
+    Args:
+        network: its convolutions are changed in place.
+
+    Source: Original to this project.
+    """
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv1d)]
+    with torch.no_grad():
+        for layer, convolution in enumerate(convolutions):
+            convolution.weight.mul_(RANDOM_SHARE)
+            convolution.bias.zero_()
+            for channel in range(convolution.out_channels):
+                convolution.weight[channel, :, convolution.kernel_size[0] // 2] += (
+                    _temporal_filter(FILTER_OFFSETS[channel], convolution.in_channels)
+                    if layer == 0
+                    else torch.eye(convolution.in_channels)[channel]
+                )
+
+
+def _temporal_filter(offset: float, frames: int) -> Float[Tensor, " frames"]:
+    distance = torch.arange(frames) - frames // 2 - offset
+    bump = torch.exp(-0.5 * (distance / FILTER_SIGMA) ** 2)
+    return bump / bump.sum()
+
+
+def start_from_ridge(network: nn.Module, data: Pairs) -> None:
+    """Set the last layer to its ridge regression on what the untrained layers before it give.
+
+    W = argmin |Z W - Y|² + N p v |W|²,   Z (N, 738) centred inputs of the last layer, Y (N, 64) centred targets,
+
+    with v the mean variance of Z's columns and p the one of `RIDGE_PENALTIES` that serves the held-out frames best.
+
+    Args:
+        network: has its last layer in `fc`; changed in place.
+        data: scaled pairs.
+
+    Source: Original to this project.
+    """
+    inside: list[Tensor] = []
+    hook = network.fc.register_forward_pre_hook(lambda _, inputs: inside.append(inputs[0].double()))
+    with torch.no_grad():
+        network(data.train_inputs)
+        network(data.test_inputs)
+    hook.remove()
+    train, test = inside
+    centre, target_centre = train.mean(dim=0), data.train_targets.double().mean(dim=0)
+    values, vectors = torch.linalg.eigh((train - centre).T @ (train - centre) / len(train))
+    moment = vectors.T @ (train - centre).T @ (data.train_targets.double() - target_centre) / len(train)
+    candidates = [vectors @ (moment / (values + p * values.mean() + 1e-12)[:, None]) for p in RIDGE_PENALTIES]
+    losses = [
+        float(((test - centre) @ weight + target_centre - data.test_targets).square().mean()) for weight in candidates
+    ]
+    weight = candidates[int(np.argmin(losses))]
+    with torch.no_grad():
+        network.fc.weight.copy_(weight.T)
+        network.fc.bias.copy_(target_centre - centre @ weight)
+
+
+def optimise(
+    network: nn.Module, data: Pairs, *, epochs: int, patience: int, batch_size: int, rate: float, seed: int
+) -> tuple[list[float], list[float], int]:
+    """Adam on Eq. 1, stopped early; leaves the weights with the best held-out loss in the network.
+
+    Args:
+        network: changed in place.
+        data: scaled pairs.
+        epochs: most passes over the training frames.
+        patience: epochs without a better held-out loss before it stops.
+        batch_size: frames a step.
+        rate: learning rate.
+        seed: of the frames' order.
+
+    Returns:
+        Training and held-out losses, entry 0 before the first epoch, and the epoch whose weights were kept.
+
+    Source: Meta Talk Eq. 1; betas of xinwen-cs/AudioDVP train_exp.py (BSD).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(network.parameters(), lr=rate, betas=(0.5, 0.999))
+    training = [_evaluate(network, data.train_inputs, data.train_targets)]
+    held_out = [_evaluate(network, data.test_inputs, data.test_targets)]
+    best, best_epoch = copy.deepcopy(network.state_dict()), 0
+    for epoch in range(1, epochs + 1):
+        total = 0.0
+        for batch in torch.randperm(len(data.train_inputs), generator=generator).split(batch_size):
+            batch = batch.to(data.train_inputs.device)
+            loss = (network(data.train_inputs[batch]) - data.train_targets[batch]).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += loss.item() * len(batch)
+        training.append(total / len(data.train_inputs))
+        held_out.append(_evaluate(network, data.test_inputs, data.test_targets))
+        if held_out[-1] < min(held_out[:-1]):
+            best, best_epoch = copy.deepcopy(network.state_dict()), epoch
+        elif epoch - best_epoch >= patience:
+            break
+    network.load_state_dict(best)
+    return training, held_out, best_epoch
+
+
+def _evaluate(network: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    with torch.no_grad():
+        return float((network(inputs) - targets).square().mean())

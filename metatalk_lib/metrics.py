@@ -1,0 +1,318 @@
+"""Image and landmark measures: pure functions of arrays, each with formula, unit, direction and ideal value.
+
+Measures that take a `mask` average over the mask's pixels only. A whole-crop figure says little about a talking face:
+most of the crop is copied from the source, so that even a face without a mouth scores high there.
+"""
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from metatalk_lib.errors import ParameterError
+
+SsimVariant = Literal["gaussian", "uniform", "zero_padded"]
+
+SSIM_K1, SSIM_K2 = 0.01, 0.03
+"""Stabilising constants of Wang et al. (2004), as fractions of the data range."""
+GAUSSIAN_SIGMA_PX = 1.5
+GAUSSIAN_SIZE_PX = 11
+UNIFORM_SIZE_PX = 7
+DATA_RANGE = 255.0
+MID_GREY = np.float32(128)
+LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114])
+"""ITU-R BT.601, for RGB."""
+
+
+def ssim_map(
+    image: UInt8[np.ndarray, "H W 3"], reference: UInt8[np.ndarray, "H W 3"], *, variant: SsimVariant = "gaussian"
+) -> Float[np.ndarray, "H W"]:
+    """Structural similarity at every pixel, averaged over the colours.
+
+    SSIM = (2 m_x m_y + c1)(2 s_xy + c2) / ((m_x^2 + m_y^2 + c1)(s_x^2 + s_y^2 + c2)), with local means m, variances
+    s^2 and covariance s_xy in a window round the pixel, c1 = (0.01 * 255)^2, c2 = (0.03 * 255)^2.
+
+    Args:
+        image: the image to judge, RGB.
+        reference: the true image, RGB.
+        variant: `gaussian` is Wang et al.'s window (sigma 1.5 px, 11 x 11, population covariance, mirrored edges), the
+            default everywhere; `uniform` is scikit-image's default (7 x 7, sample covariance); `zero_padded` is the
+            Gaussian with zeros beyond the edges, as in pytorch_ssim.
+
+    Returns:
+        SSIM in [-1, 1]; higher is better, identical images score 1.
+
+    Raises:
+        ParameterError: sizes differ or are smaller than the window, or the variant is unknown.
+
+    Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
+    """
+    _check_pair(image, reference)
+    window = _window(variant)
+    half = len(window) // 2
+    if min(image.shape[:2]) < len(window):
+        raise ParameterError(f"SSIM needs images of at least {len(window)} px a side, got {image.shape[:2]}.")
+    # single precision is three times faster; centring on mid-grey keeps the differences of squares exact to 1e-5
+    x, y = image.astype(np.float32) - MID_GREY, reference.astype(np.float32) - MID_GREY
+    if variant == "zero_padded":
+        x, y = (np.pad(values, ((half, half), (half, half), (0, 0)), constant_values=-MID_GREY) for values in (x, y))
+    mean_x, mean_y = _blur(x, window), _blur(y, window)
+    sample = UNIFORM_SIZE_PX**2 / (UNIFORM_SIZE_PX**2 - 1) if variant == "uniform" else 1.0
+    variances = sample * (_blur(x * x + y * y, window) - mean_x**2 - mean_y**2)
+    covariance = sample * (_blur(x * y, window) - mean_x * mean_y)
+    mean_x, mean_y = mean_x + MID_GREY, mean_y + MID_GREY
+    c1, c2 = (SSIM_K1 * DATA_RANGE) ** 2, (SSIM_K2 * DATA_RANGE) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    values = (luminance * ((2 * covariance + c2) / (variances + c2))).mean(axis=2)
+    if variant == "zero_padded":
+        values = values[half:-half, half:-half]
+    return values.astype(np.float64)
+
+
+def ssim(
+    image: UInt8[np.ndarray, "H W 3"],
+    reference: UInt8[np.ndarray, "H W 3"],
+    *,
+    mask: Bool[np.ndarray, "H W"] | None = None,
+    variant: SsimVariant = "gaussian",
+) -> float:
+    """Mean structural similarity, of the whole image or of a region: the mean of `ssim_map` over its pixels.
+
+    Without a mask the map's border of half a window is left out, as in scikit-image (not for `zero_padded`, which
+    averages all pixels). With a mask exactly its pixels count; their windows reach beyond the mask.
+
+    Args:
+        image: the image to judge, RGB.
+        reference: the true image, RGB.
+        mask: the region; None is the whole image.
+        variant: see `ssim_map`.
+
+    Returns:
+        SSIM in [-1, 1], no unit; higher is better, identical images score 1.
+
+    Raises:
+        ParameterError: sizes differ, the mask is empty, or the variant is unknown.
+
+    Source: Wang et al. 2004; the region mean is original to this project.
+    """
+    _check_pair(image, reference)
+    half = len(_window(variant)) // 2
+    if mask is None:
+        values = ssim_map(image, reference, variant=variant)
+        return float((values if variant == "zero_padded" else values[half:-half, half:-half]).mean())
+    _check_mask(mask, image)
+    if min(image.shape[:2]) < 4 * half:
+        return float(ssim_map(image, reference, variant=variant)[mask].mean())
+    rows, columns = _bounding_slices(mask, margin=2 * half + 1)
+    return float(ssim_map(image[rows, columns], reference[rows, columns], variant=variant)[mask[rows, columns]].mean())
+
+
+def psnr(
+    image: UInt8[np.ndarray, "H W 3"],
+    reference: UInt8[np.ndarray, "H W 3"],
+    *,
+    mask: Bool[np.ndarray, "H W"] | None = None,
+) -> float:
+    """Peak signal-to-noise ratio: 10 log10(255^2 / MSE), over all pixels and colours or those of the mask.
+
+    Args:
+        image: the image to judge, RGB.
+        reference: the true image, RGB.
+        mask: the region; None is the whole image.
+
+    Returns:
+        Decibels; higher is better, identical images score infinity.
+
+    Raises:
+        ParameterError: sizes differ, or the mask is empty.
+
+    Source: the usual definition.
+    """
+    _check_pair(image, reference)
+    difference = image.astype(np.float64) - reference
+    if mask is not None:
+        _check_mask(mask, image)
+        difference = difference[mask]
+    mean_square = float(np.mean(difference**2))
+    return float("inf") if mean_square == 0 else 10.0 * np.log10(DATA_RANGE**2 / mean_square)
+
+
+def sharpness(image: UInt8[np.ndarray, "H W 3"], *, mask: Bool[np.ndarray, "H W"] | None = None) -> float:
+    """Mean gradient magnitude of the luma Y: mean of sqrt(Y_x^2 + Y_y^2), by central differences.
+
+    Args:
+        image: RGB.
+        mask: the region; None is the whole image.
+
+    Returns:
+        Grey levels a pixel, >= 0; a constant image scores 0. There is no ideal: compare with the true image, and
+        remember that noise counts as detail.
+
+    Raises:
+        ParameterError: the mask is empty or of another size.
+
+    Source: Original to this project.
+    """
+    if mask is None:
+        return float(_gradient_magnitude(image.astype(np.float64) @ LUMA_WEIGHTS).mean())
+    _check_mask(mask, image)
+    rows, columns = _bounding_slices(mask, margin=1)
+    magnitude = _gradient_magnitude(image[rows, columns].astype(np.float64) @ LUMA_WEIGHTS)
+    return float(magnitude[mask[rows, columns]].mean())
+
+
+def sharpness_ratio(
+    image: UInt8[np.ndarray, "H W 3"],
+    reference: UInt8[np.ndarray, "H W 3"],
+    *,
+    mask: Bool[np.ndarray, "H W"] | None = None,
+) -> float:
+    """Sharpness of an image over that of the true one.
+
+    Args:
+        image: the image to judge, RGB.
+        reference: the true image, RGB.
+        mask: the region; None is the whole image.
+
+    Returns:
+        A ratio >= 0; the ideal is 1, below it the image is blurred, above it noisy or over-sharpened.
+
+    Raises:
+        ParameterError: sizes differ, the mask is empty, or the true region is constant, which has no sharpness.
+
+    Source: Original to this project.
+    """
+    _check_pair(image, reference)
+    true_sharpness = sharpness(reference, mask=mask)
+    if true_sharpness == 0:
+        raise ParameterError(
+            "sharpness_ratio: the reference is constant in the region, so that the ratio has no meaning."
+        )
+    return sharpness(image, mask=mask) / true_sharpness
+
+
+def landmark_distance(landmarks: Float[np.ndarray, "*T L 2"], reference: Float[np.ndarray, "*T L 2"]) -> float:
+    """Mean Euclidean distance of landmarks: mean over frames and landmarks of |p - q|.
+
+    Args:
+        landmarks: measured on the video to judge, px.
+        reference: the true ones, px.
+
+    Returns:
+        px; lower is better, identical landmarks score 0.
+
+    Raises:
+        ParameterError: the shapes differ, or there is nothing to compare.
+
+    Source: the usual landmark distance (LMD), as in Chen et al. (ATVG), 2019.
+    """
+    if landmarks.shape != reference.shape or landmarks.size == 0:
+        raise ParameterError(
+            f"landmark_distance compares equal, non-empty shapes, got {landmarks.shape} and {reference.shape}."
+        )
+    return float(np.linalg.norm(landmarks.astype(np.float64) - reference, axis=-1).mean())
+
+
+def correlation(values: Float[np.ndarray, "T"], reference: Float[np.ndarray, "T"]) -> float:
+    """Pearson correlation r = cov(x, y) / (s_x s_y).
+
+    Args:
+        values: a measured curve, such as the mouth opening of each frame.
+        reference: the true curve at the same frames.
+
+    Returns:
+        r in [-1, 1], no unit; higher is better, equal curves (up to scale and offset) score 1. A constant curve, such
+        as a mouth that never moves, follows nothing and scores 0.
+
+    Raises:
+        ParameterError: the lengths differ, there are fewer than 3 frames, or a value is not finite.
+
+    Source: the usual definition.
+    """
+    if len(values) != len(reference) or len(values) < 3:
+        raise ParameterError(
+            f"correlation needs two curves of one length, >= 3, got {len(values)} and {len(reference)}."
+        )
+    if not (np.isfinite(values).all() and np.isfinite(reference).all()):
+        raise ParameterError("correlation: a value is not finite. Fill or drop those frames by name before.")
+    x, y = values.astype(np.float64) - values.mean(dtype=np.float64), reference - reference.mean(dtype=np.float64)
+    scale_x, scale_y = np.abs(values).max(), np.abs(reference).max()
+    if np.abs(x).max() <= 1e-7 * scale_x or np.abs(y).max() <= 1e-7 * scale_y:
+        return 0.0
+    return float(np.clip((x @ y) / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0))
+
+
+def seam(
+    image: UInt8[np.ndarray, "H W 3"],
+    reference: UInt8[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"],
+    *,
+    width_px: int = 3,
+) -> float:
+    """Visibility of the mask's edge: mean gradient magnitude of the luma of (image - reference) in a ring around it.
+
+    A patch that was sewn in without blending leaves a step in the difference at the mask's edge; a feathered one a
+    ramp.
+
+    Args:
+        image: the composite, RGB.
+        reference: the source it was sewn into, RGB.
+        mask: the region that was replaced.
+        width_px: how far the ring reaches to either side of the edge.
+
+    Returns:
+        Grey levels a pixel; lower is better, the unchanged source scores 0.
+
+    Raises:
+        ParameterError: sizes differ, or the mask is empty or fills the image, so that there is no edge.
+
+    Source: Original to this project.
+    """
+    _check_pair(image, reference)
+    _check_mask(mask, image)
+    kernel = np.ones((2 * width_px + 1,) * 2, np.uint8)
+    ring = cv2.dilate(mask.astype(np.uint8), kernel) != cv2.erode(mask.astype(np.uint8), kernel)
+    if not ring.any():
+        raise ParameterError("seam: the mask fills the whole image, so that it has no edge.")
+    return float(_gradient_magnitude((image.astype(np.float64) - reference) @ LUMA_WEIGHTS)[ring].mean())
+
+
+def _window(variant: str) -> np.ndarray:
+    if variant == "uniform":
+        return np.full(UNIFORM_SIZE_PX, 1 / UNIFORM_SIZE_PX, np.float32)
+    if variant not in ("gaussian", "zero_padded"):
+        raise ParameterError(f"no SSIM variant `{variant}`. There are: gaussian, uniform, zero_padded.")
+    offsets = np.arange(GAUSSIAN_SIZE_PX) - GAUSSIAN_SIZE_PX // 2
+    weights = np.exp(-0.5 * (offsets / GAUSSIAN_SIGMA_PX) ** 2)
+    return (weights / weights.sum()).astype(np.float32)
+
+
+def _blur(values: np.ndarray, window: np.ndarray) -> np.ndarray:
+    return cv2.sepFilter2D(values, cv2.CV_32F, window, window, borderType=cv2.BORDER_REFLECT)
+
+
+def _gradient_magnitude(luma: np.ndarray) -> np.ndarray:
+    down, right = np.gradient(luma)
+    return np.hypot(down, right)
+
+
+def _bounding_slices(mask: np.ndarray, *, margin: int) -> tuple[slice, slice]:
+    """Rows and columns of the mask, with a margin so wide that the windows of masked pixels keep their neighbours."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (
+        slice(max(rows[0] - margin, 0), rows[-1] + margin + 1),
+        slice(max(columns[0] - margin, 0), columns[-1] + margin + 1),
+    )
+
+
+def _check_pair(image: np.ndarray, reference: np.ndarray) -> None:
+    if image.shape != reference.shape:
+        raise ParameterError(f"the images to compare differ in size: {image.shape} and {reference.shape}.")
+
+
+def _check_mask(mask: np.ndarray, image: np.ndarray) -> None:
+    if mask.shape != image.shape[:2]:
+        raise ParameterError(f"the mask has the size {mask.shape}, the image {image.shape[:2]}.")
+    if not mask.any():
+        raise ParameterError("the mask is empty, so that there is no region to measure.")

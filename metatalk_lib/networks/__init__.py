@@ -1,0 +1,1 @@
+"""Our own implementations of public architectures, checkpoint-compatible; they know nothing of files or characters."""

@@ -1,0 +1,69 @@
+"""AT-net: from MFCC blocks and one landmark to driven landmarks; its 256-long audio feature drives Meta Talk's A2E."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+FEATURE_SIZE = 256
+"""Length of the audio feature f."""
+MFCC_STEPS, MFCC_COEFFICIENTS = 28, 12
+"""An MFCC block: 28 steps of 10 ms, coefficients 1..12."""
+
+
+def _convolution(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm2d(out_channels), nn.ReLU()
+    )
+
+
+class ATNet(nn.Module):
+    """AT-net with its LSTM, key for key (the misspelt `audio_eocder` is the checkpoint's).
+
+    Source: Meta Talk 2.3; keys and facts of lelechen63/ATVGnet code/models.py, class AT_net (MIT), used by AudioDVP.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lmark_encoder = nn.Sequential(nn.Linear(6, 256), nn.ReLU(), nn.Linear(256, 512), nn.ReLU())
+        self.audio_eocder = nn.Sequential(
+            _convolution(1, 64),
+            _convolution(64, 128),
+            nn.MaxPool2d(3, stride=(1, 2)),
+            _convolution(128, 256),
+            _convolution(256, 256),
+            _convolution(256, 512),
+            nn.MaxPool2d(3, stride=(2, 2)),
+        )
+        self.audio_eocder_fc = nn.Sequential(
+            nn.Linear(512 * 12 * 2, 2048), nn.ReLU(), nn.Linear(2048, FEATURE_SIZE), nn.ReLU()
+        )
+        self.lstm = nn.LSTM(FEATURE_SIZE + 512, FEATURE_SIZE, num_layers=3, batch_first=True)
+        self.lstm_fc = nn.Sequential(nn.Linear(FEATURE_SIZE, 6))
+
+    def encode_audio(self, mfcc: Float[Tensor, "B T 28 12"]) -> Float[Tensor, "B T 256"]:
+        """The high-level audio feature f of each frame: no landmark, no memory.
+
+        Args:
+            mfcc: blocks of 28 steps of 10 ms by coefficients 1..12, centred on the frames.
+
+        Returns:
+            (B, T, 256), at least 0 since the encoder ends in a ReLU.
+        """
+        batch, frames = mfcc.shape[:2]
+        maps = self.audio_eocder(mfcc.reshape(batch * frames, 1, MFCC_STEPS, MFCC_COEFFICIENTS))
+        return self.audio_eocder_fc(maps.flatten(1)).reshape(batch, frames, FEATURE_SIZE)
+
+    def forward(self, landmark: Float[Tensor, "B 6"], mfcc: Float[Tensor, "B T 28 12"]) -> Float[Tensor, "B T 6"]:
+        """Landmarks driven by the audio, as six PCA coefficients.
+
+        Args:
+            landmark: PCA coefficients of the example face.
+            mfcc: MFCC blocks.
+
+        Returns:
+            (B, T, 6) PCA coefficients, unbounded.
+        """
+        audio = self.encode_audio(mfcc)
+        example = self.lmark_encoder(landmark)[:, None].expand(-1, audio.shape[1], -1)
+        hidden, _ = self.lstm(torch.cat([example, audio], dim=2))
+        return self.lstm_fc(hidden)

@@ -1,0 +1,95 @@
+"""The open audio encoder: AT-net's path from an MFCC block to 256 features, narrowed and factored to stay small."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from metatalk_lib.networks.at_net import FEATURE_SIZE, MFCC_COEFFICIENTS, MFCC_STEPS
+from metatalk_lib.networks.audio_to_expression import WINDOW
+
+CHANNELS = (16, 24, 32, 32, 48)
+"""Widths of the five convolutions; AT-net has 64, 128, 256, 256, 512."""
+RANK, HIDDEN = 96, 384
+"""The first linear layer is a product of two through RANK values; AT-net has 12288 × 2048 in one piece."""
+POOLED = 12 * 2
+"""Positions left of a 28 × 12 block after the two poolings."""
+
+
+class OpenAudioEncoder(nn.Module):
+    """MFCC block → 256 features, at least 0: AT-net's layer order with other widths, and its own normalisation.
+
+    The buffers `mfcc_mean` and `mfcc_std` hold the training speech's statistics of each coefficient, so that callers
+    hand over MFCC as they come. Coefficient 0 is not among the twelve, so the loudness of a recording changes nothing.
+
+    Source: layer order of AT-net (lelechen63/ATVGnet code/models.py, by its facts); widths and factoring are original.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mfcc_mean", torch.zeros(MFCC_COEFFICIENTS))
+        self.register_buffer("mfcc_std", torch.ones(MFCC_COEFFICIENTS))
+        first, second, third, fourth, fifth = CHANNELS
+        self.convolutions = nn.Sequential(
+            *_convolution(1, first),
+            *_convolution(first, second),
+            nn.MaxPool2d(3, stride=(1, 2)),
+            *_convolution(second, third),
+            *_convolution(third, fourth),
+            *_convolution(fourth, fifth),
+            nn.MaxPool2d(3, stride=(2, 2)),
+        )
+        self.linear = nn.Sequential(
+            nn.Linear(fifth * POOLED, RANK, bias=False),
+            nn.Linear(RANK, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, FEATURE_SIZE),
+            nn.ReLU(),
+        )
+
+    def forward(self, mfcc: Float[Tensor, "T 28 12"]) -> Float[Tensor, "T 256"]:
+        """The audio feature f of each frame, from its own block alone.
+
+        Args:
+            mfcc: blocks of 28 steps of 10 ms by coefficients 1..12, centred on the frames.
+        """
+        normalised = (mfcc - self.mfcc_mean) / self.mfcc_std
+        maps = self.convolutions(normalised.reshape(-1, 1, MFCC_STEPS, MFCC_COEFFICIENTS))
+        return self.linear(maps.flatten(1))
+
+
+class EncoderHeads(nn.Module):
+    """What the encoder is trained through: lips by a map inside A2E's own family, and the viseme class of the frame.
+
+    Lips: three temporal filters shared by all features, then one linear layer; A2E of Table 1 without activation can
+    express it, so features that serve this head serve A2E. Used in training only.
+
+    Args:
+        lip_size: number of lip targets.
+        viseme_count: number of viseme classes.
+
+    Source: Original to this project.
+    """
+
+    TEMPORAL_FILTERS = 3
+
+    def __init__(self, lip_size: int, viseme_count: int) -> None:
+        super().__init__()
+        self.temporal = nn.Conv1d(WINDOW, self.TEMPORAL_FILTERS, 1, bias=False)
+        self.lips = nn.Linear(self.TEMPORAL_FILTERS * FEATURE_SIZE, lip_size)
+        self.visemes = nn.Linear(FEATURE_SIZE, viseme_count)
+
+    def forward(self, features: Float[Tensor, "B T 256"]) -> tuple[Float[Tensor, "B T2 P"], Float[Tensor, "B T2 K"]]:
+        """Lip targets and viseme logits of the frames whose whole window is there: T2 = T - 6.
+
+        Args:
+            features: consecutive frames' features.
+        """
+        windows = features.unfold(1, WINDOW, 1).transpose(2, 3)
+        batch, frames = windows.shape[:2]
+        mixed = self.temporal(windows.reshape(batch * frames, WINDOW, FEATURE_SIZE)).reshape(batch, frames, -1)
+        margin = WINDOW // 2
+        return self.lips(mixed), self.visemes(features[:, margin : features.shape[1] - margin])
+
+
+def _convolution(in_channels: int, out_channels: int) -> tuple[nn.Module, nn.Module, nn.Module]:
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm2d(out_channels), nn.ReLU()

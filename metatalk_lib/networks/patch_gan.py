@@ -1,0 +1,48 @@
+"""The neural face renderer's discriminator: PatchGAN, one verdict for each overlapping patch."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from metatalk_lib.errors import ParameterError
+
+
+class PatchGAN(nn.Module):
+    """Discriminator of pix2pix; with the defaults AudioDVP's, key for key: a logit for each 70×70 px patch.
+
+    Args:
+        in_channels: the generator's input (the condition) and the image, 21 + 3.
+        width: channels of the first layer (`ndf`).
+        layers: number of strided convolutions.
+
+    Raises:
+        ParameterError: `layers` or `width` below 1.
+
+    Source: Meta Talk 2.4, eq. 3; keys and facts of xinwen-cs/AudioDVP
+    vendor/neural-face-renderer/models/networks.py (BSD).
+    """
+
+    def __init__(self, in_channels: int = 24, *, width: int = 64, layers: int = 3) -> None:
+        super().__init__()
+        if layers < 1 or width < 1:
+            raise ParameterError(f"PatchGAN needs layers >= 1 and width >= 1, got layers {layers} and width {width}.")
+        channels = [width * min(2**layer, 8) for layer in range(layers + 1)]
+        stack: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        for layer in range(1, layers + 1):
+            stride = 2 if layer < layers else 1
+            stack += [
+                nn.Conv2d(channels[layer - 1], channels[layer], 4, stride=stride, padding=1, bias=False),
+                nn.BatchNorm2d(channels[layer]),
+                nn.LeakyReLU(0.2),
+            ]
+        self.model = nn.Sequential(*stack, nn.Conv2d(channels[-1], 1, 4, padding=1))
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 H2 W2"]:
+        """Judge each patch.
+
+        Args:
+            images: (B, in_channels, H, W) in [-1, 1]: the condition's channels, then the image's.
+
+        Returns:
+            (B, 1, H/8 - 2, W/8 - 2) logits with three layers; positive means real. No sigmoid.
+        """
+        return self.model(images)

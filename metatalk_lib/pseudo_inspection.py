@@ -1,0 +1,113 @@
+"""Looking at the pseudo video: whether a landmark detector finds the mouth that the teacher drew."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from metatalk_lib.artifacts import load_arrays, load_json
+from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.landmarks import mouth_opening, track_landmarks
+from metatalk_lib.pseudo_reconstruction import lip_opening_mm
+from metatalk_lib.reconstruction import relate_curves
+from metatalk_lib.video import read_frames
+
+MOUTH_MARGIN = 1.6
+"""Side of a mouth's picture in mouth widths."""
+
+
+class Openings(NamedTuple):
+    """Mouth opening in one clip of the pseudo video.
+
+    Attributes:
+        taught_mm: (T,) that the teacher's expressions give the face model, mm.
+        detected_px: (T,) that the detector sees in the video, px.
+        detected_fraction: share of frames in which a face was found.
+        correlation: of both curves; higher is better, 1 is ideal.
+    """
+
+    taught_mm: Float[np.ndarray, " T"]
+    detected_px: Float[np.ndarray, " T"]
+    detected_fraction: float
+    correlation: float
+
+
+class Mouths(NamedTuple):
+    """Pictures of the mouth in one clip.
+
+    Attributes:
+        images: (K, M, M, 3) squares about the mouth.
+        frames: (K,) numbers in the clip.
+        labels: visemes at these frames.
+    """
+
+    images: UInt8[np.ndarray, "K M M 3"]
+    frames: Int[np.ndarray, " K"]
+    labels: tuple[str, ...]
+
+
+def compare_openings(model: FaceModel, identity: Float[np.ndarray, "80"], description_path: Path) -> Openings:
+    """Detect the mouth in a finished clip and compare its opening with what was drawn.
+
+    Args:
+        model: the face model.
+        identity: of the person, as fitted.
+        description_path: `pairs/NNN.json`.
+
+    Raises:
+        DataError: a file of the pair is missing, or the clip shows no face.
+    """
+    description = load_json(description_path)
+    expression = load_arrays(description_path.with_suffix(".npz"), "expression")["expression"]
+    found = track_landmarks(
+        read_frames(description_path.with_suffix(".mp4")),
+        frame_count=len(expression),
+        fps=Fraction(*description["fps"]),
+        face_position="largest",
+        max_missing_fraction=0.5,
+    )
+    taught = lip_opening_mm(model, identity, expression)
+    detected = mouth_opening(found.landmarks)
+    correlation, _ = relate_curves(detected, taught)
+    return Openings(taught, detected, float(found.detected.mean()), correlation)
+
+
+def cut_mouths(
+    description_path: Path, coefficients: Coefficients, landmarks: Float[np.ndarray, "F 68 2"], *, count: int
+) -> Mouths:
+    """Cut the mouth out of evenly spread frames of a finished clip.
+
+    Args:
+        description_path: `pairs/NNN.json`.
+        coefficients: the quick fit, for its frame numbers.
+        landmarks: of the source's frames, px of the pseudo video, in the order of `coefficients`.
+        count: K.
+
+    Raises:
+        DataError: a file of the pair is missing.
+    """
+    description = load_json(description_path)
+    frames = list(read_frames(description_path.with_suffix(".mp4")))
+    picked = np.linspace(0, len(frames) - 1, count).round().astype(np.int64)
+    rows = np.searchsorted(coefficients.frame_id, np.array(description["frame_id"])[picked])
+    mouths = landmarks[rows, 48:68]
+    half = max(8, round(float(MOUTH_MARGIN * np.median(np.ptp(mouths[..., 0], axis=1)) / 2)))
+    images = [_cut_square(frames[i], points.mean(0), half) for i, points in zip(picked, mouths, strict=True)]
+    fps = description["fps"][0] / description["fps"][1]
+    labels = tuple(_viseme_at(description["phonemes"], i / fps) for i in picked)
+    return Mouths(np.stack(images), picked, labels)
+
+
+def _cut_square(
+    frame: UInt8[np.ndarray, "H W 3"], centre: Float[np.ndarray, "2"], half: int
+) -> UInt8[np.ndarray, "M M 3"]:
+    column, row = np.round(centre).astype(int)
+    rows = np.clip(np.arange(row - half, row + half), 0, frame.shape[0] - 1)
+    columns = np.clip(np.arange(column - half, column + half), 0, frame.shape[1] - 1)
+    return frame[rows[:, None], columns]
+
+
+def _viseme_at(phonemes: list[dict], time_s: float) -> str:
+    return next((p["viseme"] for p in phonemes if p["start_s"] <= time_s < p["end_s"]), "sil")

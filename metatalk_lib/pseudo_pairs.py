@@ -1,0 +1,129 @@
+"""What A2E learns from: the sound of a pseudo utterance and the expressions fitted to its video, joined by frame."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from metatalk_lib.artifacts import load_arrays, load_json
+from metatalk_lib.audio import compute_mfcc_blocks, find_silence, read_audio, to_mono_16k
+from metatalk_lib.errors import DataError
+from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.lip_curves import compare_lips
+from metatalk_lib.pseudo_video import list_pairs
+from metatalk_lib.stage import Stage
+
+
+@dataclass(frozen=True)
+class PseudoPair:
+    """One utterance of the pseudo video.
+
+    Attributes:
+        name: the files' stem, such as `000`.
+        text: what is said.
+        fps: frames a second.
+        samples: (S,) 16 kHz mono.
+        mfcc: (T, 28, 12) AT-net's blocks.
+        silence: (T,) True where nothing is said.
+        expression: (T, 64) fitted to the video; zeros where `valid` is False and no fit is there.
+        valid: (T,) whether the fit is trusted.
+        taught: (T, 64) what the teacher drew.
+        identity: (80,) of the person, as fitted.
+    """
+
+    name: str
+    text: str
+    fps: Fraction
+    samples: Float[np.ndarray, " S"]
+    mfcc: Float[np.ndarray, "T 28 12"]
+    silence: Bool[np.ndarray, " T"]
+    expression: Float[np.ndarray, "T 64"]
+    valid: Bool[np.ndarray, " T"]
+    taught: Float[np.ndarray, "T 64"]
+    identity: Float[np.ndarray, " 80"]
+
+
+def load_pair(description_path: Path, sound_path: Path, taught_path: Path, fit_path: Path) -> PseudoPair:
+    """Read one utterance and join sound and fit by frame number; a frame without a fit counts as not valid.
+
+    Args:
+        description_path: `02_pseudo_video/pairs/NNN.json`.
+        sound_path: `02_pseudo_video/pairs/NNN.wav`.
+        taught_path: `02_pseudo_video/pairs/NNN.npz`.
+        fit_path: `03_reconstruction/pseudo/NNN.npz`.
+
+    Raises:
+        DataError: a file is missing or damaged, or the fit has frames that the utterance lacks.
+    """
+    description = load_json(description_path)
+    fps, frame_count = Fraction(*description["fps"]), int(description["frame_count"])
+    fit = Coefficients.load(fit_path)
+    taught = load_arrays(taught_path, "expression")["expression"]
+    if len(taught) != frame_count or fit.frame_id[0] < 0 or fit.frame_id[-1] >= frame_count:
+        raise DataError(
+            f"{fit_path} has frames {fit.frame_id[0]} to {fit.frame_id[-1]} and {taught_path} has {len(taught)}, but "
+            f"the utterance has {frame_count}. Run 02_pseudo_video and 03_reconstruction again."
+        )
+    expression, valid = np.zeros((frame_count, taught.shape[1]), np.float32), np.zeros(frame_count, bool)
+    expression[fit.frame_id], valid[fit.frame_id] = fit.expression, fit.valid
+    samples = to_mono_16k(read_audio(sound_path))
+    return PseudoPair(
+        name=description_path.stem,
+        text=description["text"],
+        fps=fps,
+        samples=samples,
+        mfcc=compute_mfcc_blocks(samples, frame_count, fps),
+        silence=find_silence(samples, frame_count, fps),
+        expression=expression,
+        valid=valid,
+        taught=taught,
+        identity=fit.identity,
+    )
+
+
+def load_pairs(stage: Stage) -> list[PseudoPair]:
+    """All utterances of a character, in order; the files' checksums are recorded with the stage.
+
+    Args:
+        stage: an open stage that comes after 03.
+
+    Raises:
+        DataError: 02 or 03 is not finished, or an utterance is missing or damaged.
+    """
+    folder = stage.input("02_pseudo_video", "summary.json").parent / "pairs"
+    return [
+        load_pair(
+            *(stage.input("02_pseudo_video", f"pairs/{path.stem}{suffix}") for suffix in (".json", ".wav", ".npz")),
+            stage.input("03_reconstruction", f"pseudo/{path.stem}.npz"),
+        )
+        for path in list_pairs(folder)
+    ]
+
+
+def describe_pairs(model: FaceModel, pairs: Sequence[PseudoPair]) -> list[dict]:
+    """A row for each utterance: its frames, and how well the fitted mouth opening follows what the teacher drew.
+
+    Args:
+        model: the face model.
+        pairs: from `load_pairs`.
+
+    Returns:
+        `utterance`, `frames`, `not valid`, `silent`, `teacher r` (correlation over valid frames) and `text`.
+    """
+    rows = []
+    for pair in pairs:
+        fitted, taught = pair.expression[pair.valid], pair.taught[pair.valid]
+        rows.append(
+            {
+                "utterance": pair.name,
+                "frames": len(pair.valid),
+                "not valid": int((~pair.valid).sum()),
+                "silent": int(pair.silence.sum()),
+                "teacher r": compare_lips(model, pair.identity, fitted, taught)["opening_r"],
+                "text": pair.text,
+            }
+        )
+    return rows

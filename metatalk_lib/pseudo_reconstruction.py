@@ -1,0 +1,173 @@
+"""Coefficients of the pseudo utterances: the person's identity is known, pose and expression are fitted."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from metatalk_lib.artifacts import load_arrays, load_json, save_json, sha256_file
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.landmark_solver import FitSettings
+from metatalk_lib.landmarks import track_landmarks
+from metatalk_lib.progress import track
+from metatalk_lib.reconstruction import fit_landmarks, relate_curves
+from metatalk_lib.video import probe_video, read_frames
+
+MAX_MISSING_FRACTION = 0.05
+INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
+MM_PER_DM = 100.0
+FIT_VERSION = 1  # raised when the same video gives another fit, so that no old one is kept
+
+
+def reconstruct_pairs(
+    model: FaceModel,
+    videos: Sequence[Path],
+    target: Coefficients,
+    folder: Path,
+    *,
+    settings: FitSettings | None = None,
+) -> list[Coefficients]:
+    """Fit every utterance and write `NNN.npz`; those that an interrupted run has fitted already are kept.
+
+    A fit is kept only if its stamp, the checksum of all it was made from, still agrees. Files of utterances that are
+    not among `videos` are removed.
+
+    Args:
+        model: the face model.
+        videos: the utterances' videos; a fit takes its video's stem as name.
+        target: coefficients of the person.
+        folder: where the fits go, and the stamps in a file beside each.
+        settings: weights of the fit.
+
+    Raises:
+        DataError: a video cannot be read, or shows a face in too few frames.
+    """
+    fits = []
+    for video in track(videos, "fitting utterances", unit="utterance"):
+        path, stamp_path = folder / f"{video.stem}.npz", folder / f"{video.stem}.stamp.json"
+        stamp = _stamp(video, target, settings or FitSettings())
+        if path.exists() and stamp_path.exists() and load_json(stamp_path) == stamp:
+            fits.append(Coefficients.load(path))
+            continue
+        fits.append(reconstruct_pseudo(model, video, target, settings=settings))
+        stamp_path.unlink(missing_ok=True)
+        fits[-1].save(path)
+        save_json(stamp_path, stamp)
+    _remove_others(folder, {video.stem for video in videos})
+    return fits
+
+
+def reconstruct_pseudo(
+    model: FaceModel, video_path: Path, target: Coefficients, *, settings: FitSettings | None = None
+) -> Coefficients:
+    """Coefficients of a pseudo utterance: pose and expression from its frames, the rest the target's.
+
+    Args:
+        model: the face model.
+        video_path: a square face video.
+        target: coefficients of the person; identity, texture and the mean illumination are taken over.
+        settings: weights of the fit.
+
+    Raises:
+        DataError: the video cannot be read, is not square, or shows a face in too few frames.
+    """
+    info = probe_video(video_path)
+    if info.width != info.height:
+        raise DataError(f"{video_path} is {info.width}x{info.height}, not square. Run 02_pseudo_video again.")
+    found = track_landmarks(
+        read_frames(video_path),
+        frame_count=info.frame_count,
+        fps=info.fps,
+        face_position="largest",
+        max_missing_fraction=MAX_MISSING_FRACTION,
+    )
+    fitted = fit_landmarks(
+        model,
+        found.landmarks,
+        info.width,
+        found.frame_id,
+        detected=found.detected,
+        identity=target.identity,
+        settings=settings,
+    )
+    return with_appearance_of(fitted, target)
+
+
+def with_appearance_of(coefficients: Coefficients, target: Coefficients) -> Coefficients:
+    """Take texture and the mean illumination over from the coefficients of another clip of the same person."""
+    illumination = np.repeat(target.illumination.mean(0, keepdims=True), len(coefficients.frame_id), axis=0)
+    return replace(coefficients, texture=target.texture, illumination=illumination.astype(np.float32))
+
+
+class TeacherAgreement(NamedTuple):
+    """The mouth that the teacher drew and the one that was found again, over all frames with a face.
+
+    Attributes:
+        taught, fitted: (K,) opening of the lips, mm, utterance after utterance.
+        correlation: of both; 1 is best.
+        slope: fitted opening per taught opening; below 1 the mouth was found too closed.
+    """
+
+    taught: Float[np.ndarray, " K"]
+    fitted: Float[np.ndarray, " K"]
+    correlation: float
+    slope: float
+
+
+def compare_with_teacher(
+    model: FaceModel, fits: Sequence[Coefficients], taught_paths: Sequence[Path]
+) -> TeacherAgreement:
+    """Compare fitted expressions with the taught ones by the opening of the lips on the person's face.
+
+    Args:
+        model: the face model.
+        fits: from `reconstruct_pairs`.
+        taught_paths: `02_pseudo_video/pairs/NNN.npz` of the same utterances, with `expression` (T, 64).
+
+    Raises:
+        ParameterError: not one file for each fit.
+        DataError: a file has another number of frames than its fit.
+    """
+    if len(fits) != len(taught_paths) or not fits:
+        raise ParameterError(f"{len(fits)} fits, {len(taught_paths)} taught expressions: pass one file for each fit.")
+    taught, fitted = [], []
+    for fit, path in zip(fits, taught_paths, strict=True):
+        expression = load_arrays(path, "expression")["expression"]
+        if len(expression) != len(fit):
+            raise DataError(f"{path} has {len(expression)} frames, its fit {len(fit)}. Run 02_pseudo_video again.")
+        taught.append(lip_opening_mm(model, fit.identity, expression[fit.valid]))
+        fitted.append(lip_opening_mm(model, fit.identity, fit.expression[fit.valid]))
+    taught, fitted = np.concatenate(taught), np.concatenate(fitted)
+    correlation, slope = relate_curves(fitted, taught)
+    return TeacherAgreement(taught, fitted, correlation, slope)
+
+
+def lip_opening_mm(
+    model: FaceModel, identity: Float[np.ndarray, " 80"], expression: Float[np.ndarray, "T 64"]
+) -> Float[np.ndarray, " T"]:
+    """Mean distance of the inner-lip landmark pairs on the face itself, whatever its pose, mm."""
+    mean, identity_modes, expression_modes = model.landmark_bases()
+    points = mean + np.tensordot(identity, identity_modes, axes=1) + np.tensordot(expression, expression_modes, axes=1)
+    upper, lower = np.array(INNER_LIP_PAIRS).T
+    return MM_PER_DM * np.linalg.norm(points[:, upper] - points[:, lower], axis=-1).mean(axis=1)
+
+
+def _stamp(video: Path, target: Coefficients, settings: FitSettings) -> dict[str, object]:
+    digest = hashlib.sha256(target.identity.tobytes() + target.texture.tobytes() + target.illumination.tobytes())
+    return {
+        "version": FIT_VERSION,
+        "video": sha256_file(video),
+        "target": digest.hexdigest(),
+        "settings": {name: float(value) for name, value in vars(settings).items()},
+    }
+
+
+def _remove_others(folder: Path, stems: set[str]) -> None:
+    for path in folder.glob("*"):
+        if path.is_file() and path.name.split(".")[0] not in stems:
+            path.unlink()

@@ -1,0 +1,220 @@
+"""Draws the face model: coefficients of a frame to a picture of the whole face or of its lower part."""
+
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+
+from metatalk_lib import camera, illumination
+from metatalk_lib.compiled import compile_loop
+from metatalk_lib.errors import ParameterError
+from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.rasterizer import Raster, interpolate, rasterize
+
+Window = tuple[int, int, int, int]
+# Albedo of the plug that stands for the inside of the mouth: dark red-brown, RGB in [0, 1].
+MOUTH_COLOUR = np.array((0.22, 0.07, 0.06), dtype=np.float32)
+
+
+class Render(NamedTuple):
+    """A drawn face.
+
+    Attributes:
+        image: (H, W, 3) RGB, black where nothing is drawn.
+        mask: (H, W) whether a pixel shows the face (the eyes are holes, the mouth's inside belongs to the face).
+    """
+
+    image: UInt8[np.ndarray, "H W 3"]
+    mask: Bool[np.ndarray, "H W"]
+
+
+class _Person(NamedTuple):
+    """What stays the same in all frames of a person."""
+
+    neutral_base: np.ndarray  # (Nb, 3) control vertices without expression
+    albedo: np.ndarray  # (N, 3)
+
+
+class _Topology(NamedTuple):
+    """What stays the same for all people. Surface vertices come first, then copies of the plug's vertices."""
+
+    triangles: np.ndarray  # (F, 3) of the skin
+    plug_vertices: np.ndarray  # (P,) surface vertices that the plug copies
+    face: np.ndarray  # (F', 3) skin and plug
+    lower: np.ndarray  # (F'', 3) lower skin and plug
+
+
+@lru_cache(maxsize=4)
+def _topology(model: FaceModel) -> _Topology:
+    triangles = model.triangles.cpu().numpy()
+    plug_vertices, plug = np.unique(model.mouth_interior_triangles.cpu().numpy(), return_inverse=True)
+    plug = plug.reshape(-1, 3) + model.vertex_count
+    # both windings, so that the plug never shows a hole when back faces are left out
+    plug = np.concatenate((plug, plug[:, ::-1]))
+    lower = triangles[model.lower_face.cpu().numpy()]
+    face, lower = (np.concatenate((part, plug)).astype(np.int32) for part in (triangles, lower))
+    return _Topology(triangles.astype(np.int32), plug_vertices, face, lower)
+
+
+@lru_cache(maxsize=4)
+def _person(model: FaceModel, identity: bytes, texture: bytes) -> _Person:
+    identity_row = torch.from_numpy(np.frombuffer(identity, dtype=np.float32).copy())[None]
+    texture_row = torch.from_numpy(np.frombuffer(texture, dtype=np.float32).copy())[None]
+    with torch.no_grad():
+        base = model.compute_base(identity_row, torch.zeros(1, model.expression_basis.shape[0]))[0]
+        albedo = model.compute_texture(texture_row)[0]
+    return _Person(base.numpy(), albedo.numpy())
+
+
+@compile_loop
+def _add_normals(vertices, triangles, normals):
+    for face in range(triangles.shape[0]):
+        a, b, c = triangles[face, 0], triangles[face, 1], triangles[face, 2]
+        ux, vx = vertices[b, 0] - vertices[a, 0], vertices[c, 0] - vertices[a, 0]
+        uy, vy = vertices[b, 1] - vertices[a, 1], vertices[c, 1] - vertices[a, 1]
+        uz, vz = vertices[b, 2] - vertices[a, 2], vertices[c, 2] - vertices[a, 2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for corner in (a, b, c):
+            normals[corner, 0] += nx
+            normals[corner, 1] += ny
+            normals[corner, 2] += nz
+    for vertex in range(normals.shape[0]):
+        length = np.sqrt(normals[vertex, 0] ** 2 + normals[vertex, 1] ** 2 + normals[vertex, 2] ** 2)
+        if length > 0:
+            for i in range(3):
+                normals[vertex, i] /= length
+
+
+def compute_normals(vertices: Float[np.ndarray, "N 3"], triangles: Int[np.ndarray, "F 3"]) -> Float[np.ndarray, "N 3"]:
+    """The same normals as `FaceModel.compute_normals`, compiled and for one frame."""
+    normals = np.zeros((len(vertices), 3), dtype=np.float32)
+    _add_normals(np.ascontiguousarray(vertices, dtype=np.float32), triangles.astype(np.int32, copy=False), normals)
+    return normals
+
+
+def expression_open_mouth(model: FaceModel, strength: float = 1.0) -> Float[np.ndarray, "64"]:
+    """Expression with the jaw wide open and everything else neutral.
+
+    Args:
+        model: the face model.
+        strength: weight of the action `jawOpen`; 1 is the widest natural opening.
+    """
+    row = model.actions_to_expression[model.action_names.index("jawOpen")]
+    return (strength * row).cpu().numpy()
+
+
+def _camera_vertices(
+    model: FaceModel, person: _Person, expression: np.ndarray, coefficients: Coefficients, index: int
+) -> Float[np.ndarray, "N 3"]:
+    """Surface of one frame in camera space."""
+    with torch.no_grad():
+        moved = torch.from_numpy(np.asarray(expression, dtype=np.float32)) @ model.expression_basis.flatten(1)
+        base = torch.from_numpy(person.neutral_base) + moved.reshape(-1, 3)
+        # the pose is affine and subdivision keeps affine maps, so posing the control vertices is enough
+        posed = camera.transform(
+            base[None],
+            torch.from_numpy(coefficients.rotation[index : index + 1].astype(np.float32)),
+            torch.from_numpy(coefficients.translation[index : index + 1].astype(np.float32)),
+        )[0]
+        return (model.subdivision @ posed).numpy()
+
+
+def _draw(vertices: np.ndarray, topology: _Topology, region: str, size: int, window: Window | None) -> Raster:
+    window = (0, 0, size, size) if window is None else window
+    extended = torch.from_numpy(np.concatenate((vertices, vertices[topology.plug_vertices])))[None]
+    points = camera.project(extended, size)[0].numpy()
+    depth = camera.depth(extended)[0].numpy()
+    triangles = topology.face if region == "face" else topology.lower
+    return rasterize(points, depth, triangles, window, cull_backfaces=True)
+
+
+def _check(coefficients: Coefficients, index: int, region: str = "face") -> None:
+    if not 0 <= index < len(coefficients):
+        raise ParameterError(f"there is no row {index} in coefficients of {len(coefficients)} frames.")
+    if region not in ("face", "lower"):
+        raise ParameterError(f"region must be 'face' or 'lower', got {region!r}.")
+
+
+def render_face(
+    model: FaceModel,
+    coefficients: Coefficients,
+    index: int,
+    size: int,
+    *,
+    region: Literal["face", "lower"] = "face",
+    window: Window | None = None,
+) -> Render:
+    """Draw one frame as the camera of a crop of `size` x `size` sees it.
+
+    Colour = clamp(albedo * spherical-harmonics shading); no antialiasing, no background.
+
+    Args:
+        model: the face model.
+        coefficients: of a clip.
+        index: ROW of `coefficients` (not the frame_id; use `select` to find frames by id).
+        size: side of the crop, pixels. The coefficients do not depend on it.
+        region: whole face, or the triangles below the middle of the nose.
+        window: (x0, y0, x1, y1) crop pixels, exclusive ends; only this rectangle is drawn. The result equals
+            that part of the full picture.
+
+    Returns:
+        Render of the window's shape, (size, size) without one.
+
+    Raises:
+        ParameterError: no such row or region, an empty window, or a size below 1.
+
+    Source: paper section 2.2 and xinwen-cs/AudioDVP renderer (lower face only); the code is original.
+    """
+    _check(coefficients, index, region)
+    person = _person(
+        model,
+        np.ascontiguousarray(coefficients.identity, dtype=np.float32).tobytes(),
+        np.ascontiguousarray(coefficients.texture, dtype=np.float32).tobytes(),
+    )
+    topology = _topology(model)
+    vertices = _camera_vertices(model, person, coefficients.expression[index], coefficients, index)
+    normals = compute_normals(vertices, topology.triangles)
+    light = torch.from_numpy(coefficients.illumination[index : index + 1].astype(np.float32))
+    shading = illumination.compute_shading(torch.from_numpy(normals)[None], light)[0].numpy()
+    plug = np.broadcast_to(MOUTH_COLOUR * shading.mean(axis=0), (len(topology.plug_vertices), 3))
+    colors = np.concatenate((person.albedo * shading, plug)).clip(0, 1)
+    raster = _draw(vertices, topology, region, size, window)
+    triangles = topology.face if region == "face" else topology.lower
+    image = interpolate(raster, triangles, colors)
+    return Render(np.rint(image * 255).astype(np.uint8), raster.face_id >= 0)
+
+
+def lower_face_mask(
+    model: FaceModel, coefficients: Coefficients, index: int, size: int, *, window: Window | None = None
+) -> Bool[np.ndarray, "H W"]:
+    """Where the lower face can be, whatever the mouth does: closed silhouette united with the wide-open one.
+
+    It depends on the frame's identity and pose only, not on its expression, so training and test masks are equal.
+
+    Args:
+        model: the face model.
+        coefficients: of a clip.
+        index: row of `coefficients`.
+        size: side of the crop, pixels.
+        window: as in `render_face`.
+
+    Raises:
+        ParameterError: as in `render_face`.
+
+    Source: paper section 2.4; xinwen-cs/AudioDVP models/networks.py MouthMask (closed united with open).
+    """
+    _check(coefficients, index)
+    person = _person(
+        model,
+        np.ascontiguousarray(coefficients.identity, dtype=np.float32).tobytes(),
+        np.ascontiguousarray(coefficients.texture, dtype=np.float32).tobytes(),
+    )
+    topology = _topology(model)
+    opened = expression_open_mouth(model)
+    masks = []
+    for expression in (np.zeros_like(opened), opened):
+        vertices = _camera_vertices(model, person, expression, coefficients, index)
+        masks.append(_draw(vertices, topology, "lower", size, window).face_id >= 0)
+    return masks[0] | masks[1]

@@ -1,0 +1,294 @@
+"""Training pairs of the neural face renderer: synthetic lower face, mask and real image, in one fixed rectangle.
+
+The rectangle (`Roi`) holds the dilated lower-face mask of every frame of the clip, so that the network spends no time
+on pixels that are never changed. Masks depend on identity and pose alone, never on what the mouth does.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.paths import ensure_dir
+from metatalk_lib.renderer import lower_face_mask, render_face
+
+DILATION_PER_SIDE = 1 / 64
+"""Width of the rim by which a mask is dilated, in units of the crop's side: AudioDVP's 4 px at 256 px."""
+MARGIN_PX = 8
+"""Least distance of the mask from the rectangle's edge, where the crop allows it."""
+
+
+class Roi(NamedTuple):
+    """A rectangle of the crop, px; `right` and `bottom` are exclusive. As a tuple it is `render_face`'s window."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.bottom - self.top
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """The rectangle's part of a crop image or mask (a view)."""
+        return image[self.top : self.bottom, self.left : self.right]
+
+
+@dataclass(frozen=True)
+class RendererPairs:
+    """Aligned frames in the rectangle; row i of every array belongs to `frame_id[i]`.
+
+    Attributes:
+        frame_id: (T,) numbers in the source video, increasing.
+        renders: (T, H, W, 3) synthetic lower face, RGB, black where nothing is drawn.
+        masks: (T, H, W) dilated lower-face mask.
+        targets: (T, H, W, 3) the real crop, RGB.
+        valid: (T,) whether the frame may be a training target.
+        roi: the rectangle.
+        size: side of the crop, px.
+    """
+
+    frame_id: Int[np.ndarray, " T"]
+    renders: UInt8[np.ndarray, "T H W 3"]
+    masks: Bool[np.ndarray, "T H W"]
+    targets: UInt8[np.ndarray, "T H W 3"]
+    valid: Bool[np.ndarray, " T"]
+    roi: Roi
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.frame_id)
+
+    def windows(
+        self, rows: Sequence[int], width: int
+    ) -> tuple[UInt8[np.ndarray, "B K H W 3"], Bool[np.ndarray, "B K"]]:
+        """Renders of the `width` frames round each row, oldest first, and which of them exist.
+
+        Neighbours are found by frame_id: a frame that is not among the pairs is absent, never replaced.
+        """
+        row_of = {int(number): row for row, number in enumerate(self.frame_id)}
+        offsets = range(-(width // 2), width // 2 + 1)
+        images = np.zeros((len(rows), width, *self.renders.shape[1:]), np.uint8)
+        known = np.zeros((len(rows), width), bool)
+        for item, row in enumerate(rows):
+            for position, offset in enumerate(offsets):
+                neighbour = row_of.get(int(self.frame_id[row]) + offset)
+                if neighbour is not None:
+                    images[item, position], known[item, position] = self.renders[neighbour], True
+        return images, known
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch work with one thread: drawing one frame is so little work that waking a second one costs more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
+def draw_lower_face(
+    model: FaceModel, coefficients: Coefficients, index: int, size: int, roi: Roi
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The synthetic lower face of one row of `coefficients` in the rectangle, RGB, black where nothing is drawn."""
+    return render_face(model, coefficients, index, size, region="lower", window=tuple(roi)).image
+
+
+@one_thread()
+def dilated_mask(
+    model: FaceModel, coefficients: Coefficients, index: int, size: int, roi: Roi | None = None
+) -> Bool[np.ndarray, "H W"]:
+    """Lower-face mask of one frame (closed united with wide open), dilated by 1/64 of the crop's side.
+
+    Args:
+        model: the face model.
+        coefficients: of the clip; the frame's expression plays no part.
+        index: row of `coefficients`.
+        size: side of the crop, px.
+        roi: only this rectangle; it must hold the whole mask for the result to equal that part of the full mask.
+
+    Source: paper section 2.4; AudioDVP's mask (3×3 dilation, four times at 256 px), scaled with the crop.
+    """
+    mask = lower_face_mask(model, coefficients, index, size, window=None if roi is None else tuple(roi))
+    rim = max(1, round(size * DILATION_PER_SIDE))
+    kernel = np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
+
+
+def find_roi(
+    model: FaceModel, coefficients: Coefficients, size: int, *, multiple: int, rows: Iterable[int] | None = None
+) -> Roi:
+    """The smallest rectangle with sides that are multiples of `multiple` and that holds every frame's dilated mask.
+
+    Args:
+        model: the face model.
+        coefficients: of the whole clip, the held-out tail included, so that one rectangle serves both.
+        size: side of the crop, px; must itself be a multiple of `multiple`.
+        multiple: 2^depth of the U-Net.
+        rows: rows of `coefficients` to look at, in order (to show progress); all by default.
+
+    Raises:
+        ParameterError: `size` is no multiple of `multiple`.
+        DataError: no frame shows any lower face.
+    """
+    bounds = np.array([size, size, 0, 0])
+    for index in range(len(coefficients)) if rows is None else rows:
+        ys, xs = np.nonzero(dilated_mask(model, coefficients, index, size))
+        if len(xs):
+            bounds[:2] = np.minimum(bounds[:2], (xs.min(), ys.min()))
+            bounds[2:] = np.maximum(bounds[2:], (xs.max() + 1, ys.max() + 1))
+    return enclosing_roi(bounds, size, multiple=multiple)
+
+
+def enclosing_roi(bounds: Int[np.ndarray, "4"], size: int, *, multiple: int) -> Roi:
+    """Grow the box (left, top, right, bottom; exclusive ends) to allowed sides, centred as far as the crop allows.
+
+    Raises:
+        ParameterError: `size` is no multiple of `multiple`.
+        DataError: the box is empty.
+    """
+    if size % multiple:
+        raise ParameterError(
+            f"the crop's side {size} px is no multiple of {multiple}. Choose a smaller renderer_depth."
+        )
+    if bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
+        raise DataError("the lower face lies outside the crop in every frame. Run 01_crop and 03_reconstruction again.")
+    left, right = _grow(int(bounds[0]), int(bounds[2]), size, multiple)
+    top, bottom = _grow(int(bounds[1]), int(bounds[3]), size, multiple)
+    return Roi(left, top, right, bottom)
+
+
+def _grow(low: int, high: int, size: int, multiple: int) -> tuple[int, int]:
+    low, high = max(0, low - MARGIN_PX), min(size, high + MARGIN_PX)
+    length = -(-(high - low) // multiple) * multiple
+    start = min(max(0, (low + high - length) // 2), size - length)
+    return start, start + length
+
+
+def render_pairs(
+    model: FaceModel,
+    coefficients: Coefficients,
+    frames: Iterable[tuple[int, UInt8[np.ndarray, "S S 3"]]],
+    frame_count: int,
+    roi: Roi,
+    folder: Path,
+) -> RendererPairs:
+    """Draw the synthetic lower face and the mask of each frame and put them beside the real image.
+
+    The arrays are memory-mapped files in `folder`, so that three minutes of video need no memory.
+
+    Args:
+        model: the face model.
+        coefficients: hold every frame that is asked for.
+        frames: (frame_id, crop image) of the wanted frames, frame_id increasing.
+        frame_count: their number.
+        roi: the rectangle.
+        folder: emptied first; `remove_pairs` deletes it.
+
+    Raises:
+        ParameterError: `frame_count` is not the number of frames.
+        DataError: a frame has no coefficients.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    ensure_dir(folder)
+    shape = (frame_count, roi.height, roi.width)
+    open_map = np.lib.format.open_memmap
+    renders = open_map(folder / "renders.npy", "w+", np.uint8, (*shape, 3))
+    targets = open_map(folder / "targets.npy", "w+", np.uint8, (*shape, 3))
+    masks = open_map(folder / "masks.npy", "w+", np.bool_, shape)
+    rows, count, size = rows_by_frame(coefficients), 0, 0
+    frame_id, valid = np.zeros(frame_count, np.int64), np.zeros(frame_count, bool)
+    for number, image in frames:
+        if number not in rows or count == frame_count:
+            _refuse(number, count, frame_count, rows)
+        index, size = rows[number], image.shape[0]
+        renders[count] = draw_lower_face(model, coefficients, index, size, roi)
+        masks[count] = dilated_mask(model, coefficients, index, size, roi)
+        targets[count] = roi.cut(image)
+        frame_id[count], valid[count] = number, coefficients.valid[index]
+        count += 1
+    if count != frame_count:
+        raise ParameterError(f"render_pairs got {count} frames, expected {frame_count}.")
+    return RendererPairs(frame_id, renders, masks, targets, valid, roi, size)
+
+
+def remove_pairs(folder: Path) -> None:
+    """Delete the files of `render_pairs`; they can be made again at any time."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def rows_by_frame(coefficients: Coefficients) -> dict[int, int]:
+    """frame_id -> row of `coefficients`."""
+    return {int(number): row for row, number in enumerate(coefficients.frame_id)}
+
+
+def _refuse(number: int, count: int, frame_count: int, rows: dict[int, int]) -> None:
+    if count == frame_count:
+        raise ParameterError(
+            f"render_pairs got more than the {frame_count} frames announced; frame {number} is too many."
+        )
+    raise DataError(
+        f"frame {number} has no coefficients (there are {len(rows)}, from {min(rows)} to {max(rows)}). "
+        "Run 03_reconstruction again."
+    )
+
+
+def assemble_input(
+    windows: UInt8[np.ndarray, "B K H W 3"],
+    known: Bool[np.ndarray, "B K"],
+    images: UInt8[np.ndarray, "B H W 3"],
+    masks: Bool[np.ndarray, "B H W"],
+) -> Float[Tensor, "B C H W"]:
+    """The generator's input: K synthetic frames, the real surroundings, and the mask; C = 3 K + 4.
+
+    Every pixel inside the mask is mid-grey in the surroundings, so the target's own mouth cannot reach the network.
+    A synthetic frame outside the clip is mid-grey too, as in AudioDVP.
+
+    Args:
+        windows: synthetic lower faces, oldest first.
+        known: which of them exist.
+        images: real crop in the rectangle; only pixels outside the mask are used.
+        masks: True where the network shall paint.
+
+    Returns:
+        Values in [-1, 1], in channels-last memory; the last channel is +1 inside the mask, -1 outside.
+
+    Source: paper section 2.4; the window is AudioDVP's; surroundings and mask as inputs are original to this project.
+    """
+    batch, width, height, columns, _ = windows.shape
+    synthetic = torch.from_numpy(windows).permute(0, 1, 4, 2, 3).float().mul_(1 / 127.5).sub_(1)
+    synthetic *= torch.from_numpy(known)[:, :, None, None, None]
+    inside = torch.from_numpy(masks)[:, None].float()
+    around = to_tensor(images) * (1 - inside)
+    parts = [synthetic.reshape(batch, 3 * width, height, columns), around, 2 * inside - 1]
+    return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+
+
+def to_tensor(images: UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
+    """0..255 RGB to [-1, 1], channels first."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().mul_(1 / 127.5).sub_(1)
+
+
+def to_images(tensor: Float[Tensor, "B 3 H W"]) -> UInt8[np.ndarray, "B H W 3"]:
+    """[-1, 1] to rounded 0..255 RGB, channels last."""
+    return ((tensor + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

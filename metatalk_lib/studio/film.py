@@ -1,0 +1,129 @@
+"""Render a character's source video once, and find it again."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from metatalk_lib.artifacts import save_arrays, save_json
+from metatalk_lib.audio import Audio
+from metatalk_lib.errors import ParameterError
+from metatalk_lib.face_model import load_face_model
+from metatalk_lib.paths import ensure_dir, resolve_path
+from metatalk_lib.progress import track
+from metatalk_lib.speech import Speech
+from metatalk_lib.studio.cast import CHARACTERS
+from metatalk_lib.studio.characters import Character
+from metatalk_lib.studio.motion import Performance, perform, write_script
+from metatalk_lib.studio.scene import Pose, Scene
+from metatalk_lib.studio.truth import compute_truth
+from metatalk_lib.video import write_video
+
+FORMAT = 6  # part of every key: raise it when the same choices would give other pictures
+WORKERS = 2
+
+
+def ensure_studio_video(
+    character: str, seconds: float, scale: float = 1.0, seed: int = 0, *, root: str | Path | None = None
+) -> Path:
+    """Path of a character's source video, rendered on first use with `truth.npz` and `speech.json` beside it.
+
+    The folder appears under its name only when all three files are whole.
+
+    Args:
+        character: a key of `CHARACTERS`.
+        seconds: length of the video.
+        scale: factor on the character's picture size, 0.25 to 2.
+        seed: chooses motion, script order and skin details.
+        root: folder for all studio videos; `outputs/studio` where none is given.
+
+    Returns:
+        `<root>/<character>/<key>/source.mp4`.
+
+    Raises:
+        ParameterError: no such character, or a length or scale out of range.
+        DataError: the folder cannot be written, or the head data is missing.
+    """
+    if character not in CHARACTERS:
+        raise ParameterError(f"there is no studio character {character!r}. There are {', '.join(CHARACTERS)}.")
+    if not 0.25 <= scale <= 2.0:
+        raise ParameterError(f"studio: the scale is {scale}; expected 0.25 to 2.")
+    if not 0.5 < seconds <= 3600:
+        raise ParameterError(f"studio: the length is {seconds} s; expected more than 0.5 s and at most an hour.")
+    person = CHARACTERS[character]
+    home = resolve_path(root if root is not None else "outputs/studio") / character
+    folder = home / compute_key(person, seconds, scale, seed)
+    if not (folder / "source.mp4").exists():
+        partial = ensure_dir(home / f".{folder.name}.partial-{os.getpid()}")
+        try:
+            film(person, seconds, scale, seed, partial)
+            _publish(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder / "source.mp4"
+
+
+def compute_key(character: Character, seconds: float, scale: float, seed: int) -> str:
+    """Name of a video's folder: readable figures and a checksum over every choice that shapes the picture."""
+    choices = json.dumps([asdict(character), FORMAT, version("anny")], sort_keys=True)
+    digest = hashlib.sha256(choices.encode()).hexdigest()[:8]
+    return f"{seconds:g}s-x{scale:g}-seed{seed}-{digest}"
+
+
+def _publish(partial: Path, folder: Path) -> None:
+    """Rename the finished folder; another process may have been faster, and its equal result then stays."""
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        if not (folder / "source.mp4").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(partial, folder)
+
+
+def film(character: Character, seconds: float, scale: float, seed: int, folder: Path) -> None:
+    """Render into an existing folder: `truth.npz`, `speech.json`, then `source.mp4`."""
+    frame_count = max(1, round(seconds * character.fps))
+    speech = write_script(character, frame_count / character.fps, seed)
+    performance = perform(character, speech, frame_count, seed)
+    scene = Scene(character, scale, seed)
+    save_arrays(folder / "truth.npz", **compute_truth(scene, performance, load_face_model("open")))
+    save_json(folder / "speech.json", _describe_speech(speech))
+    frames = track(render_frames(scene, performance), f"studio {character.name}", total=frame_count)
+    sound = Audio(speech.samples[:, None].astype(np.float32), speech.rate)
+    write_video(folder / "source.mp4", frames, fps=Fraction(character.fps), audio=sound)
+
+
+def render_frames(scene: Scene, performance: Performance) -> Iterator[np.ndarray]:
+    """Frames in order, drawn by `WORKERS` threads; only a few finished frames wait at any time."""
+    poses = (
+        Pose(actions, rotation, sway, float(breath))
+        for actions, rotation, sway, breath in zip(*performance, strict=True)
+    )
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting = deque()
+        for number, pose in enumerate(poses):
+            waiting.append(pool.submit(scene.render, pose, number))
+            if len(waiting) > 2 * WORKERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _describe_speech(speech: Speech) -> dict:
+    return {
+        "text": speech.text,
+        "voice": speech.voice,
+        "rate": speech.rate,
+        "phonemes": [
+            {"symbol": p.symbol, "start_s": round(p.start_s, 6), "end_s": round(p.end_s, 6)} for p in speech.phonemes
+        ],
+    }

@@ -1,0 +1,127 @@
+"""What is known about a studio video beyond its pixels, in the terms of the open face model."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from metatalk_lib.anny_data import ACTION_NAMES
+from metatalk_lib.errors import DataError
+from metatalk_lib.face_model import FaceModel
+from metatalk_lib.studio.mesh import PIVOT, load_actions
+from metatalk_lib.studio.motion import Performance
+from metatalk_lib.studio.scene import Scene, euler_matrix
+
+PRIOR = 1e-5  # dm^2: weight of the unit-variance prior against squared distances, about the squared error of one vertex
+INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
+MOUTH_CORNERS = (48, 54)
+
+
+class Alignment(NamedTuple):
+    """A head in the face model: head = rotation (mean + identity . basis) + translation.
+
+    Attributes:
+        identity: (80,) in standard deviations.
+        rotation: (3, 3).
+        translation: (3,) dm.
+        error_dm: mean distance between the head's control vertices and the model's.
+    """
+
+    identity: Float[np.ndarray, "80"]
+    rotation: Float[np.ndarray, "3 3"]
+    translation: Float[np.ndarray, "3"]
+    error_dm: float
+
+
+def fit_identity(model: FaceModel, head: Float[np.ndarray, "Nb 3"], rounds: int = 8) -> Alignment:
+    """Least squares: identity and rigid motion that bring the model nearest to a head, in turns.
+
+    identity = argmin sum |R (mean + identity . basis) + t - head|^2 + PRIOR |identity|^2
+
+    Args:
+        model: the face model.
+        head: (Nb, 3) its control vertices on the head, dm.
+        rounds: how often rigid motion and identity are each solved.
+    """
+    mean = model.mean_shape.double().numpy()
+    basis = model.identity_basis.double().numpy().reshape(80, -1)
+    gram = basis @ basis.T + PRIOR * np.eye(80)
+    identity = np.zeros(80)
+    for _ in range(rounds):
+        shape = mean + (identity @ basis).reshape(-1, 3)
+        rotation, translation = _align(shape, head.astype(np.float64))
+        local = (head - translation) @ rotation
+        identity = np.linalg.solve(gram, basis @ (local - mean).ravel())
+    shape = mean + (identity @ basis).reshape(-1, 3)
+    rotation, translation = _align(shape, head.astype(np.float64))
+    error = np.linalg.norm(shape @ rotation.T + translation - head, axis=1).mean()
+    return Alignment(identity, rotation, translation, float(error))
+
+
+def _align(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation and translation that bring `source` nearest to `target`."""
+    a, b = source.mean(axis=0), target.mean(axis=0)
+    u, _, vt = np.linalg.svd((target - b).T @ (source - a))
+    rotation = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+    return rotation, b - rotation @ a
+
+
+def matrix_to_euler(matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:
+    """Angles (a, b, c) with Rz(c) Ry(b) Rx(a) = matrix."""
+    return np.array(
+        [np.arctan2(matrix[2, 1], matrix[2, 2]), np.arcsin(-matrix[2, 0]), np.arctan2(matrix[1, 0], matrix[0, 0])]
+    )
+
+
+def compute_truth(scene: Scene, performance: Performance, model: FaceModel) -> dict[str, np.ndarray]:
+    """The arrays of `truth.npz`: see docs/architecture.md.
+
+    Raises:
+        DataError: the face model's actions are not in the order of the head data.
+    """
+    if tuple(model.action_names) != ACTION_NAMES:
+        raise DataError("the face model's actions are not those of the head data. Delete its cache file and run again.")
+    ids = model.base_ids.numpy()
+    neutral = scene.figure.base[ids]
+    fit = fit_identity(model, neutral)
+    actions = load_actions()[:, ids]
+    rows = model.landmark_matrix.numpy().astype(np.float64)
+    neutral_landmarks, moving = rows @ neutral, np.einsum("lb,abd->ald", rows, actions)
+    shift = np.array(scene.camera.shift)
+    rotations, translations, landmarks = [], [], []
+    for row, angles, sway in zip(performance.actions, performance.rotation, performance.sway, strict=True):
+        turn = euler_matrix(angles)
+        points = neutral_landmarks + np.tensordot(row, moving, axes=1)
+        landmarks.append(project_points((points - PIVOT) @ turn.T + PIVOT + sway + shift, scene))
+        rotations.append(matrix_to_euler(turn @ fit.rotation))
+        translations.append(turn @ (fit.translation - PIVOT) + PIVOT + sway + shift)
+    landmarks = np.array(landmarks)
+    gaps = [np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=1) for a, b in INNER_LIP_PAIRS]
+    expression = torch.from_numpy(performance.actions) @ model.actions_to_expression
+    values = {
+        "frame_id": np.arange(len(landmarks)),
+        "landmarks": landmarks,
+        "vertices_identity": neutral,
+        "identity": fit.identity,
+        "expression": expression.numpy(),
+        "actions": performance.actions,
+        "rotation": np.array(rotations),
+        "translation": np.array(translations),
+        "focal_px": np.array(scene.camera.focal_px),
+        "principal_point_px": np.array(scene.camera.principal_point_px),
+        "mouth_opening_px": np.mean(gaps, axis=0),
+        "mouth_width_px": np.linalg.norm(landmarks[:, MOUTH_CORNERS[0]] - landmarks[:, MOUTH_CORNERS[1]], axis=1),
+        "identity_error_dm": np.array(fit.error_dm),
+    }
+    return {name: value.astype(np.int64 if name == "frame_id" else np.float32) for name, value in values.items()}
+
+
+def project_points(points: Float[np.ndarray, "K 3"], scene: Scene) -> Float[np.ndarray, "K 2"]:
+    """Camera-space points in pixels of the video."""
+    camera = scene.camera
+    scale = camera.focal_px / (10.0 - points[:, 2])
+    return np.stack(
+        [camera.principal_point_px[0] + points[:, 0] * scale, camera.principal_point_px[1] - points[:, 1] * scale],
+        axis=1,
+    )

@@ -1,0 +1,350 @@
+"""Video files on PyAV: what is in them, their frames one by one, and writing H.264 with the sound at its own rate.
+
+Colour: frames are uint8 RGB. Files are written as limited-range BT.709 and say so; a file's own tags are honoured on
+reading, and an untagged file counts as BT.601 below 720 lines and BT.709 from there on, as players do.
+
+Time: frame i shows the instant i / fps. A file with a variable frame rate is resampled to its nominal rate: each frame
+goes to the slot nearest to its time stamp, an empty slot repeats the frame before it, and both losses are counted.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from jaxtyping import UInt8
+
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.video_encoder import SCALER, write_video
+
+__all__ = ["VideoInfo", "probe_video", "read_frames", "read_selected_frames", "write_video"]
+
+STANDARD_RATES = tuple(
+    Fraction(rate) for rate in (10, 12, 15, "24000/1001", 24, 25, "30000/1001", 30, 48, 50, "60000/1001", 60, 120)
+)
+"""Frame rates in use, Hz."""
+
+# the standard's numbers of the colour matrices (ITU-T H.273), as files carry them
+_MATRICES = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file holds, as it is shown: rotated upright and at a constant frame rate.
+
+    Attributes:
+        path: the file.
+        width, height: size of a frame, px.
+        fps: frames per second, exact.
+        frame_count: number of frames that `read_frames` gives.
+        duration_s: frame_count / fps.
+        has_audio: whether there is a sound track.
+        audio_rate: its sampling rate, Hz; 0 without one.
+        codec: short name of the video codec.
+        audio_duration_s: length of the sound track, s; 0 where unknown.
+        rotation: degrees by which frames are turned counter-clockwise on reading.
+        repeated_frames, dropped_frames: what resampling a variable frame rate cost.
+    """
+
+    path: Path
+    width: int
+    height: int
+    fps: Fraction
+    frame_count: int
+    duration_s: float
+    has_audio: bool
+    audio_rate: int
+    codec: str
+    audio_duration_s: float = 0.0
+    rotation: int = 0
+    repeated_frames: int = 0
+    dropped_frames: int = 0
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """Which decoded frame each output frame shows: its time stamp, or its ordinal where the file has no time stamps."""
+
+    stream_index: int
+    stamps: np.ndarray
+    has_stamps: bool
+
+
+def probe_video(path: str | Path) -> VideoInfo:
+    """Read a video's description; the packets are listed and the first frame is decoded.
+
+    Raises:
+        DataError: the file is missing, empty, cut off, not a video, or has no video stream.
+    """
+    return _scan_cached(path)[0]
+
+
+def read_frames(
+    path: str | Path, start: int = 0, stop: int | None = None, *, step: int = 1
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Yield the frames start, start + step, ... below stop, exact to the frame, without holding more than one.
+
+    Args:
+        path: the video.
+        start: first frame_id.
+        stop: one past the last frame_id; None reads to the end.
+        step: distance of the frames.
+
+    Raises:
+        ParameterError: the range is not within the video.
+        DataError: as `probe_video`, or a frame cannot be decoded.
+    """
+    info, schedule = _scan_cached(path)
+    stop = info.frame_count if stop is None else stop
+    if not 0 <= start <= stop <= info.frame_count or step < 1:
+        raise ParameterError(
+            f"frames {start} to {stop} by {step} are not within {path}, which has {info.frame_count} frames."
+        )
+    return _generate_frames(info, schedule, np.arange(start, stop, step))
+
+
+def read_selected_frames(
+    path: str | Path, frame_ids: Sequence[int] | np.ndarray
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Yield the frames of the given frame_ids, in one pass through the file.
+
+    Raises:
+        ParameterError: the frame_ids do not rise, or are not within the video.
+        DataError: as `read_frames`.
+    """
+    info, schedule = _scan_cached(path)
+    frame_ids = np.asarray(frame_ids, dtype=np.int64)
+    if len(frame_ids) and (frame_ids[0] < 0 or frame_ids[-1] >= info.frame_count or (np.diff(frame_ids) <= 0).any()):
+        raise ParameterError(
+            f"the frame_ids must rise and lie within 0 to {info.frame_count - 1}, the frames of {path}."
+        )
+    return _generate_frames(info, schedule, frame_ids)
+
+
+def _scan_cached(path: str | Path) -> tuple[VideoInfo, _Schedule]:
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"the video {path} does not exist. Check the path.")
+    stat = path.stat()
+    return _scan(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _scan(path: Path, modified: int, size: int) -> tuple[VideoInfo, _Schedule]:
+    """List the packets of a file; `modified` and `size` tell a rewritten file from the one seen before."""
+    if size == 0:
+        raise DataError(f"the video {path} is empty (0 bytes). Copy it again.")
+    _check_boxes(path, size)
+    try:
+        with av.open(str(path)) as container:
+            stream = _video_stream(container, path)
+            packets = [packet for packet in container.demux() if packet.size > 0 and not packet.is_discard]
+            _check_end(path, container, packets)
+            packets = [packet for packet in packets if packet.stream_index == stream.index]
+            has_stamps = all(packet.pts is not None for packet in packets)
+            stamps = np.unique(
+                np.array([packet.pts if has_stamps else i for i, packet in enumerate(packets)], np.int64)
+            )
+            fps, chosen = _schedule_frames(stamps, stream, has_stamps)
+            index = stream.index
+        with av.open(str(path)) as container:
+            stream = container.streams[index]
+            frame = next(container.decode(stream), None)
+            if frame is None or len(chosen) == 0:
+                raise DataError(f"{path} holds no frame that can be decoded. Record or export it again.")
+            return _describe(path, container, stream, frame, fps, stamps, chosen), _Schedule(index, chosen, has_stamps)
+    except av.error.FFmpegError as error:
+        raise DataError(
+            f"{path} cannot be read as a video ({error.strerror}). Give a whole MP4, MOV, MKV, WebM or AVI file."
+        ) from error
+
+
+def _describe(
+    path: Path,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    frame: av.VideoFrame,
+    fps: Fraction,
+    stamps: np.ndarray,
+    chosen: np.ndarray,
+) -> VideoInfo:
+    turned = frame.rotation % 360 in (90, 270)
+    sound = container.streams.audio[0] if container.streams.audio else None
+    duration = float(sound.duration * sound.time_base) if sound is not None and sound.duration else 0.0
+    shown = len(np.unique(chosen))
+    return VideoInfo(
+        path=path,
+        width=frame.height if turned else frame.width,
+        height=frame.width if turned else frame.height,
+        fps=fps,
+        frame_count=len(chosen),
+        duration_s=float(len(chosen) / fps),
+        has_audio=sound is not None,
+        audio_rate=int(sound.rate or 0) if sound is not None else 0,
+        codec=stream.codec_context.name,
+        audio_duration_s=duration,
+        rotation=int(frame.rotation),
+        repeated_frames=len(chosen) - shown,
+        dropped_frames=len(stamps) - shown,
+    )
+
+
+def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """The first moving picture; cover art and FFmpeg's drawing of text files are none."""
+    for stream in container.streams.video:
+        is_picture = bool(stream.disposition & av.stream.Disposition.attached_pic)
+        if not is_picture and container.format.name not in {"tty", "image2", "png_pipe", "jpeg_pipe", "gif"}:
+            return stream
+    raise DataError(f"{path} has no video stream (format {container.format.name}). Give a video file.")
+
+
+def _schedule_frames(stamps: np.ndarray, stream: av.VideoStream, has_stamps: bool) -> tuple[Fraction, np.ndarray]:
+    """Choose the frame rate, and the time stamp shown at each frame.
+
+    The first rate wins under which every frame falls into its own slot: the file's average, or the fitted one. Where
+    there is none, the rate is variable and the fitted one is its nominal rate.
+    """
+    average = Fraction(stream.average_rate or stream.guessed_rate or 25)
+    if not has_stamps or len(stamps) < 2:
+        return average, stamps
+    fitted = _snap(_fit_rate(stamps, stream.time_base))
+    for fps in (_snap(average), average, fitted):
+        chosen = _resample_stamps(stamps, fps, stream.time_base)
+        if len(chosen) == len(stamps) and (chosen == stamps).all():
+            return fps, chosen
+    return fitted, _resample_stamps(stamps, fitted, stream.time_base)
+
+
+def _fit_rate(stamps: np.ndarray, time_base: Fraction) -> Fraction:
+    """Frame rate whose slots the time stamps fit best: the least-squares slope of time over slot number.
+
+    The slots are counted from one frame to the next, so that rounded time stamps do not add up to a wrong count.
+    """
+    distances = np.diff(stamps).astype(np.float64)
+    slots = np.concatenate([[0.0], np.cumsum(np.rint(distances / np.median(distances)))])
+    slots, elapsed = slots - slots.mean(), stamps - stamps.mean()
+    return 1 / (Fraction(float(slots @ elapsed / (slots @ slots))) * time_base)
+
+
+def _snap(rate: Fraction) -> Fraction:
+    """The nearest usual frame rate within 1 %, else the rate itself with a small denominator."""
+    nearest = min(STANDARD_RATES, key=lambda standard: abs(standard - rate))
+    return nearest if abs(nearest - rate) <= rate / 100 else rate.limit_denominator(1001)
+
+
+def _resample_stamps(stamps: np.ndarray, fps: Fraction, time_base: Fraction) -> np.ndarray:
+    """For each slot the last frame whose own slot, round(t fps), is not later."""
+    ticks = Fraction(1) / (fps * time_base)  # time stamps a frame
+    slots = np.floor((stamps - stamps[0]) / float(ticks) + 0.5).astype(np.int64)
+    return stamps[np.searchsorted(slots, np.arange(slots[-1] + 1), side="right") - 1]
+
+
+def _generate_frames(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray) -> Iterator[np.ndarray]:
+    if len(frame_ids) == 0:
+        return
+    wanted = schedule.stamps[frame_ids]
+    reformatter, position = VideoReformatter(), 0
+    for stamp, frame in _decode_from(info, schedule, int(wanted[0])):
+        if stamp < wanted[position]:
+            continue
+        if stamp > wanted[position] or frame.is_corrupt:
+            break
+        image = _to_rgb(reformatter, frame)
+        while position < len(wanted) and wanted[position] == stamp:
+            yield image.copy()
+            position += 1
+        if position == len(wanted):
+            return
+    raise DataError(
+        f"{info.path}: frame {frame_ids[position]} of {info.frame_count} cannot be decoded; the file is cut off or "
+        "damaged. Copy or export it again."
+    )
+
+
+def _decode_from(info: VideoInfo, schedule: _Schedule, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Decode from a key frame at or before the stamp `first`, from the beginning where seeking overshoots."""
+    for seek in (True, False):
+        with av.open(str(info.path)) as container:
+            stream = container.streams[schedule.stream_index]
+            stream.thread_type = "AUTO"
+            if seek and schedule.has_stamps and first > schedule.stamps[0]:
+                container.seek(first, stream=stream, backward=True)
+            try:
+                for ordinal, frame in enumerate(container.decode(stream)):
+                    stamp = frame.pts if schedule.has_stamps else ordinal
+                    if ordinal == 0 and stamp is not None and stamp > first and seek:
+                        break
+                    if stamp is not None:
+                        yield stamp, frame
+                else:
+                    return
+            except av.error.FFmpegError:
+                return
+
+
+def _to_rgb(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
+    is_full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+    untagged = Colorspace.ITU601 if min(frame.width, frame.height) < 720 else Colorspace.ITU709
+    is_rgb = frame.format.is_rgb
+    converted = reformatter.reformat(
+        frame,
+        format="rgb24",
+        src_colorspace=None if is_rgb else _MATRICES.get(int(frame.colorspace), untagged),
+        src_color_range=None if is_rgb else (ColorRange.JPEG if is_full else ColorRange.MPEG),
+        dst_color_range=ColorRange.JPEG,
+        interpolation=SCALER,
+        threads=1,
+    )
+    image = converted.to_ndarray()
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def _check_end(path: Path, container: av.container.InputContainer, packets: list[av.Packet]) -> None:
+    """Compare the length that a Matroska, WebM or AVI file states in its head with the last packet found in it."""
+    is_stated = container.duration and container.format.name.split(",")[0] in {"matroska", "avi"}
+    ends = [float((p.pts + (p.duration or 0)) * p.time_base) for p in packets if p.pts is not None]
+    if is_stated and ends and (stated_s := container.duration / av.time_base) > max(ends) + max(0.5, 0.02 * max(ends)):
+        raise DataError(
+            f"the video {path} is cut off: it should last {stated_s:.2f} s, but ends at {max(ends):.2f} s. "
+            "Copy or download it again."
+        )
+
+
+def _check_boxes(path: Path, size: int) -> None:
+    """Walk the outermost boxes of an MP4 or MOV file: a box beyond the end of the file means that it was cut off."""
+    with open(path, "rb") as file:
+        if file.read(8)[4:] not in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}:
+            return
+        offset, kinds = 0, set()
+        while offset + 8 <= size:
+            file.seek(offset)
+            header = file.read(16)
+            length, kind = struct.unpack(">I4s", header[:8])
+            if length == 1 and len(header) == 16:
+                length = struct.unpack(">Q", header[8:])[0]
+            length = size - offset if length == 0 else length
+            kinds.add(kind)
+            if length < 8 or offset + length > size:
+                raise DataError(
+                    f"the video {path} is cut off: it should have {offset + length} bytes or more, not {size}. "
+                    "Copy or download it again."
+                )
+            offset += length
+    if b"moov" not in kinds:
+        raise DataError(
+            f"the video {path} is cut off: it has no index (`moov`), so the recording never ended. Record it again."
+        )

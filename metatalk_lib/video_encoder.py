@@ -1,0 +1,162 @@
+"""Writing H.264 video with AAC sound, streaming, the same bytes for the same input."""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import soxr
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from jaxtyping import UInt8
+
+from metatalk_lib.artifacts import atomic_path
+from metatalk_lib.audio import Audio, fit_length
+from metatalk_lib.errors import DataError, ParameterError
+
+AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+"""Sampling rates that AAC knows, Hz."""
+_AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1"}
+
+ENCODER_THREADS = 4
+"""Fixed, since x264's output depends on it: the same frames give the same bytes on every machine."""
+
+# chroma is interpolated rather than repeated, so that saturated edges such as lips do not get blocky
+SCALER = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    *,
+    fps: Fraction,
+    crf: int = 14,
+    preset: str = "veryfast",
+    audio: Audio | None = None,
+) -> int:
+    """Write H.264 in MP4, streaming; the file appears under its name only when it is whole. Equal input, equal bytes.
+
+    The picture is 4:2:0, or 4:4:4 where a side is odd, which 4:2:0 cannot hold. The sound becomes AAC at its own rate
+    and is cut, or filled with zeros, at the end of the last frame. AAC knows only the rates of `AAC_RATES`: any other
+    is resampled to the next higher one (above 96 kHz: to 96 kHz).
+
+    Args:
+        path: an .mp4 file.
+        frames: any number of frames of one size.
+        fps: frames per second.
+        crf: x264's quality, 0 (lossless) to 51; 14 is visually lossless.
+        preset: x264's speed.
+        audio: the sound; None writes none.
+
+    Returns:
+        The number of frames written.
+
+    Raises:
+        ParameterError: there are no frames, they differ in size, or the sound has more than six channels.
+        DataError: the file cannot be written.
+
+    Source: original to this project.
+    """
+    path = Path(path)
+    audio = _fit_aac(audio) if audio is not None else None
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ParameterError(f"no frames to write to {path}.")
+    try:
+        with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4", options=_MUXER) as container:
+            encoder = _Encoder(container, first, Fraction(fps), crf, preset, audio)
+            encoder.add(first)
+            for frame in frames:
+                encoder.add(frame)
+            encoder.finish()
+    except (av.error.FFmpegError, OSError) as error:
+        raise DataError(f"cannot write the video {path} ({error.strerror}). Check the disk and the folder.") from error
+    return encoder.count
+
+
+_MUXER = {"movflags": "+faststart", "fflags": "+bitexact"}
+
+
+class _Encoder:
+    """One file being written: sound follows the picture frame by frame, so that the muxer never has to hold much."""
+
+    def __init__(
+        self,
+        container: av.container.OutputContainer,
+        first: np.ndarray,
+        fps: Fraction,
+        crf: int,
+        preset: str,
+        audio: Audio | None,
+    ) -> None:
+        self.container, self.fps, self.audio, self.count = container, fps, audio, 0
+        self.shape, self.samples_sent = first.shape, 0
+        height, width = first.shape[:2]
+        self.video = container.add_stream("libx264", rate=fps)
+        context = self.video.codec_context
+        context.width, context.height = width, height
+        context.pix_fmt = "yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p"
+        context.time_base = 1 / fps
+        context.thread_count = ENCODER_THREADS
+        context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
+        context.gop_size = max(1, round(2 * fps))
+        context.options = {"crf": str(crf), "preset": preset}
+        self.sound = None
+        if audio is not None:
+            channels = audio.samples.shape[1]
+            self.sound = container.add_stream("aac", rate=audio.rate, layout=_AAC_LAYOUTS[channels])
+            # an AAC frame of 1024 samples holds at most 6144 bits a channel
+            self.sound.codec_context.bit_rate = channels * min(128_000, 6 * audio.rate)
+            self.sound.codec_context.flags |= av.codec.context.Flags.bitexact
+        self.reformatter = VideoReformatter()
+
+    def add(self, image: np.ndarray) -> None:
+        if image.shape != self.shape or image.dtype != np.uint8:
+            raise ParameterError(
+                f"frame {self.count} is {image.dtype} {image.shape}; the frames before it are uint8 {self.shape}."
+            )
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = self.reformatter.reformat(
+            frame,
+            format=self.video.codec_context.pix_fmt,
+            dst_colorspace=Colorspace.ITU709,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=SCALER,
+            threads=1,
+        )
+        frame.pts, frame.time_base = self.count, 1 / self.fps
+        self.container.mux(self.video.encode(frame))
+        self.count += 1
+        self._send_sound()
+
+    def _send_sound(self) -> None:
+        if self.audio is None or self.sound is None:
+            return
+        stop = int(self.count * self.audio.rate / self.fps + Fraction(1, 2))
+        block = fit_length(self.audio.samples[self.samples_sent : stop], stop - self.samples_sent)
+        if len(block) == 0:
+            return
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(block.T), format="fltp", layout=self.sound.codec_context.layout
+        )
+        frame.rate, frame.pts, frame.time_base = self.audio.rate, self.samples_sent, Fraction(1, self.audio.rate)
+        self.container.mux(self.sound.encode(frame))
+        self.samples_sent = stop
+
+    def finish(self) -> None:
+        self.container.mux(self.video.encode(None))
+        if self.sound is not None:
+            self.container.mux(self.sound.encode(None))
+
+
+def _fit_aac(audio: Audio) -> Audio:
+    channels = audio.samples.shape[1]
+    if channels not in _AAC_LAYOUTS:
+        raise ParameterError(f"the sound has {channels} channels; AAC is written with 1 to 6. Mix it down first.")
+    samples = np.clip(audio.samples, -1.0, 1.0)
+    if audio.rate in AAC_RATES:
+        return Audio(samples, audio.rate)
+    rate = min((rate for rate in AAC_RATES if rate >= audio.rate), default=AAC_RATES[-1])
+    return Audio(np.clip(soxr.resample(samples, audio.rate, rate), -1.0, 1.0).astype(np.float32), rate)

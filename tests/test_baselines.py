@@ -1,0 +1,122 @@
+"""The AudioDVP baseline: compositing against the golden file, training and talking on a drawn character."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import drawn_character as drawn
+import numpy as np
+import pytest
+
+from metatalk_lib.artifacts import load_json, sha256_file
+from metatalk_lib.baselines import audiodvp
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.talk import load_character
+from metatalk_lib.video import probe_video, read_frames
+
+GOLDEN = Path(__file__).parent / "data" / "reference" / "front_audiodvp_compositing.npz"
+SETTINGS = audiodvp.AudioDVPSettings(width=4, depth=5, refine=True, steps=3, batch=2, learning_rate=2e-4, seed=0)
+
+
+def test_compositing_reproduces_the_golden_values() -> None:
+    rows, columns = np.mgrid[:96, :96]
+    ellipse = ((columns - 48) / 30) ** 2 + ((rows - 52) / 24) ** 2 <= 1
+    mask = cv2.dilate(ellipse.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=4) > 0
+    paint = np.stack([2 * columns % 256, 2 * rows % 256, (columns + rows) % 256], axis=2).astype(np.uint8)
+    finished = audiodvp.composite(255 - paint, paint, mask)
+    with np.load(GOLDEN) as golden:
+        np.testing.assert_allclose(audiodvp.soften_mask(mask)[52], golden["soft_row52"], atol=1e-6)
+        assert np.abs(finished[52].astype(int) - golden["comp_row52"]).max() <= 1
+        assert finished.mean() == pytest.approx(float(golden["comp_mean"]), abs=0.05)
+
+
+def test_the_label_says_what_is_not_the_published_size() -> None:
+    assert replace(SETTINGS, width=64, depth=8).label == "AudioDVP"
+    assert replace(SETTINGS, width=64, depth=8, refine=False).label == "AudioDVP (shallower)"
+    assert replace(SETTINGS, width=16, depth=5).label == "AudioDVP (quarter width)"
+    assert replace(SETTINGS, width=20).label == "AudioDVP (width 20)"
+
+
+@pytest.fixture(scope="module")
+def character(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn.make_character(tmp_path_factory.mktemp("outputs"))
+
+
+@pytest.fixture(scope="module")
+def trained(character: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audiodvp")
+    audiodvp.train(character, folder, SETTINGS)
+    return folder
+
+
+def test_training_never_sees_the_held_out_tail(trained: Path) -> None:
+    history = load_json(trained / "history.json")
+    assert history["renderer_frames"] == drawn.HELD_OUT
+    # 40 frames give 39 public feature blocks, of which whole seconds are kept
+    assert history["a2e"]["frames"] == 25
+    assert history["label"] == "AudioDVP (width 4)"
+    assert not (trained / "pairs").exists()
+
+
+def test_the_networks_are_audiodvps(trained: Path) -> None:
+    assert audiodvp.load_a2e(trained / "a2e").architecture == "audiodvp"
+    settings = audiodvp.load_renderer(trained / "renderer").settings
+    assert (settings.window, settings.in_channels, settings.size, settings.refine) == (7, 21, 256, True)
+
+
+def test_training_again_gives_the_same_bytes(character: Path, trained: Path, tmp_path: Path) -> None:
+    audiodvp.train(character, tmp_path, SETTINGS)
+    for name in ("renderer/generator.safetensors", "a2e/a2e.safetensors"):
+        assert sha256_file(tmp_path / name) == sha256_file(trained / name)
+
+
+def test_pairs_are_cut_by_the_mask(character: Path, tmp_path: Path) -> None:
+    coefficients = load_character(character).coefficients
+    video = character / "01_crop" / "face_256.mp4"
+    pairs = audiodvp.make_pairs(audiodvp.load_face_model(), coefficients, video, np.arange(3), SETTINGS, tmp_path)
+    assert pairs.masks.any()
+    assert not pairs.renders[~pairs.masks].any()
+    assert not pairs.targets[~pairs.masks].any()
+    assert np.abs(pairs.renders[pairs.masks].mean() - pairs.targets[pairs.masks].mean()) < 25
+
+
+def test_talk_makes_a_video_of_the_sources_size_that_changes_only_the_crop(
+    character: Path, trained: Path, tmp_path: Path
+) -> None:
+    output = audiodvp.talk(
+        character, character.parent / "tail.wav", tmp_path / "talk.mp4", trained_dir=trained, start_frame=drawn.HELD_OUT
+    )
+    info = probe_video(output)
+    assert (info.width, info.height, info.fps) == (drawn.WIDTH, drawn.HEIGHT, drawn.FPS)
+    assert info.frame_count == drawn.FRAMES - drawn.HELD_OUT
+    assert info.audio_rate == 16000
+    source = load_character(character).source
+    pairs = zip(read_frames(output), read_frames(source, drawn.HELD_OUT), strict=True)
+    for frame, original in pairs:
+        assert np.abs(frame[:, :18].astype(int) - original[:, :18]).mean() < 4
+        lower = np.abs(frame[150:200, 110:190].astype(int) - original[150:200, 110:190]).mean()
+    assert lower > 10, "three steps cannot have learned the face, so the mask must differ from the source"
+
+
+def test_our_a2e_can_drive_the_small_renderer(character: Path, trained: Path, tmp_path: Path) -> None:
+    tail = character.parent / "tail.wav"
+    options = {"trained_dir": trained, "start_frame": 3}
+    one = audiodvp.talk(character, tail, tmp_path / "one.mp4", a2e_dir=trained / "a2e", **options)
+    other = audiodvp.talk(character, tail, tmp_path / "other.mp4", **options)
+    assert sha256_file(one) == sha256_file(other)
+
+
+def test_bad_input_is_refused(character: Path, trained: Path, tmp_path: Path) -> None:
+    tail = character.parent / "tail.wav"
+    with pytest.raises(ParameterError, match="start_frame is 99"):
+        audiodvp.talk(character, tail, tmp_path / "x.mp4", trained_dir=trained, start_frame=99)
+    with pytest.raises(DataError, match="does not exist"):
+        audiodvp.talk(character, tail, tmp_path / "x.mp4", trained_dir=tmp_path)
+    crop = character / "01_crop" / "crop.json"
+    before = crop.read_bytes()
+    try:
+        crop.write_bytes(before.replace(b'"held_out_start": 40', b'"held_out_start": 10'))
+        with pytest.raises(DataError, match="10 frames before the held-out tail"):
+            audiodvp.train(character, tmp_path, SETTINGS)
+    finally:
+        crop.write_bytes(before)

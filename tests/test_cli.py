@@ -1,0 +1,40 @@
+"""The command line: errors are one line and a non-zero exit code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def metatalk(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", "from metatalk_lib.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--character", "Q"), "no character `Q`"),
+        (("run",), "no character given"),
+        (("run", "--character", "A", "-p", "sede=1"), "Did you mean `seed`?"),
+        (("run", "--character", "A", "-p", "seed"), "expected name=value"),
+        (("run", "--character", "A", "-p", "studio_seconds='1e1'"), "write 1.0e-4"),
+        (("run", "--character", "A", "--from", "09"), "no stage `09`"),
+        (("preflight", "no_such_video.mp4"), "no_such_video.mp4"),
+        (("talk", "--character", "nobody", "--audio", "x.wav", "-o", "y.mp4"), "nobody"),
+        (("assets", "where", "nothing"), "no asset `nothing`"),
+    ],
+)
+def test_errors_are_one_line_with_exit_code_1(arguments, message, tmp_path: Path):
+    result = metatalk(*arguments, cwd=tmp_path)
+    assert result.returncode == 1, result.stderr
+    assert result.stderr.startswith("metatalk: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+
+
+def test_assets_list_shows_every_licence():
+    result = metatalk("assets", "list")
+    assert result.returncode == 0
+    assert all("Licence: " in line for line in result.stdout.splitlines())

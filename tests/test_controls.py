@@ -1,0 +1,69 @@
+"""Cheat frames: equal to the original outside the mask, and caught by the measures inside it."""
+
+import inspect
+
+import cv2
+import numpy as np
+import pytest
+
+from metatalk_lib import controls, metrics
+from metatalk_lib.errors import ParameterError
+
+
+def drawn_face(opening: int = 6, size: int = 160) -> np.ndarray:
+    rows, columns = np.mgrid[:size, :size]
+    face = np.stack([170 + 30 * columns / size, 130 + 20 * rows / size, 110 + 0 * rows], axis=2)
+    grain = np.random.default_rng(0).normal(0, 6, (size, size, 1))
+    image = np.clip(face + grain, 0, 255).astype(np.uint8)
+    cv2.ellipse(image, (80, 105), (26, opening), 0, 0, 360, (40, 10, 15), -1)
+    return image
+
+
+def lower_mask(size: int = 160) -> np.ndarray:
+    mask = np.zeros((size, size), np.uint8)
+    cv2.ellipse(mask, (80, 105), (50, 40), 0, 0, 360, 1, -1)
+    return mask.astype(bool)
+
+
+@pytest.mark.parametrize("name", list(controls.CHEATS))
+def test_every_cheat_leaves_the_outside_alone(name: str) -> None:
+    original, mask = drawn_face(), lower_mask()
+    before = original.copy()
+    cheat = controls.make_cheat(name, original, mask, drawn_face(2))
+    np.testing.assert_array_equal(cheat[~mask], original[~mask])
+    np.testing.assert_array_equal(original, before)
+
+
+def test_measures_rank_pass_through_first_and_see_through_the_rest() -> None:
+    original, mask, first = drawn_face(), lower_mask(), drawn_face(1)
+    score = {
+        name: metrics.ssim(controls.make_cheat(name, original, mask, first), original, mask=mask)
+        for name in controls.CHEATS
+    }
+    assert score.pop(controls.PASS_THROUGH) == pytest.approx(1.0, abs=1e-6)
+    assert max(score.values()) < 0.97
+    blurred = controls.make_cheat("blurred lower face (cheat)", original, mask, first)
+    assert metrics.sharpness_ratio(blurred, original, mask=mask) < 0.5
+
+
+def test_the_mouthless_face_has_the_colour_of_its_surroundings() -> None:
+    original, mask = drawn_face(), lower_mask()
+    filled = controls.make_cheat("no mouth (cheat)", original, mask, original)
+    mouth = np.zeros(mask.shape, bool)
+    mouth[103:108, 70:90] = True
+    assert original[mouth].mean() < 60
+    assert np.abs(filled[mouth].mean(axis=0) - (185, 142, 110)).max() < 12
+
+
+def test_the_static_mouth_shows_the_first_frame() -> None:
+    first, mask = drawn_face(1), lower_mask()
+    frozen = controls.make_cheat(controls.STATIC_MOUTH, drawn_face(9), mask, first)
+    np.testing.assert_array_equal(frozen[mask], first[mask])
+
+
+def test_bad_input_is_refused() -> None:
+    original, mask = drawn_face(), lower_mask()
+    with pytest.raises(ParameterError, match="no control `nothing`"):
+        controls.make_cheat("nothing", original, mask, original)
+    with pytest.raises(ParameterError, match="sizes differ"):
+        inspect.unwrap(controls.make_cheat)(controls.STATIC_MOUTH, original, mask[1:], original)

@@ -1,0 +1,214 @@
+"""The neural face renderer at a tiny scale: learning, determinism, resuming to the same bytes, files, refusals."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metatalk_lib.artifacts import load_json
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.neural_renderer import (
+    RendererSettings,
+    TrainingSettings,
+    build_generator,
+    load_renderer,
+    masked_l1,
+    sample_rows,
+    save_renderer,
+    summarise_history,
+    train_renderer,
+)
+from metatalk_lib.renderer_data import RendererPairs, Roi
+
+ROI = Roi(8, 16, 48, 48)
+MODEL = RendererSettings(window=3, width=4, depth=3, refine=False, size=64, roi=ROI)
+TRAINING = TrainingSettings(
+    steps=8,
+    batch=2,
+    learning_rate=2e-3,
+    gan_weight=0.01,
+    gan_start=0.25,
+    gan_width=4,
+    checkpoint_steps=2,
+    seed=3,
+)
+
+
+def make_pairs(frames: int = 6) -> RendererPairs:
+    """The brightness of the synthetic mouth decides the colour of the real one."""
+    random = np.random.default_rng(1)
+    level = random.integers(30, 220, frames)
+    masks = np.zeros((frames, 32, 40), bool)
+    masks[:, 8:24, 8:32] = True
+    renders = (masks[..., None] * level[:, None, None, None]).astype(np.uint8).repeat(3, axis=3)
+    targets = np.full((frames, 32, 40, 3), 90, np.uint8)
+    targets[masks] = np.stack([255 - level, level, level], axis=1).astype(np.uint8).repeat(masks[0].sum(), axis=0)
+    valid = np.ones(frames, bool)
+    return RendererPairs(np.arange(frames), renders, masks, targets, valid, ROI, 64)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def weights(renderer) -> dict[str, torch.Tensor]:
+    return renderer.network.state_dict()
+
+
+def assert_equal_weights(one, other):
+    assert all(torch.equal(value, weights(other)[key]) for key, value in weights(one).items())
+
+
+def test_it_learns_to_follow_the_synthetic_face(tmp_path: Path):
+    pairs = make_pairs()
+    training = dataclasses.replace(TRAINING, steps=150, checkpoint_steps=150, gan_weight=0.0)
+    renderer, history = train_renderer(pairs, MODEL, training, checkpoint=tmp_path / "c.safetensors")
+    assert history["reconstruction"][-1] < 0.25 * history["reconstruction"][0]
+    assert history["step"][-1] == 150
+    rows = list(range(6))
+    painted = renderer.paint(*pairs.windows(rows, 3), pairs.targets, pairs.masks)
+    error = np.abs(painted.astype(float) - pairs.targets)[pairs.masks].mean()
+    assert error < 20
+    swapped = rows[::-1]
+    other = renderer.paint(*pairs.windows(swapped, 3), pairs.targets, pairs.masks)
+    assert np.abs(other.astype(float) - pairs.targets)[pairs.masks].mean() > 1.5 * error
+
+
+def test_the_targets_own_mouth_does_not_reach_the_output(tmp_path: Path):
+    pairs = make_pairs()
+    renderer, _ = train_renderer(pairs, MODEL, TRAINING, checkpoint=tmp_path / "c.safetensors")
+    vandalised = pairs.targets.copy()
+    vandalised[pairs.masks] ^= 255
+    windows = pairs.windows([0, 3], 3)
+    painted = renderer.paint(*windows, pairs.targets[[0, 3]], pairs.masks[[0, 3]])
+    assert np.array_equal(painted, renderer.paint(*windows, vandalised[[0, 3]], pairs.masks[[0, 3]]))
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path, refine: bool):
+    pairs, model = make_pairs(), dataclasses.replace(MODEL, refine=refine)
+    whole, history = train_renderer(pairs, model, TRAINING, checkpoint=tmp_path / "whole.safetensors")
+    again, _ = train_renderer(pairs, model, TRAINING, checkpoint=tmp_path / "again.safetensors")
+    assert_equal_weights(whole, again)
+
+    class KilledError(Exception):
+        pass
+
+    def killed_at(step: int):
+        yield from range(step)
+        raise KilledError
+
+    path = tmp_path / "killed.safetensors"
+    with pytest.raises(KilledError):
+        train_renderer(pairs, model, TRAINING, checkpoint=path, steps=killed_at(5))
+    torch.rand(7)
+    resumed, resumed_history = train_renderer(pairs, model, TRAINING, checkpoint=path)
+    assert_equal_weights(whole, resumed)
+    assert history == resumed_history
+    assert path.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
+def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path: Path):
+    pairs, path = make_pairs(), tmp_path / "c.safetensors"
+    train_renderer(pairs, MODEL, dataclasses.replace(TRAINING, seed=9), checkpoint=path)
+    resumed, _ = train_renderer(pairs, MODEL, TRAINING, checkpoint=path)
+    fresh, _ = train_renderer(pairs, MODEL, TRAINING, checkpoint=tmp_path / "fresh.safetensors")
+    assert_equal_weights(resumed, fresh)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path):
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(DataError, match=r"c\.safetensors cannot be read"):
+        train_renderer(make_pairs(), MODEL, TRAINING, checkpoint=path)
+
+
+def test_files_round_trip_to_the_same_bytes(tmp_path: Path):
+    pairs = make_pairs()
+    renderer, history = train_renderer(pairs, MODEL, TRAINING, checkpoint=tmp_path / "c.safetensors")
+    save_renderer(renderer, tmp_path, history)
+    assert load_json(tmp_path / "history.json") == history
+    loaded = load_renderer(tmp_path)
+    assert loaded.settings == MODEL
+    inputs = (*pairs.windows([2], 3), pairs.targets[[2]], pairs.masks[[2]])
+    assert np.array_equal(loaded.paint(*inputs), renderer.paint(*inputs))
+    before = (tmp_path / "generator.safetensors").read_bytes()
+    save_renderer(loaded, tmp_path, history)
+    assert (tmp_path / "generator.safetensors").read_bytes() == before
+
+
+def test_missing_and_misfit_files_are_named(tmp_path: Path):
+    with pytest.raises(DataError, match="renderer.json does not exist"):
+        load_renderer(tmp_path)
+    pairs = make_pairs()
+    renderer, history = train_renderer(
+        pairs, MODEL, dataclasses.replace(TRAINING, steps=1), checkpoint=tmp_path / "c.safetensors"
+    )
+    save_renderer(renderer, tmp_path, history)
+    wider = dataclasses.replace(MODEL, width=8)
+    save_renderer(dataclasses.replace(renderer, settings=wider), tmp_path, history)
+    with pytest.raises(DataError, match="holds no usable renderer"):
+        load_renderer(tmp_path)
+    (tmp_path / "generator.safetensors").unlink()
+    with pytest.raises(DataError, match="generator.safetensors does not exist"):
+        load_renderer(tmp_path)
+
+
+def test_bad_requests_are_refused(tmp_path: Path):
+    pairs = make_pairs()
+    with pytest.raises(ParameterError, match="must be odd"):
+        dataclasses.replace(MODEL, window=4)
+    none_valid = dataclasses.replace(pairs, valid=np.zeros(6, bool))
+    with pytest.raises(ParameterError, match="0 valid frames"):
+        train_renderer(none_valid, MODEL, TRAINING, checkpoint=tmp_path / "c.safetensors")
+    elsewhere = dataclasses.replace(MODEL, roi=Roi(0, 0, 40, 32))
+    with pytest.raises(ParameterError, match="Make both from the same crop"):
+        train_renderer(pairs, elsewhere, TRAINING, checkpoint=tmp_path / "c.safetensors")
+    wild = dataclasses.replace(TRAINING, learning_rate=1e30, steps=20)
+    with pytest.raises(DataError, match="training diverged"):
+        train_renderer(pairs, MODEL, wild, checkpoint=tmp_path / "d.safetensors")
+    renderer, _ = train_renderer(
+        pairs, MODEL, dataclasses.replace(TRAINING, steps=1), checkpoint=tmp_path / "e.safetensors"
+    )
+    with pytest.raises(ParameterError, match="this renderer takes 3 frames"):
+        renderer.paint(*pairs.windows([0], 5), pairs.targets[:1], pairs.masks[:1])
+
+
+def test_the_discriminator_joins_late():
+    assert not TRAINING.uses_adversary(1)
+    assert TRAINING.uses_adversary(2)
+    assert not dataclasses.replace(TRAINING, gan_weight=0.0).uses_adversary(7)
+    assert TRAINING.rate(0) == 1
+    assert TRAINING.rate(8) == pytest.approx(0.02)
+
+
+def test_an_epoch_takes_every_row_once():
+    candidates = np.array([2, 3, 5, 7])
+    rows = [row for step in range(4) for row in sample_rows(candidates, step, TRAINING)]
+    assert sorted(rows[:4]) == sorted(rows[4:]) == [2, 3, 5, 7]
+
+
+def test_masked_l1_by_hand():
+    image, reference = torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2)
+    reference[..., 0] = 9
+    mask = torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])
+    assert masked_l1(image, reference, mask) == 1
+    assert masked_l1(image, reference, torch.zeros_like(mask)) == 0
+
+
+def test_history_is_a_mean_of_groups():
+    rows = [[float(step), 0.0, 0.0] for step in range(14)]
+    history = summarise_history(rows)
+    assert history["step"] == [10, 14]
+    assert history["reconstruction"] == [4.5, 11.5]
+
+
+def test_building_twice_gives_equal_weights():
+    one, other = build_generator(MODEL, 5), build_generator(MODEL, 5)
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())

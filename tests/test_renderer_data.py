@@ -1,0 +1,145 @@
+"""Training pairs: rectangle, masks, windows, and above all that the target's own mouth never enters the input."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
+from metatalk_lib.renderer import lower_face_mask
+from metatalk_lib.renderer_data import (
+    Roi,
+    assemble_input,
+    dilated_mask,
+    enclosing_roi,
+    find_roi,
+    one_thread,
+    remove_pairs,
+    render_pairs,
+    to_images,
+    to_tensor,
+)
+
+SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def model() -> FaceModel:
+    return load_face_model()
+
+
+def make_coefficients(frames: int = 4, seed: int = 0) -> Coefficients:
+    random = np.random.default_rng(seed)
+    translation = np.zeros((frames, 3), np.float32)
+    translation[:, 0] = np.linspace(-0.1, 0.1, frames)
+    return Coefficients(
+        frame_id=np.arange(10, 10 + frames),
+        identity=np.zeros(80, np.float32),
+        texture=np.zeros(80, np.float32),
+        expression=random.normal(0, 0.5, (frames, 64)).astype(np.float32),
+        illumination=np.zeros((frames, 27), np.float32),
+        rotation=random.normal(0, 0.05, (frames, 3)).astype(np.float32),
+        translation=translation,
+        valid=np.array([True] * (frames - 1) + [False]),
+        landmark_error_px=np.zeros(frames, np.float32),
+    )
+
+
+def test_the_mask_ignores_the_expression_and_is_dilated(model: FaceModel):
+    coefficients = make_coefficients()
+    neutral = dataclasses.replace(coefficients, expression=np.zeros_like(coefficients.expression))
+    mask = dilated_mask(model, coefficients, 1, SIZE)
+    assert np.array_equal(mask, dilated_mask(model, neutral, 1, SIZE))
+    plain = lower_face_mask(model, coefficients, 1, SIZE)
+    assert mask[plain].all()
+    assert mask.sum() > plain.sum()
+
+
+def test_the_rectangle_holds_every_mask_and_the_cut_equals_the_full_mask(model: FaceModel):
+    coefficients = make_coefficients()
+    roi = find_roi(model, coefficients, SIZE, multiple=16)
+    assert roi.width % 16 == 0
+    assert roi.height % 16 == 0
+    for index in range(len(coefficients)):
+        full = dilated_mask(model, coefficients, index, SIZE)
+        inside = dilated_mask(model, coefficients, index, SIZE, roi)
+        assert inside.sum() == full.sum()
+        assert np.array_equal(inside, roi.cut(full))
+
+
+def test_the_rectangle_is_minimal_and_stays_in_the_crop():
+    assert enclosing_roi(np.array([100, 90, 140, 120]), 256, multiple=64) == Roi(88, 73, 152, 137)
+    assert enclosing_roi(np.array([0, 200, 60, 256]), 256, multiple=32) == Roi(0, 192, 96, 256)
+    assert enclosing_roi(np.array([0, 0, 256, 256]), 256, multiple=64) == Roi(0, 0, 256, 256)
+
+
+def test_a_rectangle_that_cannot_be_is_refused():
+    with pytest.raises(ParameterError, match="no multiple of 64"):
+        enclosing_roi(np.array([1, 1, 9, 9]), 100, multiple=64)
+    with pytest.raises(DataError, match="outside the crop"):
+        enclosing_roi(np.array([256, 256, 0, 0]), 256, multiple=64)
+
+
+def test_pairs_join_by_frame_id(model: FaceModel, tmp_path: Path):
+    coefficients = make_coefficients()
+    roi = find_roi(model, coefficients, SIZE, multiple=16)
+    chosen = [(number, np.full((SIZE, SIZE, 3), number, np.uint8)) for number in (11, 13)]
+    pairs = render_pairs(model, coefficients, chosen, 2, roi, tmp_path / "pairs")
+    assert pairs.frame_id.tolist() == [11, 13]
+    assert pairs.targets[:, 0, 0, 0].tolist() == [11, 13]
+    assert pairs.valid.tolist() == [True, False]
+    assert pairs.renders[0][pairs.masks[0]].any()
+    windows, known = pairs.windows([0], 5)
+    assert known.tolist() == [[False, False, True, False, True]]
+    assert np.array_equal(windows[0, 4], pairs.renders[1])
+    remove_pairs(tmp_path / "pairs")
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_pairs_refuse_a_wrong_count_and_an_unknown_frame(model: FaceModel, tmp_path: Path):
+    coefficients, roi = make_coefficients(), Roi(0, 0, 64, 64)
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    with pytest.raises(ParameterError, match="got 1 frames, expected 2"):
+        render_pairs(model, coefficients, [(10, image)], 2, roi, tmp_path / "a")
+    with pytest.raises(ParameterError, match="frame 11 is too many"):
+        render_pairs(model, coefficients, [(10, image), (11, image)], 1, roi, tmp_path / "b")
+    with pytest.raises(DataError, match="frame 99 has no coefficients"):
+        render_pairs(model, coefficients, [(99, image)], 1, roi, tmp_path / "c")
+
+
+def test_the_input_withholds_the_targets_own_mouth():
+    random = np.random.default_rng(0)
+    windows = random.integers(0, 256, (2, 3, 16, 24, 3)).astype(np.uint8)
+    images = random.integers(0, 256, (2, 16, 24, 3)).astype(np.uint8)
+    masks = np.zeros((2, 16, 24), bool)
+    masks[:, 4:12, 6:18] = True
+    known = np.array([[False, True, True], [True, True, True]])
+    plain = assemble_input(windows, known, images, masks)
+    assert plain.shape == (2, 13, 16, 24)
+    vandalised = images.copy()
+    vandalised[masks] = 255 - vandalised[masks]
+    assert torch.equal(plain, assemble_input(windows, known, vandalised, masks))
+    assert (plain[:, 9:12][torch.from_numpy(masks)[:, None].expand(-1, 3, -1, -1)] == 0).all()
+    assert (plain[0, :3] == 0).all()
+    vandalised = images.copy()
+    vandalised[0, 0, 0] ^= 255
+    assert not torch.equal(plain, assemble_input(windows, known, vandalised, masks))
+
+
+def test_images_survive_the_tensor_round_trip():
+    images = np.arange(256 * 3, dtype=np.uint16).reshape(1, 16, 16, 3).astype(np.uint8)
+    assert np.array_equal(to_images(to_tensor(images)), images)
+
+
+def test_drawing_with_one_thread_gives_the_threads_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
