@@ -17,8 +17,9 @@ class Row:
         name: what was measured.
         value: the figure.
         unit: its unit, empty for a pure number.
-        op: how it must stand to `limit`; None for control and cheat rows, which must NOT reach it.
+        op: how it must stand to `limit`; None for a row that is printed beside the others and not judged.
         limit: the bar.
+        is_cheat: True for a wrong answer on purpose, which must miss the bar.
     """
 
     name: str
@@ -26,13 +27,15 @@ class Row:
     unit: str
     op: Literal[">=", "<=", None]
     limit: float | None
+    is_cheat: bool = False
 
     @property
     def holds(self) -> bool:
-        """True when the bar is met, or there is none."""
+        """True when the bar is met, or there is none; for a cheat, when it is missed."""
         if self.op is None or self.limit is None:
             return True
-        return self.value >= self.limit if self.op == ">=" else self.value <= self.limit
+        is_met = self.value >= self.limit if self.op == ">=" else self.value <= self.limit
+        return is_met != self.is_cheat
 
 
 def machine() -> str:
@@ -48,8 +51,8 @@ def finish(name: str, rows: list[Row]) -> int:
         rows: its figures.
     """
     for row in rows:
-        bar = f"{row.op} {row.limit:g}" if row.op else "control"
-        verdict = "" if row.op is None else "ok" if row.holds else "SHORT"
+        bar = "" if row.op is None else f"{'not ' if row.is_cheat else ''}{row.op} {row.limit:.4g}"
+        verdict = "" if row.op is None else "ok" if row.holds else "CHEAT PASSES" if row.is_cheat else "SHORT"
         print(f"{row.name:70} {row.value:10.4g} {row.unit:6} {bar:12} {verdict}")
     print(f"machine: {machine()}")
     path = resolve_path("outputs/bench") / f"{name}.json"

@@ -20,6 +20,8 @@ _AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1"}
 
 ENCODER_THREADS = 4
 """Fixed, since x264's output depends on it: the same frames give the same bytes on every machine."""
+X264_PARAMS = "mbtree=0"
+"""x264's macroblock tree reads memory that it never wrote: with it, two runs give different bytes at most picture sizes."""
 
 # chroma is interpolated rather than repeated, so that saturated edges such as lips do not get blocky
 SCALER = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
@@ -101,7 +103,7 @@ class _Encoder:
         context.thread_count = ENCODER_THREADS
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
         context.gop_size = max(1, round(2 * fps))
-        context.options = {"crf": str(crf), "preset": preset}
+        context.options = {"crf": str(crf), "preset": preset, "x264-params": X264_PARAMS}
         self.sound = None
         if audio is not None:
             channels = audio.samples.shape[1]

@@ -4,10 +4,13 @@ from benchmarks import report
 from benchmarks.report import Row
 
 
-def test_bars_decide_and_controls_do_not(tmp_path, monkeypatch, capsys):
+def test_bars_decide_and_cheats_must_miss_them(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(report, "resolve_path", lambda path: tmp_path / path)
-    good = [Row("a", 0.8, "", ">=", 0.75), Row("b", 1.0, "ms", "<=", 2.0), Row("cheat", 0.1, "", None, 0.75)]
+    good = [Row("a", 0.8, "", ">=", 0.75), Row("b", 1.0, "ms", "<=", 2.0), Row("not judged", 0.1, "", None, None)]
+    good.append(Row("cheat", 0.1, "", ">=", 0.75, is_cheat=True))
     assert report.finish("x", good) == 0
     assert report.finish("x", [*good, Row("c", 0.7, "", ">=", 0.75)]) == 1
     assert "SHORT" in capsys.readouterr().out
+    assert report.finish("x", [*good, Row("d", 0.8, "", ">=", 0.75, is_cheat=True)]) == 1
+    assert "CHEAT PASSES" in capsys.readouterr().out
     assert (tmp_path / "outputs" / "bench" / "x.json").exists()

@@ -1,5 +1,8 @@
 """video: description, frame-accurate reading, deterministic writing, colour, odd files."""
 
+import os
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -91,6 +94,27 @@ def test_equal_input_gives_equal_bytes(tmp_path: Path):
     for name in ("a.mp4", "b.mp4"):
         write_video(tmp_path / name, numbered(20), fps=FPS, audio=tone(0.8, 16000))
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+WRITE_MOVING_PICTURE = """
+import sys
+from fractions import Fraction
+import numpy as np
+from metatalk_lib.audio import Audio
+from metatalk_lib.video import write_video
+rng = np.random.default_rng(0)
+wide = np.kron(rng.integers(0, 256, (45, 90, 3)), np.ones((8, 8, 1), int)).astype(np.uint8)
+sound = Audio(rng.normal(0, 0.1, (32000, 1)).astype(np.float32), 16000)
+write_video(sys.argv[1], [wide[:, 5 * n : 5 * n + 480] for n in range(40)], fps=Fraction(25), audio=sound)
+"""
+
+
+def test_bytes_do_not_depend_on_what_memory_held_before(tmp_path: Path):
+    """x264's default settings fail this: what new memory is filled with decides about the picture."""
+    for fill in ("1", "165"):
+        command = [sys.executable, "-c", WRITE_MOVING_PICTURE, str(tmp_path / f"{fill}.mp4")]
+        subprocess.run(command, check=True, env=os.environ | {"MALLOC_PERTURB_": fill})
+    assert (tmp_path / "1.mp4").read_bytes() == (tmp_path / "165.mp4").read_bytes()
 
 
 def test_colours_come_back_and_are_tagged(tmp_path: Path):

@@ -2,6 +2,6 @@
 
 from metatalk_lib.studio.cast import CHARACTERS
 from metatalk_lib.studio.characters import Character
-from metatalk_lib.studio.film import ensure_studio_video
+from metatalk_lib.studio.film import ensure_studio_video, studio_video_path
 
-__all__ = ["CHARACTERS", "Character", "ensure_studio_video"]
+__all__ = ["CHARACTERS", "Character", "ensure_studio_video", "studio_video_path"]

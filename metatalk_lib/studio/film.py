@@ -28,7 +28,7 @@ from metatalk_lib.studio.scene import Pose, Scene
 from metatalk_lib.studio.truth import compute_truth
 from metatalk_lib.video import write_video
 
-FORMAT = 6  # part of every key: raise it when the same choices would give other pictures
+FORMAT = 7  # part of every key: raise it when the same choices would give other pictures
 WORKERS = 2
 
 
@@ -59,17 +59,24 @@ def ensure_studio_video(
         raise ParameterError(f"studio: the scale is {scale}; expected 0.25 to 2.")
     if not 0.5 < seconds <= 3600:
         raise ParameterError(f"studio: the length is {seconds} s; expected more than 0.5 s and at most an hour.")
-    person = CHARACTERS[character]
-    home = resolve_path(root if root is not None else "outputs/studio") / character
-    folder = home / compute_key(person, seconds, scale, seed)
-    if not (folder / "source.mp4").exists():
-        partial = ensure_dir(home / f".{folder.name}.partial-{os.getpid()}")
+    video = studio_video_path(character, seconds, scale, seed, root=root)
+    folder = video.parent
+    if not video.exists():
+        partial = ensure_dir(folder.with_name(f".{folder.name}.partial-{os.getpid()}"))
         try:
-            film(person, seconds, scale, seed, partial)
+            film(CHARACTERS[character], seconds, scale, seed, partial)
             _publish(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return folder / "source.mp4"
+    return video
+
+
+def studio_video_path(
+    character: str, seconds: float, scale: float = 1.0, seed: int = 0, *, root: str | Path | None = None
+) -> Path:
+    """Where `ensure_studio_video` puts a video; its arguments, and nothing is rendered."""
+    home = resolve_path(root if root is not None else "outputs/studio") / character
+    return home / compute_key(CHARACTERS[character], seconds, scale, seed) / "source.mp4"
 
 
 def compute_key(character: Character, seconds: float, scale: float, seed: int) -> str:
