@@ -21,7 +21,7 @@ _AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1"}
 ENCODER_THREADS = 4
 """Fixed, since x264's output depends on it: the same frames give the same bytes on every machine."""
 X264_PARAMS = "mbtree=0"
-"""x264's macroblock tree reads memory that it never wrote: with it, two runs give different bytes at most picture sizes."""
+"""x264's macroblock tree reads memory that it never wrote: with it, two runs give different bytes."""
 
 # chroma is interpolated rather than repeated, so that saturated edges such as lips do not get blocky
 SCALER = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT

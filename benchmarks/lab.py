@@ -1,0 +1,152 @@
+"""Every notebook in a real JupyterLab: open it in a headless Chromium, run all cells, move a slider of the explorer.
+
+    python -m benchmarks.lab [--character B] [--profile smoke] [--pictures FOLDER]
+
+Needs a Chromium (Debian: `apt install chromium`) and playwright (`.venv/bin/pip install playwright`). The notebooks are
+copies that hold the parameters of the profile, as papermill injects them; the results go to a temporary folder. The
+cheat row is a notebook with a failing cell, which must not count as run.
+"""
+
+import argparse
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+
+from benchmarks.report import Row, finish
+from metatalk_lib.artifacts import save_json
+from metatalk_lib.errors import DataError
+from metatalk_lib.params import STAGE_CONFIGS, character_params_path, load_params, profile_params_path
+from metatalk_lib.paths import NOTEBOOKS_DIR, STAGES, ensure_dir
+
+FAILING = "failing cell"
+RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
+SAVE = "window.jupyterapp.commands.execute('docmanager:save')"
+SHOWN = {"@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {"windowingMode": "none"}}
+"""All cells stay in the page, so that a widget far down can be found."""
+
+
+def prepare_notebooks(folder: Path, outputs: Path, character: str, profile: str) -> None:
+    """Copy the notebooks with the parameters of a character and profile, and one whose second cell fails."""
+    files = character_params_path(character), profile_params_path(profile)
+    values = load_params(*files, overrides={"outputs_dir": str(outputs)})
+    for stage in STAGES:
+        config = STAGE_CONFIGS[stage].from_values(values)
+        papermill.execute_notebook(
+            str(NOTEBOOKS_DIR / f"{stage}.ipynb"),
+            str(folder / f"{stage}.ipynb"),
+            parameters=config.model_dump(),
+            prepare_only=True,
+        )
+    cells = [nbformat.v4.new_code_cell(source) for source in ("1", "1 / 0", "2")]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / f"{FAILING}.ipynb")
+
+
+@contextmanager
+def jupyterlab(folder: Path, settings: Path) -> Iterator[str]:
+    """A JupyterLab over `folder`; gives its address, whose last part is the place for a notebook's name."""
+    for name, values in SHOWN.items():
+        save_json(settings / name, values)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
+    command += [f"--ServerApp.root_dir={folder}", f"--ServerApp.port={port}", "--IdentityProvider.token="]
+    command += [f"--LabApp.user_settings_dir={settings}"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{address}/api").close()
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield f"{address}/lab/tree"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def run_in_lab(page: Any, address: str, notebook: Path, picture: Path) -> str:
+    """Open a notebook, run all of its cells, save it.
+
+    Returns:
+        What went wrong, empty where every code cell ran without an error.
+    """
+    page.goto(f"{address}/{notebook.name}?reset")
+    page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=60_000)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=60_000)
+    page.evaluate(RUN_ALL)
+    page.evaluate(SAVE)
+    page.screenshot(path=str(picture))
+    for number, cell in enumerate(json.loads(notebook.read_text("utf-8"))["cells"]):
+        if cell["cell_type"] != "code":
+            continue
+        errors = [output["ename"] for output in cell["outputs"] if output["output_type"] == "error"]
+        if errors or cell["execution_count"] is None:
+            return f"cell {number}: {errors[0] if errors else 'did not run'}"
+    return ""
+
+
+def redraws_on_slider(page: Any, picture: Path) -> bool:
+    """Whether the explorer of the open notebook shows another picture after one slider was moved by a key."""
+    slider = page.locator(".jupyter-widgets.widget-slider [role=slider]").first
+    slider.scroll_into_view_if_needed()
+    image = page.locator(".jupyter-widgets.widget-image").first
+    before = image.get_attribute("src")
+    slider.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(3000)
+    page.screenshot(path=str(picture))
+    return image.get_attribute("src") != before
+
+
+def main() -> None:
+    """Run the benchmark and exit with 1 when a notebook does not run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--character", default="B")
+    parser.add_argument("--profile", default="smoke")
+    parser.add_argument("--pictures", type=Path, default=Path("outputs/bench/lab"))
+    arguments = parser.parse_args()
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise DataError("playwright is missing. Run: .venv/bin/pip install playwright") from error
+    if chromium is None:
+        raise DataError("no Chromium on the path. On Debian: apt install chromium")
+    pictures, rows = ensure_dir(arguments.pictures), []
+    with tempfile.TemporaryDirectory() as work, sync_playwright() as driver:
+        folder = ensure_dir(Path(work) / "notebooks")
+        prepare_notebooks(folder, Path(work) / "outputs", arguments.character, arguments.profile)
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(600_000)
+        with jupyterlab(folder, Path(work) / "settings") as address:
+            for name in (*STAGES, FAILING):
+                problem = run_in_lab(page, address, folder / f"{name}.ipynb", pictures / f"{name}.png")
+                print(f"{name}: {problem or 'ran'}", flush=True)
+                rows.append(Row(f"{name} runs in JupyterLab", not problem, "", ">=", 1, is_cheat=name == FAILING))
+                if name == "03_reconstruction":
+                    moved = redraws_on_slider(page, pictures / "explorer.png")
+                    rows.append(Row("the explorer redraws when a slider moves", moved, "", ">=", 1))
+        browser.close()
+    sys.exit(finish("lab", rows))
+
+
+if __name__ == "__main__":
+    main()
