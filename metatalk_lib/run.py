@@ -75,6 +75,7 @@ def execute_stage(stage: str, config: StageConfig) -> Path:
             cwd=str(NOTEBOOKS_DIR),
             progress_bar=False,
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+            extra_arguments=["--IPKernelApp.log_level=50"],  # it reports its own shutdown as an error
         )
     except PapermillExecutionError as error:
         if error.ename in {"ParameterError", "DataError"}:

@@ -109,7 +109,7 @@ def test_controls_are_whole_videos_of_the_crop(held_out: HeldOut, model: FaceMod
     assert mouth.std(axis=0).mean() < 0.5 * moving.std(axis=0).mean()
 
 
-def fake_tracker(frames, *, frame_count, fps, face_position, max_missing_fraction) -> LandmarkTrack:
+def fake_tracker(frames, *, frame_count, **_options) -> LandmarkTrack:
     """Landmarks whose lips are apart by the number of dark red mouth pixels."""
     dark = np.array([((frame[..., 0] < 90) & (frame[..., 1] < 50)).sum() for frame in frames], np.float32)
     assert len(dark) == frame_count

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from test_cli import metatalk
 
 from metatalk_lib.paths import NOTEBOOKS_DIR, PARAMS_DIR, STAGES
 from metatalk_lib.stage import load_summary
@@ -46,6 +49,51 @@ def test_the_finished_video_keeps_the_sources_rate_and_size(outputs: Path):
         video = probe_video(outputs / "B" / "05_neural_renderer" / f"{name}.mp4")
         assert (video.width, video.height, video.fps) == (source.width, source.height, source.fps)
         assert video.has_audio
+
+
+def write_recording(path: Path, samples: np.ndarray) -> Path:
+    soundfile.write(path, samples.astype(np.float32), 16000, subtype="FLOAT")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [(np.zeros(0), "is empty"), (np.full(8000, np.nan), "NaN"), (None, "does not exist")],
+    ids=["empty", "not a number", "missing"],
+)
+def test_a_bad_recording_stops_talk_with_one_line(outputs: Path, tmp_path: Path, samples, message: str):
+    recording, video = tmp_path / "recording.wav", tmp_path / "finished.mp4"
+    if samples is not None:
+        write_recording(recording, samples)
+    where = ("--outputs", str(outputs), "--character", "B")
+    result = metatalk("talk", *where, "--audio", str(recording), "-o", str(video))
+    assert result.returncode == 1
+    assert result.stderr.startswith("metatalk: ")
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert message in result.stderr
+    assert str(recording) in result.stderr
+    assert [path for path in tmp_path.iterdir() if path != recording] == []
+
+
+@pytest.mark.slow
+def test_talk_ends_with_the_recording_and_keeps_its_rate(outputs: Path, tmp_path: Path):
+    """Longer than the source, so that it plays forth and back; spoken noise, then silence."""
+    rate, seconds = 22050, 4.33
+    samples = (
+        0.2 * np.random.default_rng(0).normal(size=round(rate * seconds)) * (np.arange(round(rate * seconds)) < 40000)
+    )
+    soundfile.write(tmp_path / "recording.wav", samples, rate)
+    video = tmp_path / "finished.mp4"
+    where = ("--outputs", str(outputs), "--character", "B")
+    result = metatalk("talk", *where, "--audio", str(tmp_path / "recording.wav"), "-o", str(video))
+    assert result.returncode == 0, result.stderr
+    info = probe_video(video)
+    assert abs(info.frame_count / info.fps - seconds) <= 1 / info.fps
+    assert info.audio_rate == rate
+    source = probe_video(Path(next(iter(load_summary(outputs, "B", "01_crop")["inputs"]))))
+    assert info.frame_count > source.frame_count
+    assert "changed_outside_px=0" in result.stdout
 
 
 @pytest.mark.slow
