@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 CHARACTER ?= A
 PROFILE ?= demo
 
-.PHONY: env demo test lint lab bench bench-walk bench-resume clean
+.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-lab clean
 
 env: $(STAMP)
 
@@ -31,13 +31,21 @@ lint: $(STAMP)
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-bench: bench-walk bench-resume
+bench: bench-walk bench-times bench-resume
 
 bench-walk: $(STAMP)
 	$(BIN)/python -m benchmarks.walk
 
+bench-times: $(STAMP)
+	$(BIN)/python -m benchmarks.times
+
 bench-resume: $(STAMP)
 	$(BIN)/python -m benchmarks.resume
+
+# needs a Chromium; playwright drives it and belongs to no other target
+bench-lab: $(STAMP)
+	$(BIN)/pip install --quiet playwright==1.65.2
+	$(BIN)/python -m benchmarks.lab
 
 clean:
 	rm -rf $(VENV) outputs

@@ -26,11 +26,14 @@ import papermill
 
 from benchmarks.report import Row, finish
 from metatalk_lib.artifacts import save_json
-from metatalk_lib.errors import DataError
 from metatalk_lib.params import STAGE_CONFIGS, character_params_path, load_params, profile_params_path
 from metatalk_lib.paths import NOTEBOOKS_DIR, STAGES, ensure_dir
 
 FAILING = "failing cell"
+IS_READY = """() => {
+    const context = window.jupyterapp?.shell.currentWidget?.context;
+    return context?.isReady && context.sessionContext.session?.kernel?.status === 'idle';
+}"""
 RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
 SAVE = "window.jupyterapp.commands.execute('docmanager:save')"
 SHOWN = {"@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {"windowingMode": "none"}}
@@ -87,8 +90,7 @@ def run_in_lab(page: Any, address: str, notebook: Path, picture: Path) -> str:
         What went wrong, empty where every code cell ran without an error.
     """
     page.goto(f"{address}/{notebook.name}?reset")
-    page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=60_000)
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=60_000)
+    page.wait_for_function(IS_READY, timeout=60_000)
     page.evaluate(RUN_ALL)
     page.evaluate(SAVE)
     page.screenshot(path=str(picture))
@@ -125,10 +127,10 @@ def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        raise DataError("playwright is missing. Run: .venv/bin/pip install playwright") from error
+    except ImportError:
+        parser.error("playwright is missing. Run: .venv/bin/pip install playwright")
     if chromium is None:
-        raise DataError("no Chromium on the path. On Debian: apt install chromium")
+        parser.error("there is no Chromium on the path. On Debian: apt install chromium")
     pictures, rows = ensure_dir(arguments.pictures), []
     with tempfile.TemporaryDirectory() as work, sync_playwright() as driver:
         folder = ensure_dir(Path(work) / "notebooks")

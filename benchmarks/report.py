@@ -2,6 +2,8 @@
 
 import os
 import platform
+import statistics
+import time
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -43,6 +45,18 @@ def machine() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
+def calibrate() -> float:
+    """Seconds that this machine takes for a fixed piece of work on one core; the middle of three."""
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        total = 0
+        for number in range(20_000_000):
+            total += number & 7
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
 def finish(name: str, rows: list[Row]) -> int:
     """Print the table, write the JSON, and return the exit code: 1 when a bar falls short.
 
@@ -54,8 +68,9 @@ def finish(name: str, rows: list[Row]) -> int:
         bar = "" if row.op is None else f"{'not ' if row.is_cheat else ''}{row.op} {row.limit:.4g}"
         verdict = "" if row.op is None else "ok" if row.holds else "CHEAT PASSES" if row.is_cheat else "SHORT"
         print(f"{row.name:70} {row.value:10.4g} {row.unit:6} {bar:12} {verdict}")
-    print(f"machine: {machine()}")
+    seconds = calibrate()
+    print(f"machine: {machine()}; calibration loop {seconds:.2f} s")
     path = resolve_path("outputs/bench") / f"{name}.json"
-    save_json(path, [asdict(row) | {"machine": machine()} for row in rows])
+    save_json(path, {"rows": [asdict(row) for row in rows], "machine": machine(), "calibration_s": seconds})
     print(f"written: {path}")
     return int(not all(row.holds for row in rows))

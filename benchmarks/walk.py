@@ -8,16 +8,23 @@ Every figure is read from `06_evaluation/summary.json`, measured on the decoded 
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Row, finish
 from metatalk_lib import controls
+from metatalk_lib.audio import Audio, read_audio, write_audio
+from metatalk_lib.landmarks import mouth_opening, track_landmarks
 from metatalk_lib.params import character_params_path, load_params, profile_params_path
-from metatalk_lib.paths import PROJECT_ROOT, STAGES
+from metatalk_lib.paths import PROJECT_ROOT
 from metatalk_lib.run import run_character
 from metatalk_lib.stage import load_summary
+from metatalk_lib.talk import talk
+from metatalk_lib.video import read_frames
 
+CLOSED_SHARE = 0.5
+"""Landmarks measure an opening on closed lips, too."""
 REAL = PROJECT_ROOT.parent / "shared" / "real"
 
 
@@ -40,15 +47,42 @@ def rows_of(character: str, outputs: Path, *, with_opening: bool) -> list[Row]:
     ]
     for name, value in metrics["cheats_ssim_in_mask"].items():
         is_cheat = name != controls.PASS_THROUGH
-        bar = (">=", ours["SSIM in mask"], True) if is_cheat else (">=", 1.0, False)
+        bar = (">=", ours["SSIM in mask"], True) if is_cheat else (">=", 0.999, False)
         rows.append(Row(f"{character}: SSIM inside the mask, {name}", value, "", *bar))
         rows.append(Row(f"{character}: SSIM of the crop, {name}", metrics["cheats_ssim"][name], "", None, None))
     return rows
 
 
-def minutes(character: str, outputs: Path) -> float:
-    """Minutes that the stages of a character took in all."""
-    return sum(load_summary(outputs, character, stage)["timings_s"]["total"] for stage in STAGES) / 60
+def silence_rows(character: str, outputs: Path) -> list[Row]:
+    """Mouth opening on the decoded video of a recording whose second half is silent, over that of the first half.
+
+    The cheat row takes the recording's own two halves, where nothing is silent.
+    """
+    speech = read_audio(outputs / character / "01_crop" / "audio.wav")
+    half = len(speech.samples) // 2
+    muted = Audio(speech.samples.copy(), speech.rate)
+    muted.samples[half:] = 0
+    shares = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, audio in (("silent", muted), ("not silent", speech)):
+            recording, video = Path(folder) / f"{name}.wav", Path(folder) / f"{name}.mp4"
+            write_audio(recording, audio)
+            report = talk(outputs / character, recording, video)
+            track = track_landmarks(read_frames(video), frame_count=report.frame_count, fps=report.fps, name=video)
+            opening = mouth_opening(track.landmarks)
+            middle, fade = report.frame_count // 2, round(0.3 * report.fps)
+            shares[name] = float(opening[middle + fade :].mean() / opening[:middle].mean())
+    return [
+        Row(f"{character}: mouth opening, silence over speech", shares["silent"], "", "<=", CLOSED_SHARE),
+        Row(
+            f"{character}: the same, nothing silent (cheat)",
+            shares["not silent"],
+            "",
+            "<=",
+            CLOSED_SHARE,
+            is_cheat=True,
+        ),
+    ]
 
 
 def main() -> None:
@@ -60,7 +94,7 @@ def main() -> None:
     arguments = parser.parse_args()
     walk("A", arguments.outputs)
     rows = rows_of("A", arguments.outputs, with_opening=True)
-    rows.append(Row("A: all stages, without kernel starts", minutes("A", arguments.outputs), "min", "<=", 15.0))
+    rows += silence_rows("A", arguments.outputs)
     if arguments.clip.exists():
         walk("real_example", arguments.outputs, video=str(arguments.clip), driving_audio=str(arguments.speech))
         rows += rows_of("real_example", arguments.outputs, with_opening=False)

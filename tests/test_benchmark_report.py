@@ -6,6 +6,7 @@ from benchmarks.report import Row
 
 def test_bars_decide_and_cheats_must_miss_them(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(report, "resolve_path", lambda path: tmp_path / path)
+    monkeypatch.setattr(report, "calibrate", lambda: 1.0)
     good = [Row("a", 0.8, "", ">=", 0.75), Row("b", 1.0, "ms", "<=", 2.0), Row("not judged", 0.1, "", None, None)]
     good.append(Row("cheat", 0.1, "", ">=", 0.75, is_cheat=True))
     assert report.finish("x", good) == 0

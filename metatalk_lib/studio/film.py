@@ -18,7 +18,7 @@ from metatalk_lib.artifacts import save_arrays, save_json
 from metatalk_lib.audio import Audio
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.face_model import load_face_model
-from metatalk_lib.paths import ensure_dir, resolve_path
+from metatalk_lib.paths import cache_dir, ensure_dir, resolve_path
 from metatalk_lib.progress import track
 from metatalk_lib.speech import Speech
 from metatalk_lib.studio.cast import CHARACTERS
@@ -44,7 +44,7 @@ def ensure_studio_video(
         seconds: length of the video.
         scale: factor on the character's picture size, 0.25 to 2.
         seed: chooses motion, script order and skin details.
-        root: folder for all studio videos; `outputs/studio` where none is given.
+        root: folder for all studio videos; `studio` in the cache folder where none is given.
 
     Returns:
         `<root>/<character>/<key>/source.mp4`.
@@ -75,8 +75,8 @@ def studio_video_path(
     character: str, seconds: float, scale: float = 1.0, seed: int = 0, *, root: str | Path | None = None
 ) -> Path:
     """Where `ensure_studio_video` puts a video; its arguments, and nothing is rendered."""
-    home = resolve_path(root if root is not None else "outputs/studio") / character
-    return home / compute_key(CHARACTERS[character], seconds, scale, seed) / "source.mp4"
+    home = cache_dir() / "studio" if root is None else resolve_path(root)
+    return home / character / compute_key(CHARACTERS[character], seconds, scale, seed) / "source.mp4"
 
 
 def compute_key(character: Character, seconds: float, scale: float, seed: int) -> str:
