@@ -2,14 +2,18 @@
 
 import json
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from metatalk_lib import anny_data, camera
+from metatalk_lib.crop import choose_crop
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.face_model import load_face_model
+from metatalk_lib.landmarks import LandmarkTrack
 from metatalk_lib.studio import CHARACTERS, ensure_studio_video
 from metatalk_lib.studio import film as film_module
 from metatalk_lib.studio.backdrop import paint_background
@@ -19,8 +23,8 @@ from metatalk_lib.studio.motion import BLINK_CLOSED, perform, write_script
 from metatalk_lib.studio.occlusion import gather_light, spread_cone, spread_directions
 from metatalk_lib.studio.scene import Pose, Scene, euler_matrix, mouth_fade
 from metatalk_lib.studio.surface import rasterize
-from metatalk_lib.studio.truth import fit_identity, matrix_to_euler
-from metatalk_lib.video import probe_video, read_frames
+from metatalk_lib.studio.truth import compute_truth, fit_identity, matrix_to_euler
+from metatalk_lib.video import VideoInfo, probe_video, read_frames
 
 SECONDS, SCALE = 1.2, 0.5
 
@@ -115,6 +119,30 @@ def test_truth_mouth_follows_its_landmarks(truth):
     assert np.ptp(truth["mouth_opening_px"]) > 2
     assert truth["landmarks"].dtype == np.float32
     assert truth["frame_id"].dtype == np.int64
+
+
+@pytest.mark.slow
+def test_every_crop_lies_in_its_frame_and_all_sizes_occur():
+    """By the true landmarks at full size; the scene itself is built at a quarter, which moves no landmark."""
+    sizes = {}
+    for name, person in CHARACTERS.items():
+        performance = perform(person, write_script(person, 4.0, 0), round(4.0 * person.fps), 0)
+        scene = Scene(person, 0.25, 0)
+        truth = compute_truth(scene, performance, load_face_model())
+        landmarks = (truth["landmarks"] * (person.width / scene.camera.width)).astype(np.float32)
+        count = len(landmarks)
+        track = LandmarkTrack(
+            np.arange(count), landmarks, landmarks, np.zeros((count, 4), np.float32), np.ones(count, bool)
+        )
+        info = VideoInfo(
+            Path(name), person.width, person.height, Fraction(person.fps), count, 4.0, True, 22050, "h264", 4.0, 0, 0, 0
+        )
+        crop = choose_crop(track, info)
+        assert crop.side == crop.size, f"{name} is resampled"
+        assert 0 <= crop.left <= person.width - crop.side, (name, crop)
+        assert 0 <= crop.top <= person.height - crop.side, (name, crop)
+        sizes[name] = crop.size
+    assert sizes == {"A": 512, "B": 768, "C": 512, "D": 1024, "E": 768, "F": 512, "G": 512}
 
 
 def test_picture_agrees_with_detector(video, truth):

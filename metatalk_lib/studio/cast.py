@@ -34,8 +34,8 @@ CHARACTERS: dict[str, Character] = {
     "B": Character(
         name="B",
         description="man of about forty, South Asian, black hair, short beard, before a bookshelf",
-        width=960,
-        height=720,
+        width=1080,
+        height=810,
         fps=25,
         face_width_px=425.0,
         distance=10.0,
@@ -146,8 +146,8 @@ CHARACTERS: dict[str, Character] = {
     "D": Character(
         name="D",
         description="man of about twenty-five, deep brown skin, cropped hair, teal wall",
-        width=1200,
-        height=960,
+        width=1280,
+        height=1080,
         fps=25,
         face_width_px=565.0,
         distance=9.5,
@@ -244,8 +244,8 @@ CHARACTERS: dict[str, Character] = {
     "F": Character(
         name="F",
         description="man of about thirty-five, East Asian, black hair combed forward, panelled room",
-        width=640,
-        height=480,
+        width=720,
+        height=540,
         fps=30,
         face_width_px=266.0,
         distance=12.0,
