@@ -4,12 +4,14 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors.torch import save
 
 from metatalk_lib.errors import DataError
 from metatalk_lib.paths import ensure_dir
@@ -59,6 +61,13 @@ def load_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
             return {name: file[name] for name in (names or file.files)}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as arrays ({error}). Delete it and run its stage again.") from error
+
+
+def save_weights(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Save named tensors as `.safetensors`; equal tensors give equal bytes."""
+    with atomic_path(path) as temporary:
+        # not `save_file`, which lets nobody but the owner read the file
+        temporary.write_bytes(save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata))
 
 
 def save_json(path: Path, value: Any) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter1d
 from torch import nn
 
 from metatalk_lib.a2e_fitting import Pairs, optimise, split_frames, start_as_filters, start_from_ridge
-from metatalk_lib.artifacts import atomic_path, load_json, save_json
+from metatalk_lib.artifacts import load_json, save_json, save_weights
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.networks.audio_to_expression import EXPRESSION_SIZE, WINDOW, AudioDVPA2E, MetaTalkA2E
 from metatalk_lib.networks.open_audio_encoder import OpenAudioEncoder
@@ -285,10 +285,9 @@ def compute_silence_weight(silence: Bool[np.ndarray, " T"], fps: float | Fractio
 
 def save_a2e(model: TrainedA2E, folder: Path) -> None:
     """Write `a2e.safetensors` and `a2e.json` into `folder`; equal models give equal bytes."""
-    weights = {f"network.{key}": value.contiguous() for key, value in model.network.state_dict().items()}
+    weights = {f"network.{key}": value for key, value in model.network.state_dict().items()}
     weights["expression_mean"] = torch.from_numpy(model.expression_mean.astype(np.float32))
-    with atomic_path(folder / "a2e.safetensors") as temporary:
-        temporary.write_bytes(save(weights))
+    save_weights(folder / "a2e.safetensors", weights)
     save_json(
         folder / "a2e.json",
         {

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from metatalk_lib.artifacts import atomic_path, load_json, save_json
+from metatalk_lib.artifacts import load_json, save_json, save_weights
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.networks.initialization import initialize_normal
 from metatalk_lib.networks.patch_gan import PatchGAN
@@ -200,10 +200,7 @@ class _Trainer:
             for index, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"{name}.{index}.{key}": value for key, value in state.items()}
         state = {"step": self.step, "history": self.history, "fingerprint": fingerprint}
-        with atomic_path(path) as temporary:
-            save_file(
-                {key: value.contiguous() for key, value in tensors.items()}, temporary, {"state": json.dumps(state)}
-            )
+        save_weights(path, tensors, {"state": json.dumps(state)})
 
     def load(self, path: Path, fingerprint: str) -> bool:
         """Take up a checkpoint; False where there is none, or one of another training."""
@@ -346,9 +343,7 @@ def compute_fingerprint(pairs: RendererPairs, model: RendererSettings, training:
 
 def save_renderer(renderer: NeuralRenderer, folder: Path, history: dict[str, list[int] | list[float]]) -> None:
     """Write `generator.safetensors`, `renderer.json` and `history.json`; equal renderers give equal bytes."""
-    weights = {key: value.contiguous().cpu() for key, value in renderer.network.state_dict().items()}
-    with atomic_path(folder / "generator.safetensors") as temporary:
-        save_file(weights, temporary)
+    save_weights(folder / "generator.safetensors", renderer.network.state_dict())
     save_json(folder / "renderer.json", asdict(renderer.settings))
     save_json(folder / "history.json", history)
 

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save
 
-from metatalk_lib.artifacts import atomic_path
+from metatalk_lib.artifacts import atomic_path, save_weights
 from metatalk_lib.audio import compute_mfcc_blocks
 from metatalk_lib.networks.at_net import MFCC_COEFFICIENTS, MFCC_STEPS
 from metatalk_lib.networks.audio_to_expression import WINDOW
@@ -217,8 +216,7 @@ def main() -> None:
         count = arguments.test_utterances
         test = make_utterances(HELD_OUT_SENTENCES, voices, count=count, seed=seed, is_degraded=is_degraded)
         results[name] = measure(encoder, heads, lips, test, ridge)
-    with atomic_path(arguments.output / "audio_encoder_open.safetensors") as temporary:
-        temporary.write_bytes(save({key: value.contiguous() for key, value in encoder.state_dict().items()}))
+    save_weights(arguments.output / "audio_encoder_open.safetensors", encoder.state_dict())
     frames = sum(len(item.mfcc) for item in training)
     counts = {
         "Training data": f"{len(training)} utterances, {frames} frames, {frames / FPS / 60:.1f} minutes, "
