@@ -14,3 +14,7 @@ class ParameterError(MetaTalkError):
 
 class DataError(MetaTalkError):
     """A file's fault: it is missing, truncated, silent, faceless, or was made with other parameters."""
+
+
+class FaceError(DataError):
+    """A video shows no face that can be followed: none, too small, in too few frames, or not the only one."""

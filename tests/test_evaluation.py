@@ -128,6 +128,14 @@ def test_openings_are_measured_on_the_decoded_video(
     assert np.corrcoef(opening.values, drawn.openings()[drawn.HELD_OUT :])[0, 1] > 0.9
 
 
+def test_a_video_without_a_face_counts_as_a_mouth_that_never_moves(held_out: HeldOut, tmp_path: Path) -> None:
+    grey = np.full((*next(held_out.originals()).shape[:2], 3), 128, np.uint8)
+    write_video(tmp_path / "grey.mp4", [grey] * TAIL, fps=held_out.fps)
+    opening = evaluation.measure_opening(held_out, FinishedVideo(tmp_path / "grey.mp4", is_crop=True))
+    assert opening.bridged == TAIL
+    assert not opening.values.any()
+
+
 def test_references_are_the_truth_where_it_is_known(character: Path, held_out: HeldOut, tmp_path: Path) -> None:
     landmarks = character / "01_crop" / "landmarks.npz"
     references = evaluation.load_references(held_out, landmarks)
