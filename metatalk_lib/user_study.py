@@ -13,7 +13,7 @@ import random
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -104,13 +104,21 @@ def create_study(clips: Sequence[StudyClip], study_dir: Path, *, seed: int, max_
     database = study_dir / RATINGS_FILE
     with _open_database(database) as connection:
         connection.executescript(SCHEMA)
-        connection.execute("INSERT OR REPLACE INTO study VALUES (1, ?)", (seed,))
-        connection.execute("UPDATE clips SET active = 0")
-        connection.executemany(
-            "INSERT INTO clips VALUES (?, ?, ?, ?, 1) ON CONFLICT (token) DO UPDATE SET active = 1",
-            [(token, clip.method, clip.character, clip.audio) for clip, token in tokens.items()],
-        )
+        _register_clips(connection, tokens, seed)
     return database
+
+
+def _register_clips(connection: sqlite3.Connection, tokens: Mapping[StudyClip, str], seed: int) -> None:
+    """Make these clips the ones to rate; a study that has them already stays as it is, byte for byte."""
+    rows = [(token, clip.method, clip.character, clip.audio) for clip, token in tokens.items()]
+    active = connection.execute("SELECT token, method, character, audio FROM clips WHERE active = 1").fetchall()
+    if sorted(active) == sorted(rows) and connection.execute("SELECT seed FROM study").fetchall() == [(seed,)]:
+        return
+    connection.execute("INSERT OR REPLACE INTO study VALUES (1, ?)", (seed,))
+    connection.execute("UPDATE clips SET active = 0")
+    connection.executemany(
+        "INSERT INTO clips VALUES (?, ?, ?, ?, 1) ON CONFLICT (token) DO UPDATE SET active = 1", rows
+    )
 
 
 def find_clips(outputs_dir: Path, characters: Sequence[str]) -> list[StudyClip]:

@@ -103,6 +103,14 @@ def test_no_rating_is_stored_twice(study: Path) -> None:
     assert user_study.load_ratings(study)["realism"].tolist() == [5]
 
 
+def test_making_the_same_study_again_changes_no_byte(study: Path, tmp_path: Path):
+    before = study.read_bytes()
+    user_study.create_study(make_clips(tmp_path), study.parent, seed=3)
+    assert study.read_bytes() == before
+    user_study.create_study(make_clips(tmp_path), study.parent, seed=4)
+    assert study.read_bytes() != before
+
+
 def test_making_the_study_again_keeps_ratings_and_drops_those_of_changed_videos(study: Path) -> None:
     rate_all(study, "anna", 4, True)
     folder = study.parents[1]
