@@ -27,7 +27,7 @@ import papermill
 from benchmarks.report import Row, finish
 from metatalk_lib.artifacts import save_json
 from metatalk_lib.params import STAGE_CONFIGS, character_params_path, load_params, profile_params_path
-from metatalk_lib.paths import NOTEBOOKS_DIR, STAGES, ensure_dir
+from metatalk_lib.paths import NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
 
 FAILING = "failing cell"
 IS_READY = """() => {
@@ -36,8 +36,7 @@ IS_READY = """() => {
 }"""
 RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
 SAVE = "window.jupyterapp.commands.execute('docmanager:save')"
-SHOWN = {"@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {"windowingMode": "none"}}
-"""All cells stay in the page, so that a widget far down can be found."""
+NOTEBOOK_SETTINGS = "@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
 
 
 def prepare_notebooks(folder: Path, outputs: Path, character: str, profile: str) -> None:
@@ -60,8 +59,8 @@ def prepare_notebooks(folder: Path, outputs: Path, character: str, profile: str)
 @contextmanager
 def jupyterlab(folder: Path, settings: Path) -> Iterator[str]:
     """A JupyterLab over `folder`; gives its address, whose last part is the place for a notebook's name."""
-    for name, values in SHOWN.items():
-        save_json(settings / name, values)
+    # all cells stay in the page, so that a widget far down can be found
+    save_json(settings / NOTEBOOK_SETTINGS, {"windowingMode": "none"})
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -122,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--character", default="B")
     parser.add_argument("--profile", default="smoke")
-    parser.add_argument("--pictures", type=Path, default=Path("outputs/bench/lab"))
+    parser.add_argument("--pictures", type=Path, default=resolve_path("outputs/bench/lab"))
     arguments = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     try:

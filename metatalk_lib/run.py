@@ -8,8 +8,9 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
+from metatalk_lib import errors
 from metatalk_lib.artifacts import load_json, sha256_file
-from metatalk_lib.errors import DataError, FaceError, MetaTalkError, ParameterError
+from metatalk_lib.errors import DataError, MetaTalkError, ParameterError
 from metatalk_lib.params import STAGE_CONFIGS, StageConfig
 from metatalk_lib.paths import NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
 from metatalk_lib.stage import code_fingerprint, stage_dir
@@ -78,7 +79,7 @@ def execute_stage(stage: str, config: StageConfig) -> Path:
             extra_arguments=["--IPKernelApp.log_level=50"],  # it reports its own shutdown as an error
         )
     except PapermillExecutionError as error:
-        if error.ename in {kind.__name__ for kind in (ParameterError, DataError, FaceError)}:
+        if hasattr(errors, error.ename):  # raised on purpose, so that its message is complete
             raise StageError(" ".join(str(error.evalue).split())) from error
         raise StageError(
             f"{stage}: cell {error.cell_index} failed with {error.ename}: {' '.join(str(error.evalue).split())} "

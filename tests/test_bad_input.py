@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from face_clips import FPS, moving_face, place_face, wall
-from test_cli import metatalk
+from test_cli import assert_one_line_error, metatalk
 
 from metatalk_lib.audio import Audio
 from metatalk_lib.stage import load_summary
@@ -96,12 +96,7 @@ CLIPS: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_a_bad_video_stops_with_one_line(name: str, tmp_path: Path):
     write, expected = CLIPS[name]
     video, outputs = write(tmp_path / "video.mp4"), tmp_path / "outputs"
-    result = crop_video(video, outputs)
-    assert result.returncode == 1
-    assert result.stderr.startswith("metatalk: ")
-    assert result.stderr.count("\n") == 1, result.stderr
-    assert expected in result.stderr
-    assert str(video) in result.stderr
+    assert_one_line_error(crop_video(video, outputs), expected, str(video))
     left = [path.name for path in (outputs / "A" / "01_crop").rglob("*") if path.is_file()]
     assert left in ([], ["preflight.json"]), left
 
@@ -119,6 +114,5 @@ def test_a_face_of_fewer_pixels_gives_the_small_crop_and_a_notice(tmp_path: Path
 def test_outputs_that_cannot_be_written(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     result = metatalk("run", "--character", "A", "-p", f"outputs_dir={tmp_path / 'file' / 'outputs'}")
-    assert result.returncode == 1
+    assert_one_line_error(result)
     assert result.stderr.startswith("metatalk: cannot create the folder")
-    assert result.stderr.count("\n") == 1

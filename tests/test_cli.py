@@ -12,6 +12,15 @@ def metatalk(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
+def assert_one_line_error(result: subprocess.CompletedProcess, *parts: str) -> None:
+    """Exit code 1, one line on stderr, which holds every part."""
+    assert result.returncode == 1, result.stderr
+    assert result.stderr.startswith("metatalk: ")
+    assert result.stderr.count("\n") == 1, result.stderr
+    for part in parts:
+        assert part in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -27,11 +36,7 @@ def metatalk(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPr
     ],
 )
 def test_errors_are_one_line_with_exit_code_1(arguments, message, tmp_path: Path):
-    result = metatalk(*arguments, cwd=tmp_path)
-    assert result.returncode == 1, result.stderr
-    assert result.stderr.startswith("metatalk: ")
-    assert result.stderr.count("\n") == 1
-    assert message in result.stderr
+    assert_one_line_error(metatalk(*arguments, cwd=tmp_path), message)
 
 
 def test_assets_list_shows_every_licence():
