@@ -1,6 +1,8 @@
 """The assets of both tiers: what each is for, where it comes from, under which licence, where it must lie."""
 
+import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from metatalk_lib.artifacts import sha256_file
@@ -20,6 +22,7 @@ class Asset:
         source: who publishes it.
         licence: terms in a few words; its publisher's text decides.
         sha256_prefix: first hex digits of the file's checksum, where the publisher states them.
+        is_hub_file: True where it may also lie in torch's folder of downloaded weights.
     """
 
     name: str
@@ -29,15 +32,42 @@ class Asset:
     source: str
     licence: str
     sha256_prefix: str = ""
+    is_hub_file: bool = False
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Where the file may lie, in the order of search."""
+        if self.path is None:
+            return ()
+        return (self.path, *(folder / self.path.name for folder in torch_hub_dirs() if self.is_hub_file))
+
+    @property
+    def found(self) -> Path | None:
+        """The first place that holds the file; None where it is missing or inside a package."""
+        return next((place for place in self.places if place.is_file()), None)
 
     @property
     def is_present(self) -> bool:
         """True when the file is there, or comes with an installed package."""
-        return self.path is None or self.path.is_file()
+        return self.path is None or self.found is not None
 
 
-def _official(name: str, purpose: str, file: str, source: str, licence: str, sha256_prefix: str = "") -> Asset:
-    return Asset(name, purpose, "official", resolve_path("data/official") / file, source, licence, sha256_prefix)
+def torch_hub_dirs() -> tuple[Path, ...]:
+    """Folders in which torch keeps downloaded weights, by its environment variables; nothing is created."""
+    homes = []
+    if os.environ.get("TORCH_HOME"):
+        homes.append(Path(os.environ["TORCH_HOME"]))
+    if os.environ.get("XDG_CACHE_HOME"):
+        homes.append(Path(os.environ["XDG_CACHE_HOME"]) / "torch")
+    homes.append(Path("~/.cache/torch"))
+    return tuple(home.expanduser() / "hub" / "checkpoints" for home in homes)
+
+
+def _official(
+    name: str, purpose: str, file: str, source: str, licence: str, sha256_prefix: str = "", *, is_hub_file: bool = False
+) -> Asset:
+    path = resolve_path("data/official") / file
+    return Asset(name, purpose, "official", path, source, licence, sha256_prefix, is_hub_file)
 
 
 ASSETS = (
@@ -68,7 +98,25 @@ ASSETS = (
         "University of Basel, registration form",
         "research only, not for commercial use",
     ),
+    _official(
+        "fan",
+        "68 landmarks of the face alignment network",
+        "2DFAN4-11f355bf06.pth.tar",
+        "1adrianb/face-alignment on GitHub (www.adrianbulat.com/downloads/python-fan)",
+        "BSD-3-Clause; trained on 300-W and 300W-LP, whose pictures have terms of their own",
+        "11f355bf06",
+        is_hub_file=True,
+    ),
     _official("exp_pca", "face model, expression", "Exp_Pca.bin", "Juyong/3DFace on GitHub", "research only"),
+    *(
+        _official(name, f"face model, {purpose}", file, "sicxu/Deep3DFaceRecon_pytorch on GitHub (BFM)", "MIT", sha)
+        for name, purpose, file, sha in (
+            ("exp_std", "spread of the expressions", "std_exp.txt", ""),
+            ("bfm_front_idx", "vertices of the face", "BFM_front_idx.mat", "7d285dd018563113"),
+            ("bfm_exp_idx", "vertices with an expression", "BFM_exp_idx.mat", "62752a2cab3eea14"),
+            ("facemodel_info", "triangles and landmarks", "facemodel_info.mat", "529398f76619ae7e"),
+        )
+    ),
     _official("wav2lip", "lip-sync teacher", "wav2lip.pth", "Rudrabha/Wav2Lip on GitHub", "research only (LRS2)"),
     _official("atnet", "audio features", "atnet_lstm_18.pth", "lelechen63/ATVGnet on GitHub", "MIT"),
     _official("deep3d", "face regressor", "epoch_20.pth", "sicxu/Deep3DFaceRecon_pytorch on GitHub", "MIT"),
@@ -111,10 +159,37 @@ def verify_asset(asset: Asset) -> str:
         return "missing"
     if not asset.sha256_prefix:
         return "present"
-    checksum = sha256_file(asset.path)
+    path = asset.found
+    checksum = sha256_file(path)
     if not checksum.startswith(asset.sha256_prefix):
         raise DataError(
-            f"{asset.path}: its SHA-256 begins {checksum[:8]}, expected {asset.sha256_prefix}. "
+            f"{path}: its SHA-256 begins {checksum[: len(asset.sha256_prefix)]}, expected {asset.sha256_prefix}. "
             f"The file is damaged or another one; fetch it again from {asset.source}."
         )
     return "verified"
+
+
+def require_file(name: str) -> Path:
+    """The file of an asset, found and checked. Nothing is downloaded.
+
+    Raises:
+        DataError: it is missing (the message says where it may lie, who publishes it and under which licence), or
+            its checksum differs.
+    """
+    asset = find_asset(name)
+    path = asset.found
+    if path is None:
+        places = " or ".join(str(place) for place in asset.places)
+        raise DataError(
+            f"{name} ({asset.purpose}) is missing: looked for {places}. Nothing is downloaded; fetch the file from "
+            f"{asset.source} and place it there. Licence: {asset.licence}."
+        )
+    stat = path.stat()
+    _verify_once(asset, path, stat.st_mtime_ns, stat.st_size)
+    return path
+
+
+@lru_cache(maxsize=16)
+def _verify_once(asset: Asset, path: Path, modified: int, size: int) -> None:
+    """Read a file's bytes once in a process; `path`, `modified` and `size` tell a rewritten file from that one."""
+    verify_asset(asset)

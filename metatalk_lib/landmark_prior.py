@@ -19,9 +19,12 @@ def speech_covariance(model: FaceModel) -> Float[np.ndarray, "64 64"]:
     """Covariance of expressions in speech, C' diag(spread^2) C + free^2 I.
 
     C maps the 52 facial actions to expressions; jaw and lips are given a wide spread, eyes and cheeks a narrow one.
+    For a model without facial actions it is the identity, since its coefficients are standard deviations.
 
     Source: Original to this project.
     """
+    if not model.action_names:
+        return np.eye(model.expression_basis.shape[0])
     spread = [
         next((value for prefix, value in ACTION_SPREAD if name.startswith(prefix)), OTHER_ACTION_SPREAD)
         for name in model.action_names
@@ -50,7 +53,7 @@ def frame_prior(model: FaceModel, pose: Float[np.ndarray, "T 6"]) -> FramePrior:
 
 
 def initial_pose(
-    mean: Float[np.ndarray, "68 3"], landmarks: Float[np.ndarray, "T 68 2"], size: int
+    mean: Float[np.ndarray, "L 3"], landmarks: Float[np.ndarray, "T L 2"], size: int
 ) -> Float[np.ndarray, "T 6"]:
     """Pose of every frame by scaled orthography: least squares of (x, y) = s R v + o, R made a rotation.
 
@@ -63,7 +66,7 @@ def initial_pose(
     """
     points = landmarks - (size - 1) / 2
     points = points * (1.0, -1.0)
-    design = np.concatenate([mean, np.ones((68, 1))], axis=1)
+    design = np.concatenate([mean, np.ones((len(mean), 1))], axis=1)
     solved = np.einsum("kl,tlc->tkc", np.linalg.pinv(design), points)
     rows = solved[:, :3].transpose(0, 2, 1)
     scale = np.linalg.norm(rows, axis=2).mean(1)
