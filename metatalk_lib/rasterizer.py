@@ -2,7 +2,8 @@
 
 Single-threaded and free of the interpreter lock, so that frames can be drawn from several threads; the same input gives
 the same bytes. Shared edges are watertight: a pixel centre on an edge belongs to both neighbours and goes to the nearer
-one, at equal depth to the one with the lower number.
+one, at equal depth to the one with the lower number. Slivers and corners far outside the window make no exception: what
+the rounding of an edge function leaves open counts as inside.
 """
 
 from typing import NamedTuple
@@ -13,11 +14,13 @@ from jaxtyping import Float, Int
 from metatalk_lib.compiled import compile_loop
 from metatalk_lib.errors import ParameterError
 
-# A barycentric weight counts as inside from here on. Rounding may push a pixel centre on a shared edge outside of both
-# neighbours; without the margin such a pixel would stay empty.
+# A barycentric weight counts as inside from minus this on: a pixel centre next to an edge is not left to chance.
 EDGE_MARGIN = 1e-9
-# Triangles thinner than this (px², doubled area) cover no pixel centre reliably and are skipped.
-MIN_DOUBLED_AREA = 1e-12
+# An edge function, the difference of two products l - r, is off by up to this times |l| + |r| in double precision. A
+# centre within that error counts as inside, or slivers, whose area is no larger than the error, would leave holes.
+ROUNDING = 4 * 2.0**-53
+# Bounding boxes are that much wider on every side, so that they hold the centres within the margins (px).
+BOX_MARGIN = 1e-6
 
 
 class Raster(NamedTuple):
@@ -35,34 +38,72 @@ class Raster(NamedTuple):
 
 
 @compile_loop
+def _bounds(least, most, start, count):
+    """The pixels, counted from `start`, whose centres lie between two coordinates: [from, until)."""
+    # compared as floats: coordinates of any size, and an index only of what is inside the window
+    return (
+        int(max(np.ceil(least - BOX_MARGIN) - start, 0.0)) if least < start + count else count,
+        int(min(np.floor(most + BOX_MARGIN) - start + 1.0, count)) if most > start - 1.0 else 0,
+    )
+
+
+@compile_loop
+def _thin_weights(ax, ay, bx, by, cx, cy, x, y):
+    """Weights of a centre in a triangle too thin for its orientation to be known: the place along its longest edge."""
+    ab, bc, ca = (bx - ax) ** 2 + (by - ay) ** 2, (cx - bx) ** 2 + (cy - by) ** 2, (ax - cx) ** 2 + (ay - cy) ** 2
+    longest = max(ab, bc, ca)
+    if longest == 0.0:
+        return 1.0, 0.0, 0.0
+    if longest == ab:
+        along = min(max(((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / ab, 0.0), 1.0)
+        return 1.0 - along, along, 0.0
+    if longest == bc:
+        along = min(max(((x - bx) * (cx - bx) + (y - by) * (cy - by)) / bc, 0.0), 1.0)
+        return 0.0, 1.0 - along, along
+    along = min(max(((x - cx) * (ax - cx) + (y - cy) * (ay - cy)) / ca, 0.0), 1.0)
+    return along, 0.0, 1.0 - along
+
+
+@compile_loop
 def _fill(points, inverse_depth, triangles, left, top, cull, face_id, barycentric, depth):
     height, width = face_id.shape
     for face in range(triangles.shape[0]):
         a, b, c = triangles[face, 0], triangles[face, 1], triangles[face, 2]
+        ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
+        # y runs down, so a triangle that is counter-clockwise to the viewer has negative area here
+        plus, minus = (bx - ax) * (cy - ay), (by - ay) * (cx - ax)
+        area = abs(plus - minus)
+        is_thin = area <= ROUNDING * (abs(plus) + abs(minus))
+        # the second condition leaves out what is not finite
+        if (cull and plus > minus and not is_thin) or not area < np.inf:
+            continue
+        x0, y0, x1, y1 = min(ax, bx, cx), min(ay, by, cy), max(ax, bx, cx), max(ay, by, cy)
+        first_row, end_row = _bounds(y0, y1, top, height)
+        first_column, end_column = _bounds(x0, x1, left, width)
+        if first_row >= end_row or first_column >= end_column:
+            continue
         wa, wb, wc = inverse_depth[a], inverse_depth[b], inverse_depth[c]
         if not (wa > 0.0 and wb > 0.0 and wc > 0.0):
             continue
-        ax, ay = points[a, 0] - left, points[a, 1] - top
-        bx, by = points[b, 0] - left, points[b, 1] - top
-        cx, cy = points[c, 0] - left, points[c, 1] - top
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        # y runs down, so a triangle that is counter-clockwise to the viewer has negative area here
-        if abs(area) < MIN_DOUBLED_AREA or (cull and area > 0.0):
-            continue
-        first_row = max(0, int(np.ceil(min(ay, by, cy) - 1e-6)))
-        last_row = min(height - 1, int(np.floor(max(ay, by, cy) + 1e-6)))
-        first_column = max(0, int(np.ceil(min(ax, bx, cx) - 1e-6)))
-        last_column = min(width - 1, int(np.floor(max(ax, bx, cx) + 1e-6)))
-        for row in range(first_row, last_row + 1):
-            for column in range(first_column, last_column + 1):
-                ea = ((bx - column) * (cy - row) - (by - row) * (cx - column)) / area
-                eb = ((cx - column) * (ay - row) - (cy - row) * (ax - column)) / area
-                ec = 1.0 - ea - eb
-                if ea < -EDGE_MARGIN or eb < -EDGE_MARGIN or ec < -EDGE_MARGIN:
+        # |l| + |r| of any centre in the box and any edge is at most twice the box's area
+        slack = EDGE_MARGIN * area + 2.0 * ROUNDING * (x1 - x0 + 4.0 * BOX_MARGIN) * (y1 - y0 + 4.0 * BOX_MARGIN)
+        sign = 1.0 if plus > minus else -1.0
+        for row in range(first_row, end_row):
+            y = top + row
+            for column in range(first_column, end_column):
+                x = left + column
+                # a neighbour computes exactly the negative for the shared edge, so one of the two has the centre
+                ea = sign * ((bx - x) * (cy - y) - (by - y) * (cx - x))
+                eb = sign * ((cx - x) * (ay - y) - (cy - y) * (ax - x))
+                ec = sign * ((ax - x) * (by - y) - (ay - y) * (bx - x))
+                if min(ea, eb, ec) < -slack and not (is_thin and max(ea, eb, ec) <= slack):
                     continue
+                if is_thin:
+                    ea, eb, ec = _thin_weights(ax, ay, bx, by, cx, cy, x, y)
+                ea, eb, ec = max(ea, 0.0), max(eb, 0.0), max(ec, 0.0)
                 ua, ub, uc = ea * wa, eb * wb, ec * wc
                 total = ua + ub + uc
-                distance = np.float32(1.0 / total)
+                distance = np.float32((ea + eb + ec) / total)
                 if distance < depth[row, column]:
                     depth[row, column] = distance
                     face_id[row, column] = face

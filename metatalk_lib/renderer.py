@@ -30,6 +30,20 @@ class Render(NamedTuple):
     mask: Bool[np.ndarray, "H W"]
 
 
+class MouthMasks(NamedTuple):
+    """Where the lower face is with the mouth closed and wide open, in one identity and pose.
+
+    Attributes:
+        closed: (H, W) its silhouette with closed lips, expression 0.
+        opened: (H, W) its silhouette with the jaw wide open, `expression_open_mouth`.
+        union: (H, W) either of them: everywhere that the lower face can be.
+    """
+
+    closed: Bool[np.ndarray, "H W"]
+    opened: Bool[np.ndarray, "H W"]
+    union: Bool[np.ndarray, "H W"]
+
+
 class _Person(NamedTuple):
     """What stays the same in all frames of a person."""
 
@@ -37,17 +51,25 @@ class _Person(NamedTuple):
     albedo: np.ndarray  # (N, 3)
 
 
-class _Topology(NamedTuple):
-    """What stays the same for all people. Surface vertices come first, then copies of the plug's vertices."""
+class Topology(NamedTuple):
+    """What stays the same for all people. Surface vertices come first, then copies of the plug's vertices.
 
-    triangles: np.ndarray  # (F, 3) of the skin
-    plug_vertices: np.ndarray  # (P,) surface vertices that the plug copies
-    face: np.ndarray  # (F', 3) skin and plug
-    lower: np.ndarray  # (F'', 3) lower skin and plug
+    Attributes:
+        triangles: (F, 3) of the skin.
+        plug_vertices: (P,) surface vertices that the plug of the mouth copies.
+        face: triangles of skin and plug.
+        lower: triangles of the lower skin and the plug.
+    """
+
+    triangles: Int[np.ndarray, "F 3"]
+    plug_vertices: Int[np.ndarray, " P"]
+    face: Int[np.ndarray, "K 3"]
+    lower: Int[np.ndarray, "J 3"]
 
 
 @lru_cache(maxsize=4)
-def _topology(model: FaceModel) -> _Topology:
+def face_topology(model: FaceModel) -> Topology:
+    """The triangles that are drawn, and the vertices that the plug of the mouth adds to the surface."""
     triangles = model.triangles.cpu().numpy()
     plug_vertices, plug = np.unique(model.mouth_interior_triangles.cpu().numpy(), return_inverse=True)
     plug = plug.reshape(-1, 3) + model.vertex_count
@@ -55,7 +77,7 @@ def _topology(model: FaceModel) -> _Topology:
     plug = np.concatenate((plug, plug[:, ::-1]))
     lower = triangles[model.lower_face.cpu().numpy()]
     face, lower = (np.concatenate((part, plug)).astype(np.int32) for part in (triangles, lower))
-    return _Topology(triangles.astype(np.int32), plug_vertices, face, lower)
+    return Topology(triangles.astype(np.int32), plug_vertices, face, lower)
 
 
 @lru_cache(maxsize=4)
@@ -99,10 +121,9 @@ def expression_open_mouth(model: FaceModel, strength: float = 1.0) -> Float[np.n
 
     Args:
         model: the face model.
-        strength: weight of the action `jawOpen`; 1 is the widest natural opening.
+        strength: 1 is the model's widest opening: the action `jawOpen` of the open model, AudioDVP's rule for bfm09.
     """
-    row = model.actions_to_expression[model.action_names.index("jawOpen")]
-    return (strength * row).cpu().numpy()
+    return (strength * model.open_mouth).cpu().numpy()
 
 
 def _camera_vertices(
@@ -121,7 +142,7 @@ def _camera_vertices(
         return (model.subdivision @ posed).numpy()
 
 
-def _draw(vertices: np.ndarray, topology: _Topology, region: str, size: int, window: Window | None) -> Raster:
+def _draw(vertices: np.ndarray, topology: Topology, region: str, size: int, window: Window | None) -> Raster:
     window = (0, 0, size, size) if window is None else window
     extended = torch.from_numpy(np.concatenate((vertices, vertices[topology.plug_vertices])))[None]
     points = camera.project(extended, size)[0].numpy()
@@ -173,25 +194,23 @@ def render_face(
         np.ascontiguousarray(coefficients.identity, dtype=np.float32).tobytes(),
         np.ascontiguousarray(coefficients.texture, dtype=np.float32).tobytes(),
     )
-    topology = _topology(model)
+    topology = face_topology(model)
     vertices = _camera_vertices(model, person, coefficients.expression[index], coefficients, index)
     normals = compute_normals(vertices, topology.triangles)
-    light = torch.from_numpy(coefficients.illumination[index : index + 1].astype(np.float32))
-    shading = illumination.compute_shading(torch.from_numpy(normals)[None], light)[0].numpy()
-    plug = np.broadcast_to(MOUTH_COLOUR * shading.mean(axis=0), (len(topology.plug_vertices), 3))
-    colors = np.concatenate((person.albedo * shading, plug)).clip(0, 1)
+    colors, mean_shading = illumination.shade_vertices(person.albedo, normals, coefficients.illumination[index])
+    plug = np.broadcast_to((MOUTH_COLOUR * mean_shading).clip(0, 1), (len(topology.plug_vertices), 3))
     raster = _draw(vertices, topology, region, size, window)
     triangles = topology.face if region == "face" else topology.lower
-    image = interpolate(raster, triangles, colors)
+    image = interpolate(raster, triangles, np.concatenate((colors, plug)))
     return Render(np.rint(image * 255).astype(np.uint8), raster.face_id >= 0)
 
 
-def lower_face_mask(
+def mouth_masks(
     model: FaceModel, coefficients: Coefficients, index: int, size: int, *, window: Window | None = None
-) -> Bool[np.ndarray, "H W"]:
-    """Where the lower face can be, whatever the mouth does: closed silhouette united with the wide-open one.
+) -> MouthMasks:
+    """The lower face with the mouth closed and with it wide open.
 
-    It depends on the frame's identity and pose only, not on its expression, so training and test masks are equal.
+    They depend on the frame's identity and pose only, not on its expression, so training and test masks are equal.
 
     Args:
         model: the face model.
@@ -211,10 +230,29 @@ def lower_face_mask(
         np.ascontiguousarray(coefficients.identity, dtype=np.float32).tobytes(),
         np.ascontiguousarray(coefficients.texture, dtype=np.float32).tobytes(),
     )
-    topology = _topology(model)
-    opened = expression_open_mouth(model)
-    masks = []
-    for expression in (np.zeros_like(opened), opened):
-        vertices = _camera_vertices(model, person, expression, coefficients, index)
-        masks.append(_draw(vertices, topology, "lower", size, window).face_id >= 0)
-    return masks[0] | masks[1]
+    topology = face_topology(model)
+    wide_open = expression_open_mouth(model)
+    closed, opened = (
+        _draw(_camera_vertices(model, person, expression, coefficients, index), topology, "lower", size, window).face_id
+        >= 0
+        for expression in (np.zeros_like(wide_open), wide_open)
+    )
+    return MouthMasks(closed, opened, closed | opened)
+
+
+def lower_face_mask(
+    model: FaceModel, coefficients: Coefficients, index: int, size: int, *, window: Window | None = None
+) -> Bool[np.ndarray, "H W"]:
+    """Where the lower face can be, whatever the mouth does: the union of `mouth_masks`.
+
+    Args:
+        model: the face model.
+        coefficients: of a clip.
+        index: row of `coefficients`.
+        size: side of the crop, pixels.
+        window: as in `render_face`.
+
+    Raises:
+        ParameterError: as in `render_face`.
+    """
+    return mouth_masks(model, coefficients, index, size, window=window).union

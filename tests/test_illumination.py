@@ -62,3 +62,15 @@ def test_colours_are_linear_in_texture_and_light():
         illumination.compute_colors(2 * texture, normals, light),
         2 * illumination.compute_colors(texture, normals, light),
     )
+
+
+def test_compiled_shading_equals_the_differentiable_one():
+    generator = torch.Generator().manual_seed(0)
+    normals = torch.nn.functional.normalize(torch.randn(1, 500, 3, generator=generator), dim=-1)
+    texture, light = torch.rand(1, 500, 3, generator=generator), 0.3 * torch.randn(1, 27, generator=generator)
+    shaded = illumination.shade_vertices(texture[0].numpy(), normals[0].numpy(), light[0].numpy())
+    expected = illumination.compute_colors(texture, normals, light)[0]
+    assert (expected.min() < 0, expected.max() > 1) == (True, True)
+    np.testing.assert_allclose(shaded.colors, expected.clamp(0, 1).numpy(), atol=2e-6)
+    shading = illumination.compute_shading(normals, light)[0]
+    np.testing.assert_allclose(shaded.mean_shading, shading.mean(dim=0).numpy(), atol=2e-6)

@@ -110,3 +110,20 @@ def test_bad_input():
 def test_no_triangles_draw_nothing():
     raster = rasterize(SQUARE, np.ones(4), np.zeros((0, 3), dtype=np.int64), (0, 0, 5, 5))
     assert (raster.face_id == -1).all()
+
+
+def test_points_that_are_not_finite_or_huge_are_left_out():
+    for odd in (np.nan, np.inf, -np.inf, 1e300):
+        points = SQUARE.copy()
+        points[2] = odd, 3.0
+        raster = rasterize(points, np.ones(4), SQUARE_TRIANGLES, (0, 0, 12, 9))
+        assert set(np.unique(raster.face_id)) <= {-1, 0, 1}
+        assert (raster.face_id == 0).any()
+        assert np.isfinite(raster.barycentric).all()
+
+
+def test_a_triangle_without_area_shows_its_longest_edge():
+    points, depth = np.array([(1.0, 1.0), (9.0, 5.0), (5.0, 3.0)]), np.array((1.0, 1.0, 1.0))
+    raster = rasterize(points, depth, np.array([(0, 1, 2)]), (0, 0, 12, 9), cull_backfaces=True)
+    assert list(zip(*np.nonzero(raster.face_id == 0), strict=True)) == [(1, 1), (2, 3), (3, 5), (4, 7), (5, 9)]
+    np.testing.assert_allclose(raster.barycentric[2, 3], (0.75, 0.25, 0), atol=1e-6)

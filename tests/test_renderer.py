@@ -8,7 +8,7 @@ from scipy import ndimage
 from metatalk_lib import camera
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.face_model import load_face_model
-from metatalk_lib.renderer import compute_normals, expression_open_mouth, lower_face_mask, render_face
+from metatalk_lib.renderer import compute_normals, expression_open_mouth, lower_face_mask, mouth_masks, render_face
 from tests.synthetic import make_coefficients, make_face_model
 
 
@@ -87,6 +87,20 @@ def test_the_mask_holds_the_chin_of_a_wide_open_jaw(model, frames):
     lowest = [int(np.flatnonzero(part.any(axis=1))[-1]) for part in (closed, opened, mask)]
     assert lowest[1] > lowest[0] + 5
     assert lowest[2] == lowest[1]
+
+
+def test_the_masks_of_the_closed_and_the_open_mouth(model, frames):
+    masks = mouth_masks(model, frames, 2, 128, window=(10, 40, 128, 128))
+    np.testing.assert_array_equal(
+        masks.opened, render_face(model, frames, 2, 128, region="lower", window=(10, 40, 128, 128)).mask
+    )
+    still = frames.with_expression(np.zeros((3, 64), dtype=np.float32))
+    np.testing.assert_array_equal(
+        masks.closed, render_face(model, still, 2, 128, region="lower", window=(10, 40, 128, 128)).mask
+    )
+    np.testing.assert_array_equal(masks.union, masks.closed | masks.opened)
+    np.testing.assert_array_equal(masks.union, lower_face_mask(model, frames, 2, 128, window=(10, 40, 128, 128)))
+    assert (masks.opened & ~masks.closed).sum() > 100
 
 
 def test_an_open_mouth_shows_a_dark_inside(model, frames):
