@@ -5,7 +5,7 @@ least-squares problem when the other is known. The texture and one light are sha
 for each colour, which follows exposure and white balance.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -119,7 +119,14 @@ def fit_appearance(
     chosen = _choose(coefficients.frame_id, sample_ids)
     frames, size = _peek_size(frames)
     surface = locate_surface(model, coefficients, size)
-    colours = sample_colours(frames, surface)
+    gain_points = np.flatnonzero(surface.upper)[::GAIN_STRIDE]
+    # what grows with the clip's length is kept small: a few points, in half precision
+    brightness = np.empty((len(coefficients), len(gain_points), 3), dtype=np.float16)
+    sampled = {}
+    for row, seen in enumerate(sample_colours(frames, surface)):
+        brightness[row] = seen[gain_points]
+        if row in chosen:
+            sampled[row] = seen
     view = surface.light(chosen, np.arange(len(surface.index)))
     inside = ((surface.locate(chosen) >= 0) & (surface.locate(chosen) <= size - 1)).all(-1)
     view = view._replace(visible=view.visible & inside)
@@ -127,9 +134,9 @@ def fit_appearance(
         raise DataError("fit_appearance: no part of the face is visible in the sample frames. Look at the overlays.")
     mean = model.mean_texture.numpy()[surface.index].astype(np.float64)
     basis = model.texture_basis.numpy()[:, surface.index].astype(np.float64)
-    texture, light = _fit_colours(colours[chosen], view, mean, basis)
+    texture, light = _fit_colours(np.stack([sampled[row] for row in chosen.tolist()]), view, mean, basis)
     albedo = mean + np.tensordot(texture, basis, axes=1)
-    gain = _fit_gain(colours, surface, albedo.astype(np.float32), light.astype(np.float32))
+    gain = _fit_gain(brightness, surface, gain_points, albedo.astype(np.float32), light.astype(np.float32))
     illumination = light[None] * gain[:, :, None]
     illumination[:, :, 0] -= AMBIENT
     return replace(
@@ -139,29 +146,30 @@ def fit_appearance(
     )
 
 
-def locate_surface(model: FaceModel, coefficients: Coefficients, size: int) -> Surface:
+def locate_surface(model: FaceModel, coefficients: Coefficients, size: int, points: int = SAMPLED_VERTICES) -> Surface:
     """Choose the points of a person's face whose colours are compared.
 
     Args:
         model: the face model.
         coefficients: a fit with identity, expression and pose.
         size: side of the crop, px.
+        points: about how many.
     """
     identity = torch.from_numpy(coefficients.identity)[None]
     average = torch.from_numpy(coefficients.expression.mean(0, keepdims=True))
     with torch.no_grad():
         mean_face = model.compute_vertices(identity, average)
         landmarks = model.compute_landmarks(identity, average)[0].numpy()
-        index = _sample_vertices(mean_face[0].numpy(), landmarks)
+        index = _sample_vertices(mean_face[0].numpy(), landmarks, points)
         modes = _expression_at(model, index)
-        points = mean_face[0, index] - torch.tensordot(average[0], modes, dims=1)
+        neutral = mean_face[0, index] - torch.tensordot(average[0], modes, dims=1)
         normals = model.compute_normals(mean_face)[0, index]
     upper = mean_face[0, index, 1].numpy() > landmarks[NOSE_BASE, 1]
-    return Surface(coefficients, size, index, points, modes, normals, upper)
+    return Surface(coefficients, size, index, neutral, modes, normals, upper)
 
 
-def sample_colours(frames: Iterable[np.ndarray], surface: Surface) -> Float[np.ndarray, "T V 3"]:
-    """Bilinear colours of every frame at its points, in [0, 1]; points outside take the border's colour.
+def sample_colours(frames: Iterable[np.ndarray], surface: Surface) -> Iterator[Float[np.ndarray, "V 3"]]:
+    """Bilinear colours of frame after frame at its points, in [0, 1]; points outside take the border's colour.
 
     Args:
         frames: square RGB images, one for each frame of the fit.
@@ -172,7 +180,6 @@ def sample_colours(frames: Iterable[np.ndarray], surface: Surface) -> Float[np.n
         DataError: a frame of another shape than the first.
     """
     total = len(surface.coefficients.frame_id)
-    colours = np.empty((total, len(surface.index), 3), dtype=np.float32)
     count, shape = 0, None
     for count, frame in enumerate(frames, start=1):
         shape = frame.shape if shape is None else shape
@@ -184,10 +191,9 @@ def sample_colours(frames: Iterable[np.ndarray], surface: Surface) -> Float[np.n
             row = (count - 1) % CHUNK
             if row == 0:
                 pixels = surface.locate(slice(count - 1, count - 1 + CHUNK))
-            colours[count - 1] = _bilinear(frame, pixels[row])
+            yield _bilinear(frame, pixels[row])
     if count != total:
         raise ParameterError(f"{count} frames for {total} fitted ones. Pass the frames of the fitted video.")
-    return colours
 
 
 def _bilinear(frame: UInt8[np.ndarray, "S S 3"], points: Float[np.ndarray, "V 2"]) -> Float[np.ndarray, "V 3"]:
@@ -222,9 +228,9 @@ def _peek_size(frames: Iterable[np.ndarray]) -> tuple[Iterable[np.ndarray], int]
     return chained(), len(first)
 
 
-def _sample_vertices(vertices: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+def _sample_vertices(vertices: np.ndarray, landmarks: np.ndarray, count: int = SAMPLED_VERTICES) -> np.ndarray:
     """Evenly numbered vertices outside the eyes and the inner mouth (seen from the front)."""
-    stride = max(len(vertices) // SAMPLED_VERTICES, 1)
+    stride = max(len(vertices) // count, 1)
     index = np.arange(0, len(vertices), stride)
     in_hole = np.zeros(len(index), dtype=bool)
     for hole in HOLES:
@@ -289,14 +295,15 @@ def _solve_texture(
     return np.linalg.solve(normal + np.eye(len(basis)), flat @ target.reshape(-1))
 
 
-def _fit_gain(colours: np.ndarray, surface: Surface, albedo: np.ndarray, light: np.ndarray) -> np.ndarray:
+def _fit_gain(
+    colours: np.ndarray, surface: Surface, points: np.ndarray, albedo: np.ndarray, light: np.ndarray
+) -> np.ndarray:
     """Gain of every frame and colour, (T, 3), from the upper face alone, smoothed over time."""
     gain = np.empty((len(colours), 3))
-    points = np.flatnonzero(surface.upper)[::GAIN_STRIDE]
     for start in range(0, len(colours), CHUNK):
         rows = slice(start, start + CHUNK)
         harmonics, visible = surface.light(rows, points)
-        predicted, seen = albedo[points] * (harmonics @ light.T), colours[rows][:, points]
+        predicted, seen = albedo[points] * (harmonics @ light.T), colours[rows].astype(np.float32)
         error = np.abs(predicted - seen).max(-1, keepdims=True)
         weights = visible[..., None] / (1 + (error / COLOUR_NOISE) ** 2)
         # the 1 holds the gain at 1 where next to nothing is seen

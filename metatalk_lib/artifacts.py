@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from metatalk_lib.errors import DataError
 from metatalk_lib.paths import ensure_dir
@@ -68,6 +69,24 @@ def save_weights(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict
     with atomic_path(path) as temporary:
         # not `save_file`, which lets nobody but the owner read the file
         temporary.write_bytes(save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata))
+
+
+def load_weights(path: Path, advice: str) -> dict[str, torch.Tensor]:
+    """Load named tensors from `.safetensors`.
+
+    Args:
+        path: the file.
+        advice: what errors tell to do: where the file comes from.
+
+    Raises:
+        DataError: the file is absent or is not of this format.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist. {advice}")
+    try:
+        return load(path.read_bytes())
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path} cannot be read as weights ({error}). {advice}") from error
 
 
 def save_json(path: Path, value: Any) -> None:

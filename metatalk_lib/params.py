@@ -80,6 +80,10 @@ class CropConfig(StageConfig):
     """Which face to take; `only` refuses a video with two faces."""
     max_missing_fraction: float = Field(default=0.02, ge=0, le=1)
     """Largest share of frames without a detected face that is bridged (and counted); more is an error."""
+    max_gap_seconds: float = Field(default=1.0, ge=0)
+    """Longest run of such frames that is bridged, s; a longer one is an error."""
+    landmark_detector: Literal["dlib", "fan"] = "dlib"
+    """What places the 68 landmarks; `fan` needs its published weights and, for speed, an accelerator."""
     crop_size: Literal[0, 256, 512, 768, 1024] = 0
     """Side of the face video, px; 0 chooses by the face's own pixels."""
 
@@ -100,10 +104,18 @@ class PseudoVideoConfig(StageConfig):
 class ReconstructionConfig(StageConfig):
     """03: 257 coefficients a frame, for the target and the pseudo video."""
 
+    face_model: Literal["open", "bfm09"] = "open"
+    """Face model that is fitted; `bfm09` is placed by hand."""
+    face_regressor: Literal["open", "deep3d", "none"] = "open"
+    """What sees the pictures before the fit: `open` for the open face model, `deep3d` (placed by hand) for bfm09."""
     identity_frames: int = Field(default=40, ge=1, le=1000)
     """Frames that fit the identity together, half spread over time, half over the mouth's opening."""
     landmark_noise: float = Field(default=0.03, gt=0, le=1)
     """Standard deviation of a landmark as a fraction of the outer-eye distance; higher trusts the face model more."""
+    photometric_iterations: int = Field(default=3, ge=0, le=50)
+    """Steps of the fine-tuning on the video's pixels; 0 leaves it out."""
+    photometric_noise: float = Field(default=0.05, gt=0, le=1)
+    """Colour difference of one standard deviation, of 1; higher trusts the pixels less."""
     overlay_frames: int = Field(default=6, ge=1, le=24)
     """Frames on the contact sheet of overlays."""
 

@@ -25,6 +25,7 @@ from metatalk_lib.face_detector import (
     real_faces,
 )
 from metatalk_lib.landmarks import LandmarkTrack, format_frames
+from metatalk_lib.read_ahead import read_ahead
 from metatalk_lib.video import VideoInfo, probe_video, read_selected_frames
 
 Status = Literal["ok", "notice", "error"]
@@ -178,7 +179,7 @@ def _look(
     info: VideoInfo, frame_ids: np.ndarray, starts: np.ndarray, track: LandmarkTrack | None, position: FacePosition
 ) -> _Samples:
     counts, points, sharpness, light, last = [], {}, [], [], None
-    for frame_id, frame in zip(frame_ids, read_selected_frames(info.path, frame_ids), strict=True):
+    for frame_id, frame in zip(frame_ids, read_ahead(read_selected_frames(info.path, frame_ids)), strict=True):
         if frame_id in starts:
             faces = real_faces(find_faces(frame))
             counts.append(len(faces))
@@ -192,8 +193,7 @@ def _look(
         points[int(frame_id)] = known
         patch = _face_patch(frame, known)
         sharpness.append(_gradient_share(patch))
-        light.append(patch.astype(np.float64).mean(axis=(0, 1)) @ (0.2126, 0.7152, 0.0722))
-        light[-1] = (light[-1], float((patch.max(axis=-1) >= 254).mean()), float((patch.max(axis=-1) <= 8).mean()))
+        light.append(_measure_light(patch))
     return _Samples(starts, counts, points, sharpness, np.array(light))
 
 
@@ -357,6 +357,13 @@ def _face_patch(frame: UInt8[np.ndarray, "H W 3"], points: np.ndarray) -> np.nda
     left, top = np.maximum(np.floor(points.min(axis=0)), 0).astype(int)
     right, bottom = np.minimum(np.ceil(points.max(axis=0)) + 1, frame.shape[1::-1]).astype(int)
     return frame[top : max(bottom, top + 1), left : max(right, left + 1)]
+
+
+def _measure_light(patch: np.ndarray) -> tuple[float, float, float]:
+    """Luma, and the shares of burnt out and of black pixels."""
+    brightest = np.maximum(np.maximum(patch[..., 0], patch[..., 1]), patch[..., 2])
+    luma = float(np.dot(cv2.mean(np.ascontiguousarray(patch))[:3], (0.2126, 0.7152, 0.0722)))
+    return luma, float((brightest >= 254).mean()), float((brightest <= 8).mean())
 
 
 def _gradient_share(patch: np.ndarray) -> float:

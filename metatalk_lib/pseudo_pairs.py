@@ -32,6 +32,7 @@ class PseudoPair:
         valid: (T,) whether the fit is trusted.
         taught: (T, 64) what the teacher drew.
         identity: (80,) of the person, as fitted.
+        face_model: name of the face model that `expression` and `identity` belong to.
     """
 
     name: str
@@ -44,6 +45,7 @@ class PseudoPair:
     valid: Bool[np.ndarray, " T"]
     taught: Float[np.ndarray, "T 64"]
     identity: Float[np.ndarray, " 80"]
+    face_model: str
 
 
 def load_pair(description_path: Path, sound_path: Path, taught_path: Path, fit_path: Path) -> PseudoPair:
@@ -81,6 +83,7 @@ def load_pair(description_path: Path, sound_path: Path, taught_path: Path, fit_p
         valid=valid,
         taught=taught,
         identity=fit.identity,
+        face_model=fit.face_model,
     )
 
 

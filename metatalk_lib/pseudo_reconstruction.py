@@ -1,8 +1,8 @@
-"""Coefficients of the pseudo utterances: the person's identity is known, pose and expression are fitted."""
+"""Coefficients of the pseudo utterances: identity and colours are the person's, pose and expression are fitted."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,16 +12,22 @@ from jaxtyping import Float
 from metatalk_lib.artifacts import load_arrays, load_json, save_json, sha256_file
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
-from metatalk_lib.landmark_solver import FitSettings
+from metatalk_lib.landmark_fit import fit_landmarks
 from metatalk_lib.landmarks import track_landmarks
 from metatalk_lib.progress import track
-from metatalk_lib.reconstruction import fit_landmarks, relate_curves
+from metatalk_lib.reconstruction import (
+    ReconstructionSettings,
+    place_points,
+    refine_photometric,
+    relate_curves,
+    video_reader,
+)
 from metatalk_lib.video import probe_video, read_frames
 
 MAX_MISSING_FRACTION = 0.05
 INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
 MM_PER_DM = 100.0
-FIT_VERSION = 1  # raised when the same video gives another fit, so that no old one is kept
+FIT_VERSION = 2  # raised when the same video gives another fit, so that no old one is kept
 
 
 def reconstruct_pairs(
@@ -30,7 +36,7 @@ def reconstruct_pairs(
     target: Coefficients,
     folder: Path,
     *,
-    settings: FitSettings | None = None,
+    settings: ReconstructionSettings | None = None,
 ) -> list[Coefficients]:
     """Fit every utterance and write `NNN.npz`; those that an interrupted run has fitted already are kept.
 
@@ -50,7 +56,7 @@ def reconstruct_pairs(
     fits = []
     for video in track(videos, "fitting utterances", unit="utterance"):
         path, stamp_path = folder / f"{video.stem}.npz", folder / f"{video.stem}.stamp.json"
-        stamp = _stamp(video, target, settings or FitSettings())
+        stamp = _stamp(video, target, settings or ReconstructionSettings())
         if path.exists() and stamp_path.exists() and load_json(stamp_path) == stamp:
             fits.append(Coefficients.load(path))
             continue
@@ -63,7 +69,7 @@ def reconstruct_pairs(
 
 
 def reconstruct_pseudo(
-    model: FaceModel, video_path: Path, target: Coefficients, *, settings: FitSettings | None = None
+    model: FaceModel, video_path: Path, target: Coefficients, *, settings: ReconstructionSettings | None = None
 ) -> Coefficients:
     """Coefficients of a pseudo utterance: pose and expression from its frames, the rest the target's.
 
@@ -87,16 +93,23 @@ def reconstruct_pseudo(
         max_missing_fraction=MAX_MISSING_FRACTION,
         name=video_path,
     )
+    settings = settings or ReconstructionSettings()
+    read = video_reader(video_path)
+    dense = place_points(model, found.landmarks, read, settings)
     fitted = fit_landmarks(
         model,
         found.landmarks,
         info.width,
         found.frame_id,
+        dense=dense,
         detected=found.detected,
         identity=target.identity,
-        settings=settings,
+        settings=settings.fit,
     )
-    return with_appearance_of(fitted, target)
+    fitted = with_appearance_of(fitted, target)
+    if settings.photometric is None:
+        return fitted
+    return refine_photometric(model, found.landmarks, info.width, fitted, read, dense, found.detected, settings)
 
 
 def with_appearance_of(coefficients: Coefficients, target: Coefficients) -> Coefficients:
@@ -158,13 +171,13 @@ def lip_opening_mm(
     return MM_PER_DM * np.linalg.norm(points[:, upper] - points[:, lower], axis=-1).mean(axis=1)
 
 
-def _stamp(video: Path, target: Coefficients, settings: FitSettings) -> dict[str, object]:
+def _stamp(video: Path, target: Coefficients, settings: ReconstructionSettings) -> dict[str, object]:
     digest = hashlib.sha256(target.identity.tobytes() + target.texture.tobytes() + target.illumination.tobytes())
     return {
         "version": FIT_VERSION,
         "video": sha256_file(video),
         "target": digest.hexdigest(),
-        "settings": {name: float(value) for name, value in vars(settings).items()},
+        "settings": asdict(settings),
     }
 
 

@@ -1,98 +1,83 @@
-"""From 68 landmarks a frame to face-model coefficients: identity shared by the clip, pose and expression by frame.
+"""A face video to 257 coefficients a frame: points, then colours, then the photometric fine-tuning.
 
-The identity is fitted on some well-spread training frames together with their poses and expressions; then the poses and
-expressions of all frames are fitted together, smooth in time. Colour comes from `appearance`.
+    landmarks ── open regressor ──► points ── fit ──► shape, pose, expression ──► texture, light
+                                                          ▲                           │
+                                                          └── photometric rows ◄──────┘
+
+The fine-tuning is AudioDVP's step (photometric, landmark and prior terms, identity and texture shared by the clip),
+solved by Gauss-Newton over the coefficients themselves instead of by training a network on them.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 from threadpoolctl import threadpool_limits
 
 from metatalk_lib.appearance import fit_appearance
-from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.deep3d_reconstruction import load_deep3d_regressor, regress_deep3d
+from metatalk_lib.dense_landmarks import DenseLandmarks, load_regressor, predict_points
+from metatalk_lib.errors import ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
-from metatalk_lib.landmark_prior import frame_prior, initial_pose
-from metatalk_lib.landmark_solver import (
-    OUTER_EYE,
-    POSE,
-    FitSettings,
-    FramePrior,
-    LandmarkBases,
-    Observation,
-    linearise,
-    observe,
-    project_landmarks,
-    step_pose,
-    step_shared_identity,
-    step_smooth_frames,
+from metatalk_lib.landmark_fit import (
+    FRAME_ITERATIONS,
+    fit_landmarks,
+    pack_frames,
+    pose_problem,
+    predicted_landmarks,
+    solve_frames,
+    stack_frames,
 )
+from metatalk_lib.landmark_solver import OUTER_EYE, FitSettings
 from metatalk_lib.landmarks import mouth_opening, mouth_width
+from metatalk_lib.params import ReconstructionConfig
+from metatalk_lib.photometric import (
+    FrameReader,
+    PhotometricSettings,
+    append_rows,
+    learn_skin,
+    light_with_ambient,
+    photometric_rows,
+)
+from metatalk_lib.renderer import render_face
+from metatalk_lib.video import read_frames
 
-POSE_ITERATIONS = 3
-IDENTITY_ITERATIONS = 10
-FRAME_ITERATIONS = 4
-WINDOW = 600  # frames solved together; memory grows with it
-OVERLAP = 24
-MIN_FACE_PX = 16.0
+ERROR_FRAMES = 12
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")  # many small systems: more threads only wait for each other
-def fit_landmarks(
-    model: FaceModel,
-    landmarks_crop: Float[np.ndarray, "T 68 2"],
-    size: int,
-    frame_id: Int[np.ndarray, " T"],
-    *,
-    detected: Bool[np.ndarray, " _"] | None = None,
-    train_mask: Bool[np.ndarray, " _"] | None = None,
-    identity: Float[np.ndarray, " 80"] | None = None,
-    settings: FitSettings | None = None,
-) -> Coefficients:
-    """Fit identity, pose and expression to landmarks; texture and illumination stay zero.
+@dataclass(frozen=True)
+class ReconstructionSettings:
+    """How a face video is reconstructed.
 
-    Args:
-        model: the face model.
-        landmarks_crop: landmarks in px of the crop.
-        size: side of the crop, px.
-        frame_id: numbers of the frames in the source video, increasing.
-        detected: frames with a face; the others are bridged by linear interpolation and marked `valid=False`.
-        train_mask: frames that may fit the identity; all where absent. Unused with a given identity.
-        identity: a known identity, kept as it is.
-        settings: weights of the fit.
-
-    Returns:
-        Coefficients of every frame; `landmark_error_px` is the mean distance of fitted and observed landmarks.
-
-    Raises:
-        ParameterError: lengths disagree, or frame numbers do not increase.
-        DataError: no usable frame, landmarks not finite, or a face of no size.
-
-    Source: paper section 2.2 for the coefficients; the solver is original to this project.
+    Attributes:
+        regressor: what sees the pictures before the fit. `open` places further points of the open face model on every
+            frame; `deep3d`, the paper's network, gives the identity and a first pose and expression of bfm09; `none`
+            trusts the 68 landmarks alone.
+        fit: weights of the point fit.
+        photometric: weights of the fine-tuning; None leaves it out.
     """
-    settings = settings or FitSettings()
-    count = len(frame_id)
-    detected = np.ones(count, dtype=bool) if detected is None else detected
-    train_mask = np.ones(count, dtype=bool) if train_mask is None else train_mask
-    landmarks = np.asarray(landmarks_crop, dtype=np.float64)
-    _check_input(landmarks, frame_id, detected, train_mask, identity)
-    bases = LandmarkBases(*(np.asarray(part, dtype=np.float64) for part in model.landmark_bases()))
-    usable = detected if identity is not None else detected & train_mask
-    observation = observe(landmarks, size, settings, detected, usable)
-    pose = initial_pose(bases.mean, landmarks, size)
-    prior = frame_prior(model, pose[usable])
-    frames = np.concatenate([pose, np.zeros((count, len(bases.expression)))], axis=1)
-    if identity is None:
-        chosen = choose_identity_frames(landmarks, np.flatnonzero(usable), settings.identity_frames)
-        fitted = _fit_identity(bases, observation.select(chosen), frames[chosen], prior)
-    else:
-        fitted = np.asarray(identity, dtype=np.float64)
-    frames = _fit_frames(bases, observation, fitted, frames, prior, settings, frame_id)
-    frames = bridge_frames(frames, detected, frame_id)
-    return _pack(bases, observation, fitted, frames, frame_id, detected)
+
+    regressor: Literal["open", "deep3d", "none"] = "open"
+    fit: FitSettings = field(default_factory=FitSettings)
+    photometric: PhotometricSettings | None = field(default_factory=PhotometricSettings)
+
+    @classmethod
+    def from_config(cls, config: ReconstructionConfig) -> "ReconstructionSettings":
+        """The settings that the parameters of stage 03 ask for."""
+        photometric = PhotometricSettings(noise=config.photometric_noise, iterations=config.photometric_iterations)
+        return cls(
+            config.face_regressor,
+            FitSettings(noise=config.landmark_noise, identity_frames=config.identity_frames),
+            photometric if config.photometric_iterations else None,
+        )
+
+
+def video_reader(path: Path) -> FrameReader:
+    """Reads any stretch of a video's frames."""
+    return lambda start, stop: read_frames(path, start=start, stop=stop)
 
 
 def reconstruct(
@@ -100,151 +85,188 @@ def reconstruct(
     landmarks_crop: Float[np.ndarray, "T 68 2"],
     size: int,
     frame_id: Int[np.ndarray, " T"],
-    frames: Iterable[np.ndarray],
+    read: FrameReader,
     *,
     detected: Bool[np.ndarray, " _"] | None = None,
     train_mask: Bool[np.ndarray, " _"] | None = None,
-    settings: FitSettings | None = None,
+    settings: ReconstructionSettings | None = None,
 ) -> Coefficients:
-    """All 257 coefficients of a face video: `fit_landmarks`, then `fit_appearance`.
+    """All 257 coefficients of a face video.
 
     Args:
         model: the face model.
         landmarks_crop: landmarks in px of the crop.
         size: side of the crop, px.
         frame_id: numbers of the frames in the source video.
-        frames: the crop's images, RGB, one for every `frame_id` in order.
+        read: the crop's frames, RGB, row i for `frame_id[i]`.
         detected: frames with a face.
         train_mask: frames that may fit identity, texture and illumination.
-        settings: weights of the fit.
+        settings: what is done, and its weights.
 
     Raises:
         ParameterError: lengths disagree.
         DataError: no usable frame.
+
+    Source: paper section 2.2; xinwen-cs/AudioDVP train.py (the terms of the fine-tuning); the solver is original.
     """
-    shape = fit_landmarks(
-        model, landmarks_crop, size, frame_id, detected=detected, train_mask=train_mask, settings=settings
+    settings = settings or ReconstructionSettings()
+    detected = np.ones(len(frame_id), dtype=bool) if detected is None else detected
+    usable = detected if train_mask is None else detected & train_mask
+    dense = place_points(model, landmarks_crop, read, settings)
+    coefficients = fit_shape(
+        model, landmarks_crop, size, frame_id, read, dense, detected=detected, usable=usable, settings=settings
     )
-    usable = shape.valid if train_mask is None else shape.valid & train_mask
-    return fit_appearance(model, shape, frames, shape.frame_id[usable])
+    coefficients = fit_appearance(model, coefficients, read(0, len(frame_id)), coefficients.frame_id[usable])
+    return fine_tune(model, landmarks_crop, size, coefficients, read, dense, usable=usable, settings=settings)
 
 
-def choose_identity_frames(
-    landmarks: Float[np.ndarray, "T 68 2"], candidates: Int[np.ndarray, " K"], count: int
-) -> Int[np.ndarray, " M"]:
-    """Frames for the identity: half spread evenly in time, half evenly over the mouth's opening."""
-    if len(candidates) <= count:
-        return candidates
-    by_opening = candidates[np.argsort(mouth_opening(landmarks[candidates].astype(np.float32)), kind="stable")]
-    picks = np.linspace(0, len(candidates) - 1, count // 2).round().astype(int)
-    return np.union1d(candidates[picks], by_opening[picks])
-
-
-def bridge_frames(
-    frames: Float[np.ndarray, "T X"], detected: Bool[np.ndarray, " T"], frame_id: Int[np.ndarray, " T"]
-) -> Float[np.ndarray, "T X"]:
-    """Replace frames without a face by linear interpolation between their neighbours (the nearest one at an end)."""
-    bridged = frames.copy()
-    for column in range(frames.shape[1]):
-        bridged[~detected, column] = np.interp(frame_id[~detected], frame_id[detected], frames[detected, column])
-    return bridged
-
-
-def _check_input(landmarks, frame_id, detected, train_mask, identity) -> None:
-    if not len(landmarks) == len(frame_id) == len(detected) == len(train_mask):
-        raise ParameterError(
-            f"fit_landmarks: {len(landmarks)} frames of landmarks, {len(frame_id)} frame numbers, {len(detected)} "
-            f"`detected` and {len(train_mask)} `train_mask` values. Pass the same frames to each."
-        )
-    if np.any(np.diff(frame_id) <= 0):
-        raise ParameterError("fit_landmarks: frame numbers do not increase. Sort the frames by frame_id.")
-    usable = detected if identity is not None else detected & train_mask
-    if not usable.any():
-        raise DataError("fit_landmarks: no frame with a face to fit. Check landmarks.npz and held_out_seconds.")
-    if not np.isfinite(landmarks[detected]).all():
-        raise DataError("fit_landmarks: landmarks hold NaN or infinity in detected frames. Run 01_crop again.")
-    left, right = OUTER_EYE
-    width = np.median(np.linalg.norm(landmarks[usable, left] - landmarks[usable, right], axis=-1))
-    if width < MIN_FACE_PX / 2:
-        raise DataError(f"fit_landmarks: the outer eye corners are {width:.1f} px apart. Use a larger face.")
-
-
-def _fit_identity(
-    bases: LandmarkBases, observation: Observation, frames: np.ndarray, prior: FramePrior
-) -> Float[np.ndarray, " I"]:
-    """Gauss-Newton over identity, poses and expressions of the chosen frames; the first steps move the pose alone."""
-    identity = np.zeros(len(bases.identity))
-    for _ in range(POSE_ITERATIONS):
-        linear = linearise(bases, observation, identity, frames, by_identity=False)
-        frames = step_pose(linear, frames)
-    for _ in range(IDENTITY_ITERATIONS):
-        linear = linearise(bases, observation, identity, frames, by_identity=True)
-        identity, frames = step_shared_identity(linear, identity, frames, prior)
-    return identity
-
-
-def _fit_frames(
-    bases: LandmarkBases,
-    observation: Observation,
-    identity: np.ndarray,
-    frames: np.ndarray,
-    prior: FramePrior,
-    settings: FitSettings,
-    frame_id: np.ndarray,
-) -> Float[np.ndarray, "T X"]:
-    """Pose and expression of all frames; long clips in overlapping windows, of which the inner part is kept."""
-    smoothness = prior.precision / settings.expression_step**2
-    steps = [settings.rotation_step] * 3 + [settings.translation_step] * 2 + [3 * settings.translation_step]
-    smoothness[range(POSE), range(POSE)] = np.array(steps) ** -2.0
-    fitted = frames.copy()
-    for start in range(0, len(frames), WINDOW):
-        low, high = max(start - OVERLAP, 0), min(start + WINDOW + OVERLAP, len(frames))
-        part, seen = frames[low:high].copy(), observation.select(slice(low, high))
-        for _ in range(FRAME_ITERATIONS):
-            linear = linearise(bases, seen, identity, part, by_identity=False)
-            part = step_smooth_frames(linear, part, prior, smoothness, frame_id[low:high])
-        fitted[start : start + WINDOW] = part[start - low : start - low + WINDOW]
-    return fitted
-
-
-def _pack(
-    bases: LandmarkBases,
-    observation: Observation,
-    identity: np.ndarray,
-    frames: np.ndarray,
-    frame_id: np.ndarray,
-    detected: np.ndarray,
+def fine_tune(
+    model: FaceModel,
+    landmarks_crop: Float[np.ndarray, "T 68 2"],
+    size: int,
+    coefficients: Coefficients,
+    read: FrameReader,
+    dense: DenseLandmarks | None,
+    *,
+    usable: Bool[np.ndarray, " T"],
+    settings: ReconstructionSettings,
 ) -> Coefficients:
-    points = bases.mean + np.tensordot(identity, bases.identity, axes=1)
-    points = points + np.tensordot(frames[:, POSE:], bases.expression, axes=1)
-    projected = project_landmarks(points, frames[:, :POSE], observation.size)
-    error = np.linalg.norm(projected - observation.landmarks, axis=-1).mean(1)
-    if not np.isfinite(frames).all():
-        raise DataError(
-            "fit_landmarks: the fit diverged. Look at the landmarks over the frames; is it one upright face?"
-        )
-    count = len(frame_id)
-    return Coefficients(
-        frame_id=np.asarray(frame_id, dtype=np.int64),
-        identity=identity.astype(np.float32),
-        texture=np.zeros(80, dtype=np.float32),
-        expression=frames[:, POSE:].astype(np.float32),
-        illumination=np.zeros((count, 27), dtype=np.float32),
-        rotation=frames[:, :3].astype(np.float32),
-        translation=frames[:, 3:POSE].astype(np.float32),
-        valid=detected.copy(),
-        landmark_error_px=error.astype(np.float32),
+    """`refine_photometric`, then texture and light of the moved face; the fit as it is where the settings ask for none.
+
+    Args:
+        model, landmarks_crop, size, coefficients, read, dense, usable, settings: as in `refine_photometric`.
+    """
+    if settings.photometric is None:
+        return coefficients
+    refined = refine_photometric(model, landmarks_crop, size, coefficients, read, dense, usable, settings)
+    return fit_appearance(model, refined, read(0, len(refined)), refined.frame_id[usable])
+
+
+def fit_shape(
+    model: FaceModel,
+    landmarks_crop: Float[np.ndarray, "T 68 2"],
+    size: int,
+    frame_id: Int[np.ndarray, " T"],
+    read: FrameReader,
+    dense: DenseLandmarks | None,
+    *,
+    detected: Bool[np.ndarray, " T"],
+    usable: Bool[np.ndarray, " T"],
+    settings: ReconstructionSettings,
+) -> Coefficients:
+    """Identity, pose and expression; with `deep3d` the network's, pose and expression then moved onto the landmarks.
+
+    Args:
+        model: the face model.
+        dense: from `place_points`.
+        usable: frames that the identity may be taken from.
+        landmarks_crop, size, frame_id, read, detected, settings: as in `reconstruct`.
+
+    Raises:
+        DataError: no usable frame, or the checkpoint of `deep3d` is missing or another one.
+        ParameterError: lengths disagree, or `deep3d` is asked for and the model is not bfm09.
+    """
+    if settings.regressor != "deep3d":
+        return fit_landmarks(
+            model, landmarks_crop, size, frame_id, dense=dense, detected=detected, train_mask=usable,
+            settings=settings.fit,
+        )  # fmt: skip
+    found = regress_deep3d(
+        load_deep3d_regressor(), model, read(0, len(frame_id)), landmarks_crop, size, shared_mask=usable
     )
+    start = Coefficients.unpack(frame_id, found.coefficients, detected, found.landmark_error_px, model.name)
+    problem, _ = pose_problem(
+        model, landmarks_crop, size, frame_id, dense=None, detected=detected, usable=usable,
+        identity=start.identity.astype(np.float64), settings=settings.fit,
+    )  # fmt: skip
+    return pack_frames(problem, solve_frames(problem, stack_frames(start), FRAME_ITERATIONS))
 
 
-def predicted_landmarks(model: FaceModel, coefficients: Coefficients, size: int) -> Float[np.ndarray, "T 68 2"]:
-    """Landmarks of the fitted face in px of a crop of side `size`."""
-    with torch.no_grad():
-        count = len(coefficients.frame_id)
-        identity = torch.from_numpy(np.repeat(coefficients.identity[None], count, axis=0))
-        points = model.compute_landmarks(identity, torch.from_numpy(coefficients.expression)).numpy()
-    pose = np.concatenate([coefficients.rotation, coefficients.translation], axis=1).astype(np.float64)
-    return project_landmarks(points.astype(np.float64), pose, size)
+def place_points(
+    model: FaceModel, landmarks_crop: Float[np.ndarray, "T 68 2"], read: FrameReader, settings: ReconstructionSettings
+) -> DenseLandmarks | None:
+    """The open regressor's points on every frame, or None where the settings ask for none.
+
+    Raises:
+        ParameterError: the face model is not the open one, on whose surface the points lie.
+    """
+    if settings.regressor != "open":
+        return None
+    if not model.action_names:
+        raise ParameterError("the open regressor knows the open face model only. Set face_regressor to deep3d or none.")
+    return predict_points(load_regressor(), model, read(0, len(landmarks_crop)), landmarks_crop)
+
+
+@threadpool_limits.wrap(limits=1, user_api="blas")  # many small systems: more threads only wait for each other
+def refine_photometric(
+    model: FaceModel,
+    landmarks_crop: Float[np.ndarray, "T 68 2"],
+    size: int,
+    coefficients: Coefficients,
+    read: FrameReader,
+    dense: DenseLandmarks | None,
+    usable: Bool[np.ndarray, " T"],
+    settings: ReconstructionSettings,
+) -> Coefficients:
+    """Move pose and expression of a fit until the person's skin lies on its pixels; identity, texture, light are kept.
+
+    Args:
+        model: the face model.
+        landmarks_crop: landmarks in px of the crop.
+        size: side of the crop, px.
+        coefficients: a fit with texture and illumination.
+        read: the crop's frames.
+        dense: the regressor's points.
+        usable: frames that the person's colours are learnt from.
+        settings: weights.
+    """
+    photometric = settings.photometric or PhotometricSettings()
+    problem, _ = pose_problem(
+        model, landmarks_crop, size, coefficients.frame_id, dense=dense, detected=coefficients.valid, usable=usable,
+        identity=coefficients.identity.astype(np.float64), settings=settings.fit,
+    )  # fmt: skip
+    skin = learn_skin(model, coefficients, read, size, np.flatnonzero(usable))
+
+    def more(low: int, high: int, part: np.ndarray):
+        light = light_with_ambient(coefficients, slice(low, high))
+        residual, jacobian, _ = photometric_rows(
+            skin, light, read(low, high), part, coefficients.valid[low:high], size, photometric
+        )
+        return lambda linear: append_rows(linear, residual, jacobian)
+
+    frames = solve_frames(problem, stack_frames(coefficients), photometric.iterations, more)
+    found = pack_frames(problem, frames)
+    return replace(found, texture=coefficients.texture, illumination=coefficients.illumination)
+
+
+def photometric_error(
+    model: FaceModel, coefficients: Coefficients, frames: Iterable[np.ndarray], count: int = ERROR_FRAMES
+) -> float:
+    """Mean absolute colour difference of the drawn face and the frame where the face is drawn, of 255; lower is better.
+
+    Args:
+        model: the face model.
+        coefficients: of the clip.
+        frames: the crop's images, one a row of coefficients.
+        count: frames that are compared, evenly spread over those with a face.
+
+    Raises:
+        ParameterError: another number of frames than coefficients, or none with a face.
+    """
+    valid = np.flatnonzero(coefficients.valid)
+    if not len(valid):
+        raise ParameterError("photometric_error: no frame with a face. Pass coefficients of a fit.")
+    chosen = set(valid[np.linspace(0, len(valid) - 1, count).round().astype(int)].tolist())
+    errors, seen = [], 0
+    for row, frame in enumerate(frames):
+        seen += 1
+        if row in chosen:
+            drawn = render_face(model, coefficients, row, len(frame))
+            difference = np.abs(drawn.image.astype(np.int16) - frame.astype(np.int16))
+            errors.append(float(difference[drawn.mask].mean()))
+    if seen != len(coefficients):
+        raise ParameterError(f"photometric_error: {seen} frames for {len(coefficients)} coefficients. Pass all.")
+    return float(np.mean(errors))
 
 
 @dataclass(frozen=True)

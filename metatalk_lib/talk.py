@@ -302,7 +302,7 @@ def render_frames(
     Raises:
         DataError: the renderer was trained for another crop size.
     """
-    settings, clock, model = renderer.settings, clock or _Clock(), load_face_model()
+    settings, clock, model = renderer.settings, clock or _Clock(), load_face_model(driven.face_model)
     if settings.size != character.transform.size:
         raise DataError(
             f"the neural renderer was trained on a {settings.size} px crop, 01_crop made {character.transform.size} px."

@@ -20,14 +20,17 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from jaxtyping import UInt8
 
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.video_encoder import SCALER, write_video
+from metatalk_lib.video_encoder import SCALER, open_video_writer, write_video
 
-__all__ = ["VideoInfo", "probe_video", "read_frames", "read_selected_frames", "write_video"]
+__all__ = ["VideoInfo", "open_video_writer", "probe_video", "read_frames", "read_selected_frames", "write_video"]
 
 STANDARD_RATES = tuple(
     Fraction(rate) for rate in (10, 12, 15, "24000/1001", 24, 25, "30000/1001", 30, 48, 50, "60000/1001", 60, 120)
 )
 """Frame rates in use, Hz."""
+
+SHORTEST_JUMP = 24
+"""Frames that must be spared before a file is opened again at a key frame."""
 
 # the standard's numbers of the colour matrices (ITU-T H.273), as files carry them
 _MATRICES = {
@@ -76,11 +79,15 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class _Schedule:
-    """Which decoded frame each output frame shows: its time stamp, or its ordinal where the file has no time stamps."""
+    """Which decoded frame each output frame shows: its time stamp, or its ordinal where the file has no time stamps.
+
+    `key_stamps` are those of the key frames, from which decoding can begin; none where the file has no time stamps.
+    """
 
     stream_index: int
     stamps: np.ndarray
     has_stamps: bool
+    key_stamps: np.ndarray
 
 
 def probe_video(path: str | Path) -> VideoInfo:
@@ -158,6 +165,7 @@ def _scan(path: Path, modified: int, size: int) -> tuple[VideoInfo, _Schedule]:
             stamps = np.unique(
                 np.array([packet.pts if has_stamps else i for i, packet in enumerate(packets)], np.int64)
             )
+            keys = np.unique(np.array([p.pts for p in packets if has_stamps and p.is_keyframe], np.int64))
             fps, chosen = _schedule_frames(stamps, stream, has_stamps)
             index = stream.index
         with av.open(str(path)) as container:
@@ -165,7 +173,8 @@ def _scan(path: Path, modified: int, size: int) -> tuple[VideoInfo, _Schedule]:
             frame = next(container.decode(stream), None)
             if frame is None or len(chosen) == 0:
                 raise DataError(f"{path} holds no frame that can be decoded. Record or export it again.")
-            return _describe(path, container, stream, frame, fps, stamps, chosen), _Schedule(index, chosen, has_stamps)
+            schedule = _Schedule(index, chosen, has_stamps, keys)
+            return _describe(path, container, stream, frame, fps, stamps, chosen), schedule
     except av.error.FFmpegError as error:
         raise DataError(
             f"{path} cannot be read as a video ({error.strerror}). Give a whole MP4, MOV, MKV, WebM or AVI file."
@@ -253,8 +262,23 @@ def _resample_stamps(stamps: np.ndarray, fps: Fraction, time_base: Fraction) -> 
 
 
 def _generate_frames(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray) -> Iterator[np.ndarray]:
+    for run in _split_at_key_frames(schedule, frame_ids):
+        yield from _generate_run(info, schedule, run)
+
+
+def _split_at_key_frames(schedule: _Schedule, frame_ids: np.ndarray) -> list[np.ndarray]:
+    """Runs of frame_ids between which it is quicker to go on from a key frame than to decode all that lies between."""
     if len(frame_ids) == 0:
-        return
+        return []
+    wanted, keys = schedule.stamps[frame_ids], schedule.key_stamps
+    before = np.searchsorted(keys, wanted, side="right") - 1
+    if len(keys) == 0 or before[0] < 0:
+        return [frame_ids]
+    spared = np.searchsorted(schedule.stamps, keys[before[1:]]) - frame_ids[:-1]
+    return np.split(frame_ids, np.flatnonzero(spared > SHORTEST_JUMP) + 1)
+
+
+def _generate_run(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray) -> Iterator[np.ndarray]:
     wanted = schedule.stamps[frame_ids]
     reformatter, position = VideoReformatter(), 0
     for stamp, frame in _decode_from(info, schedule, int(wanted[0])):

@@ -1,6 +1,7 @@
 """Writing H.264 video with AAC sound, streaming, the same bytes for the same input."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -59,61 +60,71 @@ def write_video(
 
     Source: original to this project.
     """
+    with open_video_writer(path, fps=fps, crf=crf, preset=preset, audio=audio) as writer:
+        for frame in frames:
+            writer.add(frame)
+    return writer.count
+
+
+@contextmanager
+def open_video_writer(
+    path: str | Path, *, fps: Fraction, crf: int = 14, preset: str = "veryfast", audio: Audio | None = None
+) -> Iterator["VideoWriter"]:
+    """Give a writer whose `add` takes one frame after the other; so one pass can write several videos.
+
+    The file appears under its name when the block ends without an error. Arguments and errors are those of
+    `write_video`, which does the same for a stream of frames.
+    """
     path = Path(path)
     audio = _fit_aac(audio) if audio is not None else None
-    frames = iter(frames)
-    first = next(frames, None)
-    if first is None:
-        raise ParameterError(f"no frames to write to {path}.")
     try:
         with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4", options=_MUXER) as container:
-            encoder = _Encoder(container, first, Fraction(fps), crf, preset, audio)
-            encoder.add(first)
-            for frame in frames:
-                encoder.add(frame)
-            encoder.finish()
+            writer = VideoWriter(container, Fraction(fps), crf, preset, audio)
+            yield writer
+            if writer.count == 0:
+                raise ParameterError(f"no frames to write to {path}.")
+            writer.finish()
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(f"cannot write the video {path} ({error.strerror}). Check the disk and the folder.") from error
-    return encoder.count
 
 
 _MUXER = {"movflags": "+faststart", "fflags": "+bitexact"}
 
 
-class _Encoder:
+class VideoWriter:
     """One file being written: sound follows the picture frame by frame, so that the muxer never has to hold much."""
 
     def __init__(
-        self,
-        container: av.container.OutputContainer,
-        first: np.ndarray,
-        fps: Fraction,
-        crf: int,
-        preset: str,
-        audio: Audio | None,
+        self, container: av.container.OutputContainer, fps: Fraction, crf: int, preset: str, audio: Audio | None
     ) -> None:
-        self.container, self.fps, self.audio, self.count = container, fps, audio, 0
-        self.shape, self.samples_sent = first.shape, 0
-        height, width = first.shape[:2]
-        self.video = container.add_stream("libx264", rate=fps)
+        self.container, self.fps, self.crf, self.preset, self.audio = container, fps, crf, preset, audio
+        self.count = self.samples_sent = 0
+
+    def _start(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        height, width = shape[:2]
+        self.video = self.container.add_stream("libx264", rate=self.fps)
         context = self.video.codec_context
         context.width, context.height = width, height
         context.pix_fmt = "yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p"
-        context.time_base = 1 / fps
+        context.time_base = 1 / self.fps
         context.thread_count = ENCODER_THREADS
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
-        context.gop_size = max(1, round(2 * fps))
-        context.options = {"crf": str(crf), "preset": preset, "x264-params": X264_PARAMS}
+        context.gop_size = max(1, round(2 * self.fps))
+        context.options = {"crf": str(self.crf), "preset": self.preset, "x264-params": X264_PARAMS}
         self.sound = None
-        if audio is not None:
-            channels = audio.samples.shape[1]
-            self.sound = container.add_stream("aac", rate=audio.rate, layout=_AAC_LAYOUTS[channels])
+        if self.audio is not None:
+            channels = self.audio.samples.shape[1]
+            self.sound = self.container.add_stream("aac", rate=self.audio.rate, layout=_AAC_LAYOUTS[channels])
             # an AAC frame of 1024 samples holds at most 6144 bits a channel
-            self.sound.codec_context.bit_rate = channels * min(128_000, 6 * audio.rate)
+            self.sound.codec_context.bit_rate = channels * min(128_000, 6 * self.audio.rate)
             self.sound.codec_context.flags |= av.codec.context.Flags.bitexact
         self.reformatter = VideoReformatter()
 
-    def add(self, image: np.ndarray) -> None:
+    def add(self, image: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Write the next frame; the first one sets the size."""
+        if self.count == 0:
+            self._start(image.shape)
         if image.shape != self.shape or image.dtype != np.uint8:
             raise ParameterError(
                 f"frame {self.count} is {image.dtype} {image.shape}; the frames before it are uint8 {self.shape}."
@@ -148,6 +159,7 @@ class _Encoder:
         self.samples_sent = stop
 
     def finish(self) -> None:
+        """Write what the encoders still hold."""
         self.container.mux(self.video.encode(None))
         if self.sound is not None:
             self.container.mux(self.sound.encode(None))

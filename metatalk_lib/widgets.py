@@ -1,258 +1,234 @@
-"""Views of fitted coefficients: pure functions that draw, and a thin ipywidgets shell around them.
+"""The coefficient explorer: a thin ipywidgets shell around the pure functions of the `coefficient_*` modules.
 
-The widgets only look. What they find is copied as YAML; no later cell reads a slider.
+The widget only looks. What it finds is copied as YAML; no later cell reads a slider.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+import html
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import ipywidgets
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from ipywidgets import Layout
+from jaxtyping import UInt8
 
+from metatalk_lib.coefficient_changes import (
+    SHARED_PARTS,
+    UNITS,
+    change_coefficients,
+    format_yaml,
+    parse_yaml,
+    random_changes,
+)
+from metatalk_lib.coefficient_curve import draw_curve
+from metatalk_lib.coefficient_effects import describe_effects, label_coefficient
+from metatalk_lib.coefficient_sliders import CoefficientSliders
+from metatalk_lib.coefficient_views import (
+    ERROR_REACH,
+    STRIP_AMOUNTS,
+    Strip,
+    draw_views,
+    encode_png,
+    error_scale_colours,
+    neutral_coefficients,
+    render_strip,
+    resize_frame,
+)
 from metatalk_lib.errors import MetaTalkError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
-from metatalk_lib.renderer import render_face
 from metatalk_lib.video import read_frames
 
-BACKGROUND = 40  # grey level behind a face that is shown alone
-EXPLORED_MODES = 8
-SHARED_PARTS = ("identity", "texture")
-FRAME_PARTS = ("expression", "rotation", "translation")
-AXES = ("x", "y", "z")
-# Reach of a slider: standard deviations for modes, radians, decimetres.
-SLIDER_REACH = {"identity": 3.0, "expression": 3.0, "texture": 3.0, "rotation": 0.6, "translation": 1.0}
-
-Changes = Mapping[str, Mapping[int, float]]
-
-
-def change_coefficients(coefficients: Coefficients, index: int, changes: Changes) -> Coefficients:
-    """Add amounts to single coefficients; the input stays as it is.
-
-    Args:
-        coefficients: fitted coefficients.
-        index: row of the frame whose expression, rotation or translation changes.
-        changes: part -> {number of the coefficient: amount}, such as `{"expression": {0: 1.5}}`; modes in standard
-            deviations, rotation in radians, translation in decimetres.
-
-    Raises:
-        ParameterError: an unknown part, a coefficient that does not exist, or a row that does not exist.
-    """
-    _check_index(coefficients, index)
-    changed = {}
-    for part, amounts in changes.items():
-        if part not in SHARED_PARTS + FRAME_PARTS:
-            raise ParameterError(f"no part `{part}` to change. There are: {', '.join(SHARED_PARTS + FRAME_PARTS)}.")
-        values = getattr(coefficients, part).copy()
-        row = values if part in SHARED_PARTS else values[index]
-        for number, amount in amounts.items():
-            if not 0 <= number < len(row):
-                raise ParameterError(f"{part} has coefficients 0 to {len(row) - 1}; there is no {number}.")
-            row[number] += amount
-        changed[part] = values
-    return replace(coefficients, **changed)
-
-
-def render_coefficients(
-    model: FaceModel,
-    coefficients: Coefficients,
-    index: int,
-    size: int,
-    *,
-    background: UInt8[np.ndarray, "S S 3"] | None = None,
-) -> UInt8[np.ndarray, "S S 3"]:
-    """The synthetic face of one frame, alone or laid over a picture.
-
-    Args:
-        model: the face model.
-        coefficients: what to draw.
-        index: row of the frame.
-        size: side of the picture, px.
-        background: square RGB picture of that side; dark grey where absent.
-
-    Raises:
-        ParameterError: the row does not exist, or the background has another size.
-    """
-    _check_index(coefficients, index)
-    if background is None:
-        background = np.full((size, size, 3), BACKGROUND, dtype=np.uint8)
-    if background.shape != (size, size, 3):
-        raise ParameterError(f"the background has shape {background.shape}; expected ({size}, {size}, 3).")
-    render = render_face(model, coefficients, index, size)
-    return np.where(render.mask[..., None], render.image, background)
-
-
-def render_overlays(
-    model: FaceModel, coefficients: Coefficients, frames: Iterable[np.ndarray], index: Sequence[int]
-) -> UInt8[np.ndarray, "K 3 S S 3"]:
-    """Frame, overlay and render of chosen frames, for a contact sheet.
-
-    Args:
-        model: the face model.
-        coefficients: a fit of the video.
-        frames: the video's images in order, one for each coefficient row.
-        index: increasing rows to draw.
-
-    Raises:
-        ParameterError: a row that the video does not have.
-    """
-    wanted = set(index)
-    drawn = []
-    for row, frame in enumerate(frames):
-        if row in wanted:
-            alone = render_coefficients(model, coefficients, row, len(frame))
-            over = render_coefficients(model, coefficients, row, len(frame), background=frame)
-            drawn.append(np.stack([frame, over, alone]))
-        if row >= max(wanted):
-            break
-    if len(drawn) != len(wanted):
-        raise ParameterError(f"{len(wanted)} rows asked for, {len(drawn)} drawn: the video has too few frames.")
-    return np.stack(drawn)
-
-
-def render_modes(
-    model: FaceModel,
-    coefficients: Coefficients,
-    index: int,
-    size: int,
-    *,
-    part: str = "expression",
-    modes: Sequence[int] = (0, 1, 2, 3),
-    amounts: Sequence[float] = (-2.0, 0.0, 2.0),
-) -> UInt8[np.ndarray, "K A S S 3"]:
-    """The face of one frame with single modes moved by some standard deviations.
-
-    Args:
-        model: the face model.
-        coefficients: the starting point.
-        index: row of the frame.
-        size: side of a picture, px.
-        part: `identity`, `expression` or `texture`.
-        modes: numbers of the modes, one a row of pictures.
-        amounts: standard deviations, one a column.
-    """
-    rows = [
-        [
-            render_coefficients(model, change_coefficients(coefficients, index, {part: {mode: amount}}), index, size)
-            for amount in amounts
-        ]
-        for mode in modes
-    ]
-    return np.array(rows)
-
-
-def neutral_coefficients(coefficients: Coefficients) -> Coefficients:
-    """The person looking straight ahead with a resting face: mean distance and light, no expression, no turn."""
-    centre = coefficients.translation.mean(0)
-    return replace(
-        coefficients.select(coefficients.frame_id[:1]),
-        expression=np.zeros((1, 64), dtype=np.float32),
-        illumination=coefficients.illumination.mean(0, keepdims=True),
-        rotation=np.zeros((1, 3), dtype=np.float32),
-        translation=centre[None].astype(np.float32),
-    )
-
-
-def format_yaml(frame_id: int, changes: Changes) -> str:
-    """The changes as YAML text, to be pasted beside the parameters.
-
-    Args:
-        frame_id: number of the frame that was looked at.
-        changes: as for `change_coefficients`.
-    """
-    lines = [f"frame_id: {frame_id}"]
-    for part, amounts in changes.items():
-        moved = ", ".join(f"{number}: {amount:.3f}" for number, amount in sorted(amounts.items()) if amount)
-        if moved:
-            lines.append(f"{part}: {{{moved}}}")
-    return "\n".join(lines)
+VIEW_SIZE, STRIP_SIZE = 256, 112  # sides of the large and the small pictures, px
+VIEW_NAMES = ("original", "render", "overlay", "error")
+STRIP_NAMES = ("lowered", "as fitted", "raised", "difference")
+WIDTH = 4 * VIEW_SIZE + 48  # of the explorer, px; a narrower page shrinks the pictures
 
 
 class CoefficientExplorer:
-    """Sliders for the first modes and the pose, a frame scrubber, and original, render and overlay side by side.
+    """All 257 coefficients on sliders, with what each does, beside the frame, the drawn face and their difference.
 
     Attributes:
         view: the widget to display.
-        scrubber, sliders, copy_button, reset_button: the controls; `sliders` by part.
-        yaml, errors: where the YAML text and messages appear.
+        scrubber: the frame's row.
+        sliders: the page of sliders.
+        pictures: `original`, `render`, `overlay`, `error`; strip: `lowered`, `as fitted`, `raised`, `difference`.
+        curve: the selected coefficient over time.
+        seed, random_button, reset_button, copy_button, apply_button: the actions.
+        yaml, status, errors: where the YAML text, the last action and messages appear.
     """
 
     def __init__(
-        self, model: FaceModel, coefficients: Coefficients, load_frame: Callable[[int], np.ndarray], *, size: int = 320
+        self,
+        model: FaceModel,
+        coefficients: Coefficients,
+        load_frame: Callable[[int], np.ndarray],
+        *,
+        fps: Fraction | float | None = None,
+        size: int = VIEW_SIZE,
     ) -> None:
-        """Build the sliders.
+        """Build the controls and draw the first frame.
 
         Args:
             model: the face model.
             coefficients: a fit of the video.
             load_frame: gives the square RGB picture of a row.
-            size: side of the shown pictures, px.
+            fps: frames a second, for a curve over seconds; over frame_id where absent.
+            size: side of the large pictures, px.
         """
         self._model, self._coefficients, self._load_frame, self._size = model, coefficients, load_frame, size
-        self._pictures = [ipywidgets.Image(format="png") for _ in range(3)]
-        self.errors = ipywidgets.Output()
-        self.yaml = ipywidgets.Textarea(layout=ipywidgets.Layout(width="40em", height="7em"))
-        last = len(coefficients.frame_id) - 1
-        self.scrubber = ipywidgets.IntSlider(0, 0, last, description="frame", continuous_update=False)
-        self.sliders = {part: self._make_sliders(part) for part in SLIDER_REACH}
-        self.copy_button = ipywidgets.Button(description="copy as YAML")
-        self.reset_button = ipywidgets.Button(description="reset")
-        self.copy_button.on_click(self._show_yaml)
-        self.reset_button.on_click(self._reset)
+        self._neutral = neutral_coefficients(coefficients)
+        self._times = coefficients.frame_id / (float(fps) if fps else 1.0)
+        self._time_label = "time, s" if fps else "frame_id"
+        self._frame: np.ndarray | None = None
+        self._strips: dict[tuple[str, int], Strip] = {}
+        last = len(coefficients) - 1
+        self.scrubber = ipywidgets.IntSlider(0, 0, last, continuous_update=False, readout=False, layout=_grow())
+        self.sliders = CoefficientSliders(model, self._fitted, self._redraw, self._show_selected)
+        self.pictures = {name: _picture(f"explorer-{name}") for name in VIEW_NAMES}
+        self.strip = {name: _picture(f"explorer-strip-{number}") for number, name in enumerate(STRIP_NAMES)}
+        self.curve, self.status, self.errors = ipywidgets.HTML(layout=_grow()), ipywidgets.HTML(), ipywidgets.Output()
+        self._title, self._frame_label = ipywidgets.HTML(), ipywidgets.HTML()
+        self._captions = {name: ipywidgets.HTML() for name in (*VIEW_NAMES, *STRIP_NAMES)}
+        self.seed = ipywidgets.BoundedIntText(0, 0, 2**31 - 1, description="seed", layout=Layout(width="9em"))
+        self.seed.style.description_width = "3em"
+        self.random_button = _button("random", "a Gaussian change of the whole group, drawn with the seed beside")
+        self.reset_button = _button("reset", "all 257 coefficients as they were fitted")
+        self.copy_button = _button("copy as YAML", "write the frame and the changes into the field below")
+        self.apply_button = _button("apply YAML", "take the frame and the changes from the field below")
+        self.yaml = ipywidgets.Textarea(layout=Layout(width="100%", height="6em"))
         self.view = self._lay_out()
         self._connect()
-        self._redraw()
+        self._change_frame()
+        self._show_selected()
 
     @property
     def changes(self) -> dict[str, dict[int, float]]:
-        """Part -> {number: amount} of every slider that is not at zero."""
-        moved = {part: {i: s.value for i, s in enumerate(own) if s.value} for part, own in self.sliders.items()}
-        return {part: amounts for part, amounts in moved.items() if amounts}
-
-    def _make_sliders(self, part: str) -> list[ipywidgets.FloatSlider]:
-        names = AXES if part in ("rotation", "translation") else range(EXPLORED_MODES)
-        reach = SLIDER_REACH[part]
-        return [
-            ipywidgets.FloatSlider(0.0, min=-reach, max=reach, step=reach / 60, description=f"{part[:4]} {name}",
-                                   continuous_update=False)
-            for name in names
-        ]  # fmt: skip
+        """Part -> {number: amount} of everything that is not as fitted."""
+        return self.sliders.changes
 
     def _lay_out(self) -> ipywidgets.Widget:
-        tabs = ipywidgets.Tab([ipywidgets.VBox(own) for own in self.sliders.values()])
-        for position, part in enumerate(self.sliders):
-            tabs.set_title(position, part)
-        buttons = ipywidgets.HBox([self.copy_button, self.reset_button])
-        pictures = ipywidgets.HBox(self._pictures)
-        return ipywidgets.VBox([self.scrubber, pictures, tabs, buttons, self.yaml, self.errors])
+        for name, text in {"original": "original", "render": "render", "overlay": "render over original"}.items():
+            self._captions[name].value = _caption(text)
+        pictures = [_captioned(self.pictures[name], self._captions[name], self._size) for name in VIEW_NAMES]
+        strip = [_captioned(self.strip[name], self._captions[name], STRIP_SIZE) for name in STRIP_NAMES]
+        buttons = [self.random_button, self.seed, self.reset_button, self.copy_button, self.apply_button, self.status]
+        parts = [
+            _row(pictures),
+            _row([ipywidgets.Label("frame"), self.scrubber, self._frame_label]),
+            self._title,
+            _row([*strip, self.curve]),
+            self.sliders.view,
+            _row(buttons),
+            self.yaml,
+            self.errors,
+        ]
+        view = ipywidgets.VBox(parts, layout=Layout(width="100%", max_width=f"{WIDTH}px"))
+        view.add_class("coefficient-explorer")
+        return view
 
     def _connect(self) -> None:
-        for slider in [self.scrubber, *(slider for own in self.sliders.values() for slider in own)]:
-            slider.observe(self._redraw, names="value")
+        self.scrubber.observe(self._change_frame, names="value")
+        self.random_button.on_click(self._draw_random)
+        self.reset_button.on_click(self._reset)
+        self.copy_button.on_click(self._copy)
+        self.apply_button.on_click(self._apply)
 
-    def _redraw(self, _event: object = None) -> None:
+    @contextmanager
+    def _errors_shown(self) -> Iterator[None]:
+        """Show what goes wrong instead of raising it, and take away what was shown before."""
         self.errors.outputs = ()
         try:
-            for picture, pixels in zip(self._pictures, self._draw(self.scrubber.value), strict=True):
-                picture.value = _encode_png(pixels)
+            yield
         except (MetaTalkError, ValueError, RuntimeError) as error:
             self.errors.append_stderr(f"{error}\n")
 
-    def _draw(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        frame = _resize(self._load_frame(row), self._size)
-        changed = change_coefficients(self._coefficients, row, self.changes)
-        alone = render_coefficients(self._model, changed, row, self._size)
-        return frame, alone, render_coefficients(self._model, changed, row, self._size, background=frame)
+    def _fitted(self, part: str) -> np.ndarray:
+        values = getattr(self._coefficients, part)
+        return values if part in SHARED_PARTS else values[self.scrubber.value]
 
-    def _show_yaml(self, _event: object = None) -> None:
-        self.yaml.value = format_yaml(int(self._coefficients.frame_id[self.scrubber.value]), self.changes)
+    def _change_frame(self, _event: object = None) -> None:
+        with self._errors_shown():
+            row, self._frame = self.scrubber.value, None
+            self._frame = resize_frame(self._load_frame(row), self._size)
+            self.pictures["original"].value = encode_png(self._frame)
+            seconds = f", {self._times[row]:.2f} s" if self._time_label.startswith("time") else ""
+            self._frame_label.value = f"frame_id {self._coefficients.frame_id[row]}{seconds}"
+            self.sliders.show_page()
+            self._draw_views()
+
+    def _redraw(self) -> None:
+        with self._errors_shown():
+            self._draw_views()
+
+    def _draw_views(self) -> None:
+        row = self.scrubber.value
+        if self._frame is None:
+            raise ParameterError(f"row {row} has no picture. Choose another frame.")
+        changed = change_coefficients(self._coefficients, row, self.changes)
+        views = draw_views(self._model, changed, row, self._frame)
+        for name in VIEW_NAMES[1:]:
+            self.pictures[name].value = encode_png(getattr(views, name))
+        self._captions["error"].value = _error_caption(views.mean_error)
+        self._draw_curve()
+
+    def _draw_curve(self) -> None:
+        part, number = self.sliders.selected
+        values = getattr(self._coefficients, part)[..., number]
+        value = float(self._fitted(part)[number]) + self.changes.get(part, {}).get(number, 0.0)
+        label = ", ".join(text for text in (label_coefficient(part, number), UNITS[part]) if text)
+        if part in SHARED_PARTS:
+            label += ", one value for the whole clip"
+        values = np.broadcast_to(values, len(self._coefficients))
+        row = self.scrubber.value
+        self.curve.value = draw_curve(values, self._times, row, value=value, label=label, time_label=self._time_label)
+
+    def _show_selected(self) -> None:
+        """The strip and the curve of the selected coefficient; a strip is drawn once."""
+        with self._errors_shown():
+            part, number = self.sliders.selected
+            if (part, number) not in self._strips:
+                self._strips[part, number] = render_strip(
+                    self._model, self._neutral, 0, STRIP_SIZE, part=part, number=number
+                )
+            strip, reach = self._strips[part, number], f"{STRIP_AMOUNTS[part]:g} {UNITS[part]}"
+            effect = describe_effects(self._model, part)[number]
+            self._title.value = f"<b>{label_coefficient(part, number)}</b>: {html.escape(effect)}"
+            for name, picture in zip(STRIP_NAMES, (*strip.pictures, strip.difference), strict=True):
+                self.strip[name].value = encode_png(picture)
+            texts = (f"−{reach}", "as fitted", f"+{reach}", f"change, ≤ {strip.greatest:.0f}")
+            for name, text in zip(STRIP_NAMES, texts, strict=True):
+                self._captions[name].value = _caption(text)
+            self._draw_curve()
+
+    def _draw_random(self, _event: object = None) -> None:
+        with self._errors_shown():
+            part, seed = self.sliders.group.value, self.seed.value
+            self._take(self.changes | {part: random_changes(part, seed)})
+            self.status.value = f"random {part}, seed {seed}"
+            self.seed.value = seed + 1
 
     def _reset(self, _event: object = None) -> None:
-        for own in self.sliders.values():
-            for slider in own:
-                slider.value = 0.0
+        with self._errors_shown():
+            self._take({})
+            self.status.value = "as fitted"
+
+    def _copy(self, _event: object = None) -> None:
+        self.yaml.value = format_yaml(int(self._coefficients.frame_id[self.scrubber.value]), self.changes)
+        self.status.value = "the YAML is in the field below"
+
+    def _apply(self, _event: object = None) -> None:
+        with self._errors_shown():
+            frame_id, changes = parse_yaml(self.yaml.value)
+            self._coefficients.select(np.array([frame_id]))  # refuses a frame that is not there
+            self.scrubber.value = int(np.searchsorted(self._coefficients.frame_id, frame_id))
+            self._take(changes)
+            self.status.value = "applied"
+
+    def _take(self, changes: dict[str, dict[int, float]]) -> None:
+        self.sliders.replace_changes(changes)
+        self._draw_views()
 
 
 def frame_loader(video_path: Path) -> Callable[[int], UInt8[np.ndarray, "S S 3"]]:
@@ -260,26 +236,33 @@ def frame_loader(video_path: Path) -> Callable[[int], UInt8[np.ndarray, "S S 3"]
     return lambda row: next(iter(read_frames(video_path, start=row, stop=row + 1)))
 
 
-def spread_rows(valid: Bool[np.ndarray, " T"], count: int) -> Int[np.ndarray, " K"]:
-    """Rows for a contact sheet: evenly spread over the frames that were fitted.
-
-    Raises:
-        ParameterError: no frame was fitted, or fewer than one row is asked for.
-    """
-    rows = np.flatnonzero(valid)
-    if len(rows) == 0 or count < 1:
-        raise ParameterError(f"cannot take {count} of {len(rows)} fitted frames. Ask for one at least.")
-    return rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))]
+def _grow() -> Layout:
+    return Layout(flex="1 1 0", min_width="0")
 
 
-def _check_index(coefficients: Coefficients, index: int) -> None:
-    if not 0 <= index < len(coefficients.frame_id):
-        raise ParameterError(f"there are rows 0 to {len(coefficients.frame_id) - 1}; there is no row {index}.")
+def _row(children: list[ipywidgets.Widget]) -> ipywidgets.HBox:
+    return ipywidgets.HBox(children, layout=Layout(width="100%", align_items="center", overflow="hidden"))
 
 
-def _resize(frame: np.ndarray, size: int) -> np.ndarray:
-    return cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)
+def _button(name: str, tooltip: str) -> ipywidgets.Button:
+    return ipywidgets.Button(description=name, tooltip=tooltip, layout=Layout(width="9em", flex="0 0 auto"))
 
 
-def _encode_png(pixels: np.ndarray) -> bytes:
-    return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
+def _picture(name: str) -> ipywidgets.Image:
+    picture = ipywidgets.Image(format="png", layout=Layout(width="100%"))
+    picture.add_class(name)
+    return picture
+
+
+def _captioned(picture: ipywidgets.Image, caption: ipywidgets.HTML, side: int) -> ipywidgets.VBox:
+    return ipywidgets.VBox([picture, caption], layout=Layout(flex=f"0 1 {side}px", min_width="0", margin="0 6px 0 0"))
+
+
+def _caption(text: str) -> str:
+    return f'<div style="text-align:center;line-height:1.5;white-space:nowrap">{text}</div>'
+
+
+def _error_caption(mean_error: float) -> str:
+    bar = f"background:linear-gradient(90deg,{','.join(error_scale_colours())})"
+    scale = f'0 <span style="display:inline-block;width:50px;height:9px;{bar}"></span> {ERROR_REACH}'
+    return _caption(f"|original − render| {scale}, mean {mean_error:.1f}")

@@ -118,7 +118,7 @@ def test_colours_are_bilinear():
     ramp = np.zeros((64, 64, 3), dtype=np.uint8)
     ramp[..., 0] = 2 * np.arange(64)
     ramp[..., 1] = 3 * np.arange(64)[:, None]
-    colours = sample_colours([ramp], surface)[0]
+    colours = next(sample_colours([ramp], surface))
     x, y = surface.locate(slice(None))[0].clip(0, 63).T
     np.testing.assert_allclose(colours[:, 0] * 255, 2 * x, atol=1e-2)
     np.testing.assert_allclose(colours[:, 1] * 255, 3 * y, atol=1e-2)

@@ -1,6 +1,7 @@
 """crop: the choice of the square, both ways through it, and the files of stage 01."""
 
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from face_clips import FPS, moving_face
 
+from metatalk_lib import crop
 from metatalk_lib.artifacts import save_json
 from metatalk_lib.audio import Audio
 from metatalk_lib.crop import (
@@ -254,3 +256,41 @@ def test_the_files_of_a_clip(tmp_path: Path, height: int):
     assert (tmp_path / "sheet.png").read_bytes()[:4] == b"\x89PNG"
     assert measure_crop(transform, track)["crop_size_px"] == transform.size
     assert len(plot_crop(frames[0], transform, track).axes) == 2
+
+
+def test_both_videos_come_from_one_pass_and_are_the_same_in_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(0)
+    texture = np.kron(rng.integers(0, 256, (70, 90, 3)), np.ones((8, 8, 1), int)).astype(np.uint8)
+    write_video(tmp_path / "source.mp4", [texture[2 * n :][:520, :600] for n in range(12)], fps=FPS)
+    transform, written = CropTransform(30, 4, 512, 512), []
+    read = []
+
+    def count(path: Path) -> Iterator[np.ndarray]:
+        read.append(path)
+        return read_frames(path)
+
+    monkeypatch.setattr(crop, "read_frames", count)
+    for run in ("first", "second"):
+        paths = tmp_path / run / "face.mp4", tmp_path / run / "face_256.mp4"
+        assert write_face_videos(tmp_path / "source.mp4", transform, *paths) == 12
+        written.append([path.read_bytes() for path in paths])
+    assert written[0] == written[1]
+    assert read == [tmp_path / "source.mp4"] * 2
+    # the small copy is reduced from the source's pixels: as good as one written from them alone
+    small = [resize_square(transform.crop_image(frame), 256) for frame in read_frames(tmp_path / "source.mp4")]
+    write_video(tmp_path / "small.mp4", small, fps=FPS)
+    assert (tmp_path / "small.mp4").read_bytes() == written[0][1]
+
+
+def test_a_source_that_breaks_leaves_no_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_video(tmp_path / "source.mp4", [np.zeros((520, 520, 3), np.uint8)] * 6, fps=FPS)
+
+    def failing(path: Path) -> Iterator[np.ndarray]:
+        yield from list(read_frames(path))[:4]
+        raise DataError("frame 4 cannot be decoded")
+
+    monkeypatch.setattr(crop, "read_frames", failing)
+    paths = tmp_path / "out" / "face.mp4", tmp_path / "out" / "face_256.mp4"
+    with pytest.raises(DataError, match="frame 4 cannot be decoded"):
+        write_face_videos(tmp_path / "source.mp4", CropTransform(0, 0, 512, 512), *paths)
+    assert list((tmp_path / "out").iterdir()) == []

@@ -14,6 +14,7 @@ from metatalk_lib.landmarks import (
     format_frames,
     mouth_opening,
     mouth_width,
+    smooth_boxes,
     smooth_landmarks,
     track_landmarks,
 )
@@ -70,6 +71,31 @@ def test_too_many_missing_frames_are_listed():
     frames[4] = frames[12] = frames[13] = wall()
     with pytest.raises(DataError, match=r"in 27 of 30 frames; missing 4, 12-13\. .*max_missing_fraction \(now 0\.05\)"):
         track(frames, max_missing_fraction=0.05)
+
+
+def test_a_gap_of_three_frames_is_bridged_and_counted():
+    frames, truth = moving_face(60)
+    frames[30:33] = [wall()] * 3
+    found = track(frames, max_missing_fraction=0.05, max_gap_s=0.12)
+    assert np.flatnonzero(~found.detected).tolist() == [30, 31, 32]
+    raw = found.raw_landmarks
+    for step in (1, 2, 3):
+        np.testing.assert_allclose(raw[29 + step], raw[29] + (raw[33] - raw[29]) * step / 4, atol=1e-3)
+    # the true way is a circle of 20 px radius, from which the straight line strays by 2.5 px
+    centre = found.landmarks.mean(axis=1) - found.landmarks.mean(axis=(0, 1))
+    np.testing.assert_allclose(centre, truth.mean(axis=1) - truth.mean(axis=(0, 1)), atol=3)
+
+
+def test_long_gaps_are_refused():
+    frames, _ = moving_face(60)
+    frames[10] = wall()
+    frames[30:34] = [wall()] * 4
+    message = r"no face was found for up to 4 frames in a row, at 30-33; at most 3 are bridged\. .*max_gap_seconds"
+    with pytest.raises(DataError, match=message):
+        track(frames, max_missing_fraction=0.2, max_gap_s=0.12)
+    assert (~track(frames, max_missing_fraction=0.2).detected).sum() == 5
+    with pytest.raises(DataError, match=r"in 55 of 60 frames; missing 10, 30-33\. "):
+        track(frames)
 
 
 def test_no_face_is_an_error():
@@ -150,6 +176,38 @@ def test_smoothing_is_symmetric_in_time():
     raw = (base() + np.random.default_rng(1).normal(size=(50, 68, 2))).astype(np.float32)
     backwards = smooth_landmarks(raw[::-1].copy(), FPS)[::-1]
     np.testing.assert_allclose(smooth_landmarks(raw, FPS), backwards, atol=1e-3)
+
+
+def best_lag(smoothed: np.ndarray, raw: np.ndarray) -> int:
+    """Frames by which a smoothed curve's motion comes late: where its cross-correlation with the raw one is highest."""
+    speed, raw_speed = np.diff(smoothed.astype(np.float64)), np.diff(raw.astype(np.float64))
+    scores = np.correlate(speed, raw_speed, mode="full")
+    return int(np.argmax(scores)) - (len(speed) - 1)
+
+
+@pytest.mark.parametrize("fps", [Fraction(12), Fraction(25), Fraction(60)])
+@pytest.mark.parametrize("motion", ["line", "step"])
+def test_neither_boxes_nor_landmarks_lag(fps: Fraction, motion: str):
+    """A straight line stays as it is; a step is met in the middle, as late before it as after it."""
+    moved = 0.7 * np.arange(61.0) if motion == "line" else np.where(np.arange(61) < 30, 0.0, 20.0)
+    raw = (base() + moved[:, None, None]).astype(np.float32)
+    boxes = (np.array([10.0, 20, 110, 120]) + moved[:, None]).astype(np.float32)
+    smooth, smooth_box = smooth_landmarks(raw, fps), smooth_boxes(boxes, fps)
+    if motion == "line":
+        np.testing.assert_allclose(smooth, raw, atol=1e-3)
+        np.testing.assert_allclose(smooth_box, boxes, atol=1e-3)
+    else:
+        for curve, known in ((smooth[:, 57, 1], raw[:, 57, 1]), (smooth_box[:, 1], boxes[:, 1])):
+            assert best_lag(curve, known) == 0
+            assert (curve[29] + curve[30]) / 2 == pytest.approx(known[0] + 10, abs=1e-3)
+        late = np.concatenate([boxes[:2, 1], boxes[:-2, 1]])
+        assert best_lag(late, boxes[:, 1]) == 2  # the measure sees a lag
+
+
+def test_boxes_are_steadier_than_predicted_ones():
+    rng = np.random.default_rng(3)
+    boxes = (np.array([10.0, 20, 110, 120]) + rng.normal(size=(100, 4))).astype(np.float32)
+    assert smooth_boxes(boxes, FPS)[5:-5].std(axis=0).max() < 0.8
 
 
 def test_smoothing_lowers_noise_and_keeps_the_lips_motion():

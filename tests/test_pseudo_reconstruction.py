@@ -11,6 +11,7 @@ from metatalk_lib import pseudo_reconstruction
 from metatalk_lib.artifacts import save_arrays
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients
+from metatalk_lib.landmark_fit import predicted_landmarks
 from metatalk_lib.landmark_solver import FitSettings
 from metatalk_lib.landmarks import LandmarkTrack
 from metatalk_lib.pseudo_reconstruction import (
@@ -20,7 +21,6 @@ from metatalk_lib.pseudo_reconstruction import (
     reconstruct_pseudo,
     with_appearance_of,
 )
-from metatalk_lib.reconstruction import predicted_landmarks
 from metatalk_lib.video import write_video
 
 SIZE, FRAMES = 64, 4

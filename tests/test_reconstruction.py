@@ -9,18 +9,11 @@ from synthetic import make_coefficients, make_face_model
 
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, load_face_model
+from metatalk_lib.landmark_fit import bridge_frames, choose_identity_frames, fit_landmarks, predicted_landmarks
 from metatalk_lib.landmark_prior import initial_pose, speech_covariance
+from metatalk_lib.landmark_solver import FitSettings
 from metatalk_lib.landmarks import mouth_opening
-from metatalk_lib.reconstruction import (
-    FitSettings,
-    bridge_frames,
-    choose_identity_frames,
-    fit_landmarks,
-    measure_fit,
-    predicted_landmarks,
-    reconstruct,
-    relate_curves,
-)
+from metatalk_lib.reconstruction import ReconstructionSettings, measure_fit, reconstruct, relate_curves
 
 SIZE, FRAMES = 512, 60
 
@@ -147,7 +140,7 @@ def test_the_same_input_gives_the_same_bytes(model, truth, clean):
 
 def test_long_clips_join_without_a_jump(model, truth, clean, monkeypatch):
     whole = fit_landmarks(model, clean, SIZE, truth.frame_id, identity=truth.identity)
-    monkeypatch.setattr("metatalk_lib.reconstruction.WINDOW", 25)
+    monkeypatch.setattr("metatalk_lib.landmark_fit.WINDOW", 25)
     windows = fit_landmarks(model, clean, SIZE, truth.frame_id, identity=truth.identity)
     np.testing.assert_allclose(windows.pack(), whole.pack(), atol=2e-3)
 
@@ -221,7 +214,10 @@ def small_case():
 def test_reconstruct_fills_all_257_numbers():
     small, coefficients, landmarks = small_case()
     frames = [np.full((SIZE, SIZE, 3), (150, 110, 90), dtype=np.uint8)] * 6
-    fit = reconstruct(small, landmarks, SIZE, coefficients.frame_id, frames)
+    settings = ReconstructionSettings(regressor="none")
+    fit = reconstruct(
+        small, landmarks, SIZE, coefficients.frame_id, lambda start, stop: frames[start:stop], settings=settings
+    )
     assert np.isfinite(fit.pack()).all()
     assert fit.illumination.any()
 

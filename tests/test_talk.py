@@ -63,7 +63,7 @@ def character_dir(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch)
     renderer = NeuralRenderer(build_generator(settings, 1), settings)
     save_renderer(renderer, folder / "05_neural_renderer", {"step": [1]})
     model = make_face_model()
-    monkeypatch.setattr(talk_module, "load_face_model", lambda: model)
+    monkeypatch.setattr(talk_module, "load_face_model", lambda name: model)
     return folder
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from metatalk_lib import video
 from metatalk_lib.audio import Audio, read_audio
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.video import probe_video, read_frames, read_selected_frames, write_video
+from metatalk_lib.video import open_video_writer, probe_video, read_frames, read_selected_frames, write_video
 
 FPS = Fraction(25)
 
@@ -81,6 +83,29 @@ def test_reading_is_exact_to_the_frame(tmp_path: Path):
     assert list(read_frames(path, 5, 5)) == []
 
 
+@pytest.mark.parametrize("b_frames", [True, False])
+def test_frames_far_apart_are_reached_from_key_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, b_frames: bool):
+    path = tmp_path / "a.mp4"
+    write_video(path, numbered(400), fps=FPS, preset="veryfast" if b_frames else "ultrafast")
+    decoded = []
+    decode_from = video._decode_from
+
+    def count(*arguments: object) -> Iterator:
+        for stamp, frame in decode_from(*arguments):
+            decoded.append(stamp)
+            yield stamp, frame
+
+    monkeypatch.setattr(video, "_decode_from", count)
+    chosen = [0, 1, 130, 131, 249, 250, 251, 399]
+    for frame_id, frame in zip(chosen, read_selected_frames(path, chosen), strict=True):
+        assert number_of(frame) == frame_id % 256
+    # key frames lie 50 frames apart: 0 and 1, 100 to 131, 200 to 251, 350 to 399
+    assert len(decoded) <= 2 + 32 + 52 + 50
+    decoded.clear()
+    assert len(list(read_frames(path, 0, 400, step=10))) == 40
+    assert len(decoded) <= 400
+
+
 @pytest.mark.parametrize(("start", "stop"), [(-1, 5), (5, 3), (0, 11)])
 def test_a_range_outside_the_video_is_refused(tmp_path: Path, start: int, stop: int):
     write_video(tmp_path / "a.mp4", numbered(10), fps=FPS)
@@ -94,6 +119,22 @@ def test_equal_input_gives_equal_bytes(tmp_path: Path):
     for name in ("a.mp4", "b.mp4"):
         write_video(tmp_path / name, numbered(20), fps=FPS, audio=tone(0.8, 16000))
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_two_files_written_side_by_side_are_those_written_alone(tmp_path: Path):
+    frames, small = numbered(20), numbered(20, width=48, height=32)
+    write_video(tmp_path / "a.mp4", frames, fps=FPS)
+    write_video(tmp_path / "b.mp4", small, fps=FPS)
+    with (
+        open_video_writer(tmp_path / "c.mp4", fps=FPS) as large_writer,
+        open_video_writer(tmp_path / "d.mp4", fps=FPS) as small_writer,
+    ):
+        for large_frame, small_frame in zip(frames, small, strict=True):
+            large_writer.add(large_frame)
+            small_writer.add(small_frame)
+    assert large_writer.count == small_writer.count == 20
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "c.mp4").read_bytes()
+    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "d.mp4").read_bytes()
 
 
 WRITE_MOVING_PICTURE = """

@@ -1,4 +1,4 @@
-"""The explorer's pure parts, and its buttons without a browser."""
+"""The explorer without a browser: what its controls do, against the pure functions."""
 
 import cv2
 import numpy as np
@@ -6,18 +6,13 @@ import pytest
 import yaml
 from synthetic import make_coefficients, make_face_model
 
+from metatalk_lib.coefficient_changes import REACH, change_coefficients, random_changes
+from metatalk_lib.coefficient_effects import describe_effects, label_coefficient
+from metatalk_lib.coefficient_sliders import PAGE_SIZES
+from metatalk_lib.coefficient_views import draw_views, neutral_coefficients, render_strip
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.widgets import (
-    BACKGROUND,
-    CoefficientExplorer,
-    change_coefficients,
-    format_yaml,
-    neutral_coefficients,
-    render_coefficients,
-    render_modes,
-    render_overlays,
-    spread_rows,
-)
+from metatalk_lib.face_model import SIZES
+from metatalk_lib.widgets import STRIP_SIZE, VIEW_NAMES, CoefficientExplorer
 
 SIZE = 48
 
@@ -32,107 +27,124 @@ def coefficients():
     return make_coefficients(frames=4)
 
 
+@pytest.fixture
+def explorer(model, coefficients):
+    return CoefficientExplorer(model, coefficients, lambda row: frames()[row], size=SIZE)
+
+
 def frames(count: int = 4) -> list[np.ndarray]:
     return [np.full((SIZE, SIZE, 3), 60 + 10 * row, dtype=np.uint8) for row in range(count)]
 
 
-def test_changes_add_to_single_numbers_of_a_copy(coefficients):
-    before = coefficients.pack().copy()
-    changed = change_coefficients(coefficients, 2, {"identity": {3: 1.5}, "expression": {0: -2.0}})
-    assert changed.identity[3] == pytest.approx(coefficients.identity[3] + 1.5)
-    assert changed.expression[2, 0] == pytest.approx(coefficients.expression[2, 0] - 2.0)
-    np.testing.assert_array_equal(changed.expression[[0, 1, 3]], coefficients.expression[[0, 1, 3]])
-    np.testing.assert_array_equal(coefficients.pack(), before)
+def decode(picture) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(picture.value, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
-def test_bad_changes_are_refused(coefficients):
-    with pytest.raises(ParameterError, match="no part `mood`"):
-        change_coefficients(coefficients, 0, {"mood": {0: 1.0}})
-    with pytest.raises(ParameterError, match="there is no 64"):
-        change_coefficients(coefficients, 0, {"expression": {64: 1.0}})
-    with pytest.raises(ParameterError, match="no row 4"):
-        change_coefficients(coefficients, 4, {})
+def assert_shows(explorer, model, coefficients, row) -> None:
+    changed = change_coefficients(coefficients, row, explorer.changes)
+    views = draw_views(model, changed, row, frames()[row])
+    for name in VIEW_NAMES:
+        np.testing.assert_array_equal(decode(explorer.pictures[name]), getattr(views, name), err_msg=name)
 
 
-def test_rendering_covers_the_face_and_keeps_the_background(model, coefficients):
-    alone = render_coefficients(model, coefficients, 0, SIZE)
-    over = render_coefficients(model, coefficients, 0, SIZE, background=frames()[3])
-    assert (alone[0, 0] == BACKGROUND).all()
-    assert (over[0, 0] == 90).all()
-    face = (alone != BACKGROUND).any(-1)
-    assert 0.02 < face.mean() < 0.9
-    np.testing.assert_array_equal(alone[face], over[face])
-
-
-def test_a_moved_mode_changes_the_picture(model, coefficients):
-    pictures = render_modes(model, coefficients, 1, SIZE, modes=(0, 5), amounts=(-2.0, 0.0, 2.0))
-    assert pictures.shape == (2, 3, SIZE, SIZE, 3)
-    np.testing.assert_array_equal(pictures[0, 1], pictures[1, 1])
-    np.testing.assert_array_equal(pictures[0, 1], render_coefficients(model, coefficients, 1, SIZE))
-    assert (pictures[0, 0] != pictures[0, 2]).any()
-
-
-def test_rendering_refuses_a_wrong_row_or_background(model, coefficients):
-    with pytest.raises(ParameterError, match="no row 9"):
-        render_coefficients(model, coefficients, 9, SIZE)
-    with pytest.raises(ParameterError, match="the background has shape"):
-        render_coefficients(model, coefficients, 0, SIZE, background=np.zeros((8, 8, 3), dtype=np.uint8))
-
-
-def test_overlays_hold_frame_overlay_and_render(model, coefficients):
-    pictures = render_overlays(model, coefficients, frames(), [1, 3])
-    assert pictures.shape == (2, 3, SIZE, SIZE, 3)
-    np.testing.assert_array_equal(pictures[1, 0], frames()[3])
-    np.testing.assert_array_equal(pictures[1, 2], render_coefficients(model, coefficients, 3, SIZE))
-    with pytest.raises(ParameterError, match="2 rows asked for, 1 drawn"):
-        render_overlays(model, coefficients, frames(2), [1, 3])
-
-
-def test_neutral_face_looks_ahead_and_keeps_the_person(coefficients):
-    neutral = neutral_coefficients(coefficients)
-    assert len(neutral) == 1
-    assert not neutral.expression.any()
-    assert not neutral.rotation.any()
-    np.testing.assert_array_equal(neutral.identity, coefficients.identity)
-
-
-def test_yaml_can_be_read_back_and_leaves_out_zeros():
-    text = format_yaml(17, {"expression": {2: -0.5, 0: 1.25, 3: 0.0}, "identity": {}, "rotation": {1: 0.1}})
-    assert yaml.safe_load(text) == {"frame_id": 17, "expression": {0: 1.25, 2: -0.5}, "rotation": {1: 0.1}}
-
-
-def test_rows_are_spread_over_fitted_frames():
-    valid = np.array([False, True, True, False, True, True])
-    np.testing.assert_array_equal(spread_rows(valid, 2), [1, 5])
-    np.testing.assert_array_equal(spread_rows(valid, 9), [1, 2, 4, 5])
-    with pytest.raises(ParameterError, match="0 fitted frames"):
-        spread_rows(np.zeros(3, dtype=bool), 2)
-
-
-def shown(explorer: CoefficientExplorer) -> list[np.ndarray]:
-    pictures = explorer.view.children[1].children
-    return [cv2.imdecode(np.frombuffer(picture.value, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for picture in pictures]
-
-
-def test_explorer_draws_what_the_pure_function_draws(model, coefficients):
-    explorer = CoefficientExplorer(model, coefficients, lambda row: frames()[row], size=SIZE)
-    np.testing.assert_array_equal(shown(explorer)[1], render_coefficients(model, coefficients, 0, SIZE))
+def test_explorer_draws_what_the_pure_function_draws(explorer, model, coefficients):
+    assert_shows(explorer, model, coefficients, 0)
     explorer.scrubber.value = 2
-    explorer.sliders["expression"][1].value = 2.0
-    changed = change_coefficients(coefficients, 2, {"expression": {1: 2.0}})
-    original, alone, overlay = shown(explorer)
-    np.testing.assert_array_equal(original, frames()[2])
-    np.testing.assert_array_equal(alone, render_coefficients(model, changed, 2, SIZE))
-    np.testing.assert_array_equal(overlay, render_coefficients(model, changed, 2, SIZE, background=frames()[2]))
+    explorer.sliders.sliders[1].value = 2.0
+    assert explorer.changes == {"expression": {1: 2.0}}
+    assert_shows(explorer, model, coefficients, 2)
+    assert explorer.errors.outputs == ()
 
 
-def test_explorer_copies_yaml_and_resets(model, coefficients):
-    explorer = CoefficientExplorer(model, coefficients, lambda row: frames()[row], size=SIZE)
-    explorer.sliders["rotation"][1].value = 0.3
+def test_every_coefficient_has_a_slider_on_some_page(explorer):
+    sliders = explorer.sliders
+    for part, size in SIZES.items():
+        sliders.group.value = part
+        reached = []
+        for _, page in sliders.page.options:
+            sliders.page.value = page
+            rows = zip(sliders.view.children[1:], sliders.buttons, strict=True)
+            reached += [button.description for row, button in rows if row.layout.display != "none"]
+        assert reached == [label_coefficient(part, number) for number in range(size)]
+        last = (size - 1) - page * PAGE_SIZES[part]
+        sliders.sliders[last].value = REACH[part]
+    assert explorer.changes == {part: {size - 1: REACH[part]} for part, size in SIZES.items()}
+    assert len(sliders.sliders) == 9
+    assert explorer.errors.outputs == ()
+
+
+def test_sliders_of_other_pages_keep_their_changes(explorer):
+    explorer.sliders.sliders[0].value = 1.0
+    explorer.sliders.page.value = 2
+    assert explorer.sliders.sliders[0].value == 0
+    explorer.sliders.sliders[3].value = -0.5
+    explorer.sliders.group.value = "rotation"
+    explorer.sliders.sliders[0].value = 0.2
+    assert explorer.changes == {"expression": {0: 1.0, 19: -0.5}, "rotation": {0: 0.2}}
+    explorer.sliders.group.value = "expression"
+    assert explorer.sliders.sliders[0].value == 1.0
+
+
+def test_selecting_shows_effect_strip_and_curve(explorer, model, coefficients):
+    before = explorer.curve.value
+    explorer.sliders.select("texture", 27)
+    assert explorer.sliders.buttons[3].description == "texture 27"
+    strip = render_strip(model, neutral_coefficients(coefficients), 0, STRIP_SIZE, part="texture", number=27)
+    for name, picture in zip(("lowered", "as fitted", "raised"), strip.pictures, strict=True):
+        np.testing.assert_array_equal(decode(explorer.strip[name]), picture)
+    assert explorer.curve.value != before
+    assert "one value for the whole clip" in explorer.curve.value
+    texts = [widget.value for row in explorer.sliders.view.children[1:] for widget in row.children[3:]]
+    assert describe_effects(model, "texture")[27] in texts[3]
+    with pytest.raises(ParameterError, match="there is no 80"):
+        explorer.sliders.select("texture", 80)
+
+
+def test_curve_follows_frame_and_slider(explorer):
+    seen = [explorer.curve.value]
+    explorer.scrubber.value = 3
+    seen.append(explorer.curve.value)
+    explorer.sliders.sliders[0].value = 0.5
+    seen.append(explorer.curve.value)
+    assert len(set(seen)) == 3
+    assert "frame_id" in seen[0]
+
+
+def test_random_moves_the_group_by_its_seed_and_prints_it(explorer, model, coefficients):
+    explorer.sliders.group.value = "identity"
+    explorer.seed.value = 7
+    explorer.random_button.click()
+    assert explorer.changes == {"identity": random_changes("identity", 7)}
+    assert explorer.status.value == "random identity, seed 7"
+    assert explorer.seed.value == 8
+    assert_shows(explorer, model, coefficients, 0)
+
+
+def test_copied_yaml_resets_and_comes_back(explorer, model, coefficients):
+    explorer.scrubber.value = 1
+    explorer.sliders.group.value = "rotation"
+    explorer.sliders.sliders[1].value = 0.3
     explorer.copy_button.click()
-    assert yaml.safe_load(explorer.yaml.value) == {"frame_id": 10, "rotation": {1: 0.3}}
+    assert yaml.safe_load(explorer.yaml.value) == {"frame_id": 11, "rotation": {1: 0.3}}
+    moved = decode(explorer.pictures["render"])
     explorer.reset_button.click()
     assert explorer.changes == {}
+    assert explorer.sliders.sliders[1].value == 0
+    assert_shows(explorer, model, coefficients, 1)
+    explorer.scrubber.value = 0
+    explorer.apply_button.click()
+    assert explorer.scrubber.value == 1
+    np.testing.assert_array_equal(decode(explorer.pictures["render"]), moved)
+    assert explorer.errors.outputs == ()
+
+
+@pytest.mark.parametrize("text", ["frame_id: 99", "frame_id: 10\nmood: {0: 1.0}", "{"])
+def test_wrong_yaml_is_shown_as_an_error_and_changes_nothing(explorer, text):
+    explorer.sliders.sliders[0].value = 1.0
+    explorer.yaml.value = text
+    explorer.apply_button.click()
+    assert len(explorer.errors.outputs) == 1
+    assert explorer.changes == {"expression": {0: 1.0}}
 
 
 def test_explorer_shows_errors_instead_of_raising(model, coefficients):
@@ -145,5 +157,16 @@ def test_explorer_shows_errors_instead_of_raising(model, coefficients):
     assert explorer.errors.outputs == ()
     explorer.scrubber.value = 1
     assert "no frame 1" in explorer.errors.outputs[0]["text"]
+    explorer.sliders.sliders[0].value = 1.0
+    assert "row 1 has no picture" in explorer.errors.outputs[0]["text"]
     explorer.scrubber.value = 2
     assert explorer.errors.outputs == ()
+
+
+def test_values_of_the_frame_are_written_beside_the_sliders(explorer, coefficients):
+    explorer.scrubber.value = 2
+    fitted = coefficients.expression[2, 0]
+    value = explorer.sliders.view.children[1].children[2]
+    assert f"{fitted:+.2f} σ".replace("-", "−") in value.value
+    explorer.sliders.sliders[0].value = 1.0
+    assert f"{fitted + 1:+.2f} σ".replace("-", "−") in value.value

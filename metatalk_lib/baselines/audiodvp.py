@@ -143,7 +143,7 @@ def train(
     audio = read_audio(character_dir / "01_crop" / "audio.wav")
     a2e, a2e_history = train_own_speech(audio, character, start, seed=settings.seed)
     save_a2e(a2e, folder / "a2e")
-    model, work = load_face_model(), folder / "pairs"
+    model, work = load_face_model(character.coefficients.face_model), folder / "pairs"
     pairs = make_pairs(
         model, character.coefficients, character_dir / "01_crop" / "face_256.mp4", frames, settings, work
     )
@@ -316,7 +316,7 @@ def paint_frames(
         driven: coefficients of the output frames.
         order: source frame of each output frame.
     """
-    model, roi = load_face_model(), renderer.settings.roi
+    model, roi = load_face_model(driven.face_model), renderer.settings.roi
     transform = replace(character.transform, size=SIZE_PX)
     windows = synthetic_windows(model, driven, SIZE_PX, roi, WINDOW)
     for index, source in enumerate(read_in_order(character.source, order)):

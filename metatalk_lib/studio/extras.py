@@ -1,4 +1,4 @@
-"""Random people for the studio: training material, never one of the seven characters, and random states of their faces."""
+"""Random people for the studio, never one of the seven characters, and random states of their faces: for training."""
 
 import numpy as np
 from jaxtyping import Float
@@ -110,7 +110,9 @@ def perform_at_random(
     # closing lips undoes an open jaw and is never stronger than it
     jaw, close = names.index("jawOpen"), names.index("mouthClose")
     extra[:, close] = np.minimum(extra[:, close], extra[:, jaw])
-    actions[restless] = np.clip(actions[restless] * generator.uniform(0, 1, (restless.sum(), 1)) + extra[restless], 0, 1)
+    actions[restless] = np.clip(
+        actions[restless] * generator.uniform(0, 1, (restless.sum(), 1)) + extra[restless], 0, 1
+    )
     _add_upper_face(generator, actions, names)
     rotation = generator.normal(0, (PITCH_SIGMA, YAW_SIGMA, ROLL_SIGMA), (count, 3)).clip(-0.6, 0.6)
     sway = generator.normal(0, (0.04, 0.03, 0.03), (count, 3))

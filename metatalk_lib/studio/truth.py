@@ -1,5 +1,6 @@
 """What is known about a studio video beyond its pixels, in the terms of the open face model."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from jaxtyping import Float
 
 from metatalk_lib.anny_data import ACTION_NAMES
+from metatalk_lib.camera import DISTANCE
 from metatalk_lib.errors import DataError
 from metatalk_lib.face_model import FaceModel
 from metatalk_lib.studio.mesh import PIVOT, load_actions
@@ -115,6 +117,30 @@ def compute_truth(scene: Scene, performance: Performance, model: FaceModel) -> d
         "identity_error_dm": np.array(fit.error_dm),
     }
     return {name: value.astype(np.int64 if name == "frame_id" else np.float32) for name, value in values.items()}
+
+
+def true_control_vertices(
+    truth: dict[str, np.ndarray], model: FaceModel, rows: Sequence[int] | slice
+) -> Float[np.ndarray, "T Nb 3"]:
+    """The head's own control vertices in some frames, camera space, dm; no face model's modes are between.
+
+    Args:
+        truth: arrays of `compute_truth`.
+        model: the face model that the truth's poses refer to.
+        rows: frames.
+    """
+    neutral = truth["vertices_identity"].astype(np.float64)
+    fit = fit_identity(model, neutral)
+    moved = neutral + np.tensordot(truth["actions"][rows], load_actions()[:, model.base_ids.numpy()], axes=1)
+    in_model = (moved - fit.translation) @ fit.rotation
+    turns = np.stack([euler_matrix(angles) for angles in truth["rotation"][rows]])
+    return in_model @ turns.transpose(0, 2, 1) + truth["translation"][rows][:, None]
+
+
+def project_truth(points: Float[np.ndarray, "*T K 3"], truth: dict[str, np.ndarray]) -> Float[np.ndarray, "*T K 2"]:
+    """Camera-space points in pixels of the studio video that the truth belongs to."""
+    scale = truth["focal_px"] / (DISTANCE - points[..., 2:])
+    return truth["principal_point_px"] + points[..., :2] * scale * (1.0, -1.0)
 
 
 def project_points(points: Float[np.ndarray, "K 3"], scene: Scene) -> Float[np.ndarray, "K 2"]:

@@ -1,0 +1,182 @@
+"""Stage 01 on a studio video of character A: its speed, how much of its time is unavoidable, and its memory.
+
+    python -m benchmarks.cropping
+
+The unavoidable parts are measured alone, each on what the parts before it left in memory: decoding every frame once,
+placing the landmarks of every frame in a known box, encoding both face videos. The stage adds to them finding and
+following the face, the preflight, cutting out, the sound and the contact sheet; it may do parts side by side, so its
+share can exceed 1. The cheats search every whole frame for faces, and keep all frames in a list.
+"""
+
+import argparse
+import contextlib
+import io
+import itertools
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+from benchmarks.report import Row, finish
+from metatalk_lib import crop, landmarks
+from metatalk_lib.artifacts import save_json
+from metatalk_lib.audio import Audio, read_audio, write_audio
+from metatalk_lib.face_detector import box_about, predict_landmarks
+from metatalk_lib.landmarks import LandmarkTrack
+from metatalk_lib.paths import PROJECT_ROOT
+from metatalk_lib.preflight import run_preflight
+from metatalk_lib.read_ahead import read_ahead
+from metatalk_lib.studio import ensure_studio_video
+from metatalk_lib.video import probe_video, read_frames, write_video
+
+FRAMES_PER_SECOND, UNAVOIDABLE_SHARE, MEMORY_RATIO = 30.0, 0.75, 1.15
+SECONDS, LOOPS, REPEATS = 10.0, 10, 3
+CROP_SIZE = 512
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Seconds that the unavoidable parts take alone."""
+
+    decoding: float
+    landmarks: float
+    encoding: float
+
+    @property
+    def total(self) -> float:
+        """All of them, one after the other."""
+        return self.decoding + self.landmarks + self.encoding
+
+
+def crop_video(source: Path, folder: Path, *, keeps_frames: bool = False) -> tuple[LandmarkTrack, crop.CropTransform]:
+    """What notebook 01 does with a video, but for its figures.
+
+    Args:
+        source: the video.
+        folder: where the files go.
+        keeps_frames: the cheat: all frames in a list instead of a stream.
+    """
+    info, speech = probe_video(source), read_audio(source)
+    frames = list(read_frames(source)) if keeps_frames else read_ahead(read_frames(source))
+    track = landmarks.track_landmarks(frames, frame_count=info.frame_count, fps=info.fps, max_gap_s=1.0)
+    report = run_preflight(source, track=track)
+    save_json(folder / "preflight.json", report.to_dict())
+    report.raise_on_error()
+    transform = crop.choose_crop(track, info, CROP_SIZE)
+    with contextlib.redirect_stdout(io.StringIO()):  # the progress line
+        crop.write_face_videos(source, transform, folder / "face.mp4", folder / "face_256.mp4")
+    write_audio(folder / "audio.wav", speech)
+    track.save(folder / "landmarks.npz")
+    crop.save_crop(folder / "crop.json", transform, info, crop.held_out_start(info, 3.0))
+    sheet = crop.make_contact_sheet(folder / "face.mp4", transform, track)
+    crop.save_image(folder / "contact_sheet.png", sheet)
+    return track, transform
+
+
+def time_stage(source: Path) -> float:
+    """Seconds of `crop_video`."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        crop_video(source, Path(folder))
+        return time.perf_counter() - started
+
+
+def time_parts(source: Path, track: LandmarkTrack, transform: crop.CropTransform) -> Parts:
+    """Seconds of the unavoidable parts, each alone."""
+    fps = probe_video(source).fps
+    marks = [time.perf_counter()]
+    frames = list(read_frames(source))
+    marks.append(time.perf_counter())
+    boxes = [box_about(points) for points in track.raw_landmarks]
+    for frame, box in zip(frames, boxes, strict=True):
+        predict_landmarks(frame, box)
+    marks.append(time.perf_counter())
+    squares = [transform.crop_image(frame) for frame in frames]
+    small = [crop.resize_square(square, crop.SMALL_SIZE) for square in squares]
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        write_video(Path(folder) / "face.mp4", squares, fps=fps)
+        write_video(Path(folder) / "face_256.mp4", small, fps=fps)
+        encoding = time.perf_counter() - started
+    return Parts(marks[1] - marks[0], marks[2] - marks[1], encoding)
+
+
+def speed_rows(source: Path) -> list[Row]:
+    """Speed of the stage, and the share of its time that is unavoidable; the middle of three."""
+    with tempfile.TemporaryDirectory() as folder:
+        track, transform = crop_video(source, Path(folder))  # loads the models, too
+    stage, parts, shares, cheats = [], [], [], []
+    for _ in range(REPEATS):
+        parts.append(time_parts(source, track, transform))
+        stage.append(time_stage(source))
+        shares.append(parts[-1].total / stage[-1])
+        with (
+            mock.patch.object(landmarks, "REDETECT_FRAMES", 1),
+            mock.patch.object(landmarks, "RECOUNT_FRAMES", 1),
+        ):
+            cheats.append(parts[-1].total / time_stage(source))
+    count = len(track.frame_id)
+    middle = statistics.median
+    rows = [
+        Row("01_crop, frames a second", count / middle(stage), "1/s", ">=", FRAMES_PER_SECOND),
+        Row("01_crop, unavoidable time over its time", middle(shares), "", ">=", UNAVOIDABLE_SHARE),
+        Row("the same, faces searched on every frame (cheat)", middle(cheats), "", ">=", UNAVOIDABLE_SHARE, True),
+    ]
+    for name in ("decoding", "landmarks", "encoding", "total"):
+        seconds = middle(getattr(part, name) for part in parts)
+        rows.append(Row(f"unavoidable alone, {name}", count / seconds, "1/s", None, None))
+    return rows
+
+
+def memory_rows(source: Path) -> list[Row]:
+    """Peak memory of the stage on the video, and on ten of it in a row, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        long = Path(folder) / "long.mp4"
+        info, speech = probe_video(source), read_audio(source)
+        frames = itertools.chain.from_iterable(read_frames(source) for _ in range(LOOPS))
+        write_video(long, frames, fps=info.fps, audio=Audio(np.tile(speech.samples, (LOOPS, 1)), speech.rate))
+        short_mb, long_mb = peak_memory_mb(source), peak_memory_mb(long)
+        kept = peak_memory_mb(long, "--keep") / peak_memory_mb(source, "--keep")
+    name = f"01_crop, peak memory, {LOOPS * SECONDS:.0f} s over {SECONDS:.0f} s"
+    return [
+        Row(name, long_mb / short_mb, "", "<=", MEMORY_RATIO),
+        Row("the same, all frames in a list (cheat)", kept, "", "<=", MEMORY_RATIO, True),
+        Row(f"01_crop, peak memory, {LOOPS * SECONDS:.0f} s", long_mb, "MB", None, None),
+    ]
+
+
+def peak_memory_mb(source: Path, *options: str) -> float:
+    """Largest resident memory of a process that does the stage's work, MB."""
+    command = [sys.executable, "-m", "benchmarks.cropping", "--measure", str(source), *options]
+    return float(subprocess.run(command, check=True, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def rows() -> list[Row]:
+    """All figures."""
+    source = Path(ensure_studio_video("A", SECONDS))
+    return [*speed_rows(source), *memory_rows(source)]
+
+
+def main() -> None:
+    """Run the benchmark and exit with 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", type=Path, help="do the stage's work on this video and print the peak memory, MB")
+    parser.add_argument("--keep", action="store_true", help="with --measure: keep all frames in a list")
+    arguments = parser.parse_args()
+    if arguments.measure is None:
+        sys.exit(finish("cropping", rows()))
+    with tempfile.TemporaryDirectory() as folder:
+        crop_video(arguments.measure, Path(folder), keeps_frames=arguments.keep)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    print(kilobytes / 1024)
+
+
+if __name__ == "__main__":
+    main()
