@@ -195,9 +195,7 @@ def real_rows(model: FaceModel, folder: Path) -> list[Row]:
         first = clip.fit(model, ReconstructionSettings(photometric=None))
         fit = clip.fit(model)
         quality = measure_fit(model, fit, clip.landmarks, clip.crop.size)
-        before, after = (
-            photometric_error(model, one, clip.reader()(0, len(one))) for one in (first, fit)
-        )
+        before, after = (photometric_error(model, one, clip.reader()(0, len(one))) for one in (first, fit))
         name = path.stem
         rows += [
             Row(f"{name}: landmarks from the detector's", quality.error_percent, "%", "<=", LANDMARK_PERCENT),
@@ -208,7 +206,9 @@ def real_rows(model: FaceModel, folder: Path) -> list[Row]:
         ]
         nobody = dataclasses.replace(fit, expression=np.zeros_like(fit.expression), identity=0 * fit.identity)
         cheat = measure_fit(model, nobody, clip.landmarks, clip.crop.size).error_percent
-        rows.append(Row(f"{name}: landmarks of the resting mean face (cheat)", cheat, "%", "<=", LANDMARK_PERCENT, True))
+        rows.append(
+            Row(f"{name}: landmarks of the resting mean face (cheat)", cheat, "%", "<=", LANDMARK_PERCENT, True)
+        )
         chosen = np.linspace(0, len(fit) - 1, 4).round().astype(int).tolist()
         sheet = render_overlays(model, fit, clip.reader()(0, len(fit)), chosen)
         picture = np.concatenate([np.concatenate(list(column), axis=0) for column in sheet], axis=1)

@@ -193,13 +193,17 @@ def load_regressor(path: Path = WEIGHTS_PATH) -> DenseLandmarkNet:
     Raises:
         DataError: the file is missing or holds other keys or shapes.
     """
-    weights = {name: value.float() for name, value in load_weights(path, REMEDY).items()}
+    weights = load_weights(path, REMEDY)
+    if not {"face_points", "mouth_points"} <= set(weights):
+        raise DataError(f"{path} holds no face regressor. {REMEDY}")
     face_points, mouth_points = (int(weights.pop(name)) for name in ("face_points", "mouth_points"))
+    weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
     network = DenseLandmarkNet(face_points, mouth_points)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise DataError(f"{path} does not fit the face regressor: {error}. {REMEDY}") from error
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} does not fit the face regressor: {reason}. {REMEDY}") from error
     return network.eval().to(memory_format=torch.channels_last)
 
 

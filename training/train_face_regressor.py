@@ -193,7 +193,7 @@ def train(faces: Faces, points: PointSet, template: np.ndarray, *, epochs: int, 
 
 
 def measure(network: DenseLandmarkNet, faces: Faces, points: PointSet, template: np.ndarray, seed: int | None) -> dict:
-    """Distances of predicted and true points, percent of the outer-eye distance, and what the doubt foretold of them."""
+    """Distances of predicted and true points, percent of the outer-eye distance, and what the doubt foretold."""
     distance, doubt = [], []
     batches = iterate_batches(faces, points, template, np.arange(len(faces)), seed)
     for face, mouth, target in batches:
@@ -283,8 +283,8 @@ Measured on people that were never trained on: mean distance of the points, in p
 |---|{"---|" * len(names)}
 {chr(10).join(rows)}
 
-Limits: computer-made faces only; how well real ones work is measured by `make bench-reconstruction`. Turned by more than
-about 35 degrees, a face is outside of what it saw.
+Limits: computer-made faces only; how well real ones work is measured by `make bench-reconstruction`. Turned by more
+than about 35 degrees, a face is outside of what it saw.
 Licence: as the project; the weights hold no third party's data.
 """
     with atomic_path(path) as temporary:
