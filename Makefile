@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 CHARACTER ?= A
 PROFILE ?= demo
 
-.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-lab clean
+.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lab clean
 
 env: $(STAMP)
 
@@ -31,7 +31,7 @@ lint: $(STAMP)
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-bench: bench-walk bench-times bench-resume
+bench: bench-walk bench-times bench-resume bench-reconstruction
 
 bench-walk: $(STAMP)
 	$(BIN)/python -m benchmarks.walk
@@ -41,6 +41,9 @@ bench-times: $(STAMP)
 
 bench-resume: $(STAMP)
 	$(BIN)/python -m benchmarks.resume
+
+bench-reconstruction: $(STAMP)
+	$(BIN)/python -m benchmarks.reconstruction
 
 # needs a Chromium; playwright drives it and belongs to no other target
 bench-lab: $(STAMP)

@@ -29,6 +29,8 @@ import yaml
 
 from benchmarks.report import Row, finish
 from metatalk_lib.artifacts import save_json
+from metatalk_lib.coefficient_changes import random_changes
+from metatalk_lib.coefficient_effects import label_coefficient
 from metatalk_lib.params import STAGE_CONFIGS, character_params_path, load_params, profile_params_path
 from metatalk_lib.paths import NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
 
@@ -59,6 +61,7 @@ READ_PICTURE = """async () => {
     const file = await fetch(document.querySelector('.explorer-render').src);
     return Array.from(new Uint8Array(await file.arrayBuffer())).join();
 }"""
+NEWS_SETTINGS = "@jupyterlab/apputils-extension/notification.jupyterlab-settings"
 NOTEBOOK_SETTINGS = "@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
 
 
@@ -84,6 +87,7 @@ def jupyterlab(folder: Path, settings: Path) -> Iterator[str]:
     """A JupyterLab over `folder`; gives its address, whose last part is the place for a notebook's name."""
     # all cells stay in the page, so that a widget far down can be found
     save_json(settings / NOTEBOOK_SETTINGS, {"windowingMode": "none"})
+    save_json(settings / NEWS_SETTINGS, {"fetchNews": "false"})
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -145,26 +149,30 @@ def explore(page: Any, picture: Path) -> list[Row]:
     """Use the explorer of the open notebook as a person would: sliders, scrubber, random, copy, reset."""
     explorer = page.locator(".coefficient-explorer")
     explorer.scroll_into_view_if_needed()
-    slider, scrubber = (
-        explorer.locator(".explorer-sliders [role=slider]").first,
-        explorer.locator("[role=slider]").first,
-    )
+    scrubber = explorer.locator("[role=slider]").first
+    slider = explorer.locator(".explorer-sliders [role=slider]").first
 
     def push(name: str) -> Callable[[], None]:
         return explorer.get_by_role("button", name=name, exact=True).click
 
-    page.locator("body").click(position={"x": 2, "y": 2})
+    page.evaluate("document.activeElement.blur()")
     untouched = time_redraw(page, partial(page.keyboard.press, "ArrowRight"))
     fitted = page.evaluate(READ_PICTURE)
     slider.focus()
     times = [time_redraw(page, partial(page.keyboard.press, "ArrowRight")) for _ in range(12)]
     print("slider to picture, ms:", *(f"{milliseconds:.0f}" for milliseconds in times), flush=True)
     times = times[2:]  # the first ones compile and draw the strip
-    is_random = time_redraw(page, push("random")) < REDRAW_LIMIT_MS and "seed 0" in explorer.inner_text()
+    time_redraw(page, push("reset"))
+    is_random = time_redraw(page, push("random")) < REDRAW_LIMIT_MS
+    explorer.get_by_text("random expression, seed 0").wait_for()
+    for group in ("illumination", "rotation", "expression"):
+        push(group)()
+        explorer.get_by_role("button", name=label_coefficient(group, 0), exact=True).wait_for()
     push("copy as YAML")()
-    page.wait_for_function("document.querySelector('.coefficient-explorer textarea').value.includes('expression')")
+    page.wait_for_function("document.querySelector('.coefficient-explorer textarea').value != ''")
     explorer.screenshot(path=str(picture))
     copied = yaml.safe_load(explorer.locator("textarea").input_value())
+    is_copied = copied == {"frame_id": 0, "expression": random_changes("expression", 0)}
     time_redraw(page, push("reset"))
     is_reset = page.evaluate(READ_PICTURE) == fitted
     time_redraw(page, push("apply YAML"))
@@ -175,7 +183,7 @@ def explore(page: Any, picture: Path) -> list[Row]:
         Row("slider to new picture in the browser, median", statistics.median(times), "ms", "<=", REDRAW_BAR_MS),
         Row("a key beside the sliders to new picture (cheat)", untouched, "ms", "<=", REDRAW_BAR_MS, is_cheat=True),
         Row("random draws another face and prints its seed", is_random, "", ">=", 1),
-        Row("copied YAML holds all 64 expression coefficients", len(copied["expression"]), "", ">=", 64),
+        Row("pages turned, the copied YAML holds just what was drawn", is_copied, "", ">=", 1),
         Row("reset brings the fitted picture back", is_reset, "", ">=", 1),
         Row("applied YAML changes the picture again", is_applied, "", ">=", 1),
         Row("the scrubber shows another frame", is_scrubbed, "", ">=", 1),

@@ -24,6 +24,7 @@ from benchmarks import cropping, exploring, rasterizing
 from benchmarks.face_truth import Accuracy, fitted_surfaces, identity_shape, measure_accuracy
 from benchmarks.report import Row, finish
 from metatalk_lib.artifacts import load_arrays
+from metatalk_lib.coefficient_views import render_overlays
 from metatalk_lib.crop import CropTransform, choose_crop, save_image
 from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
 from metatalk_lib.landmarks import LandmarkTrack, track_landmarks
@@ -38,7 +39,6 @@ from metatalk_lib.studio.cast import CHARACTERS
 from metatalk_lib.studio.motion import perform, write_script
 from metatalk_lib.studio.scene import Pose, Scene
 from metatalk_lib.video import probe_video, read_frames, write_video
-from metatalk_lib.widgets import render_overlays
 
 SECONDS = 10.0
 REAL = PROJECT_ROOT.parent / "shared" / "real"

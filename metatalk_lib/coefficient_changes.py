@@ -22,6 +22,8 @@ REACH = {
     "rotation": 0.6,
     "translation": 0.9,
 }
+# One step of a slider; 60 of them reach its end.
+STEP = {part: reach / 60 for part, reach in REACH.items()}
 # Standard deviation of a random change, in the part's unit.
 RANDOM_SPREAD = {
     "identity": 1.0,
@@ -61,7 +63,9 @@ def change_coefficients(coefficients: Coefficients, index: int, changes: Changes
 
 
 def random_changes(part: str, seed: int) -> dict[int, float]:
-    """A Gaussian change of every coefficient of a part, of `RANDOM_SPREAD`, cut at `REACH`; equal for equal seeds.
+    """A Gaussian change of every coefficient of a part; equal for equal seeds.
+
+    The standard deviation is `RANDOM_SPREAD`; draws are cut at `REACH` and rounded to a slider's steps.
 
     Args:
         part: one of the six parts.
@@ -72,7 +76,8 @@ def random_changes(part: str, seed: int) -> dict[int, float]:
     """
     check_numbers(part, {})
     draws = RANDOM_SPREAD[part] * np.random.default_rng(seed).standard_normal(SIZES[part])
-    draws = np.clip(draws, -REACH[part], REACH[part]).round(DECIMALS)
+    draws = np.clip(draws, -REACH[part], REACH[part])
+    draws = (np.round(draws / STEP[part]) * STEP[part]).round(DECIMALS)
     return {number: float(amount) for number, amount in enumerate(draws) if amount}
 
 

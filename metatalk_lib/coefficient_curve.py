@@ -52,7 +52,7 @@ def draw_curve(
     for share in (0.0, 0.5, 1.0):
         tick, at = low + share * (high - low), bottom + share * (top - bottom)
         lines.append(f'<path d="M{left} {at}H{right}" stroke="currentColor" stroke-opacity="0.15"/>')
-        lines.append(f'<text x="{left - 5}" y="{at + 4}" text-anchor="end">{tick:.2f}</text>')
+        lines.append(f'<text x="{left - 5}" y="{at + 4}" text-anchor="end">{_signed(tick)}</text>')
     lines.append(f'<polyline points="{points}" fill="none" stroke="{CURVE_COLOUR}" stroke-width="1.3"/>')
     lines.append(f'<path d="M{x[row]:.1f} {top}V{bottom}" stroke="{CURSOR_COLOUR}"/>')
     lines.append(f'<circle cx="{x[row]:.1f}" cy="{y[-1]:.1f}" r="4" fill="{CURSOR_COLOUR}"/></svg>')
@@ -71,6 +71,10 @@ def thin_curve(values: Float[np.ndarray, " T"], columns: int) -> Int[np.ndarray,
     bins = np.array_split(np.arange(len(values)), columns)
     extremes = [own[[values[own].argmin(), values[own].argmax()]] for own in bins]
     return np.unique(np.concatenate([[0, len(values) - 1], *extremes]))
+
+
+def _signed(value: float) -> str:
+    return f"{value + 0.0:.2f}".replace("-", "−")
 
 
 def _axis_range(values: Float[np.ndarray, " T"], value: float) -> tuple[float, float]:

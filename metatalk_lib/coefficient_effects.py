@@ -36,11 +36,11 @@ HARMONICS = (
     ("up-down", "lights from below"),
     ("front-back", "lights from the camera"),
     ("left-right", "lights from the picture's left"),
-    ("second order x·y", "lights upper right and lower left"),
-    ("second order y·z", "lights what faces down and front, darkens what faces up"),
-    ("second order z²", "lights what faces the camera, darkens the rim"),
-    ("second order x·z", "lights what faces left and front, darkens what faces right"),
-    ("second order x²−y²", "lights the sides, darkens brow and chin"),
+    ("2nd x·y", "second order, lights upper right and lower left"),
+    ("2nd y·z", "second order, lights what faces down and front, darkens what faces up"),
+    ("2nd z²", "second order, lights what faces the camera, darkens the rim"),
+    ("2nd x·z", "second order, lights what faces left and front, darkens what faces right"),
+    ("2nd x²−y²", "second order, lights the sides, darkens brow and chin"),
 )
 ROTATIONS = (
     ("nod", "+ looks down, − up"),
@@ -231,7 +231,7 @@ def _describe_lights(model: FaceModel) -> tuple[str, ...]:
         for (_, meaning), values in zip(HARMONICS, terms.T, strict=True):
             low, high = (_signed(float(value), 2) for value in (values.min(), values.max()))
             span = low if low == high else f"{low} to {high}"
-            lines.append(f"{colour}: + {meaning}; +0.1 adds {span}")
+            lines.append(f"+ {meaning}; +0.1 adds {span} of {colour} light")
     return tuple(lines)
 
 

@@ -8,15 +8,14 @@ import ipywidgets
 import numpy as np
 from ipywidgets import Layout
 
-from metatalk_lib.coefficient_changes import DECIMALS, PARTS, REACH, UNITS, Changes
+from metatalk_lib.coefficient_changes import DECIMALS, PARTS, REACH, STEP, UNITS, Changes
 from metatalk_lib.coefficient_effects import describe_effects, label_coefficient
 from metatalk_lib.face_model import SIZES, FaceModel
 
 # Sliders on a page: one colour's nine harmonics, at most eight modes, three angles or distances.
 PAGE_SIZES = {part: 9 if part == "illumination" else min(8, size) for part, size in SIZES.items()}
 ROWS = max(PAGE_SIZES.values())
-STEPS = 60  # from no change to a slider's end
-NO_WRAP = "white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
+VALUE_STYLE, EFFECT_STYLE = "white-space:nowrap", "font-size:12px;line-height:1.25;overflow-wrap:anywhere"
 
 
 class CoefficientSliders:
@@ -53,8 +52,8 @@ class CoefficientSliders:
         self.selected = ("expression", 0)
         self.group = ipywidgets.ToggleButtons(options=PARTS, value="expression", style={"button_width": "7.5em"})
         self.page = ipywidgets.Dropdown(layout=Layout(width="7em"))
-        self.buttons = [ipywidgets.Button(layout=Layout(width="14em", flex="0 0 auto")) for _ in range(ROWS)]
-        self.sliders = [ipywidgets.FloatSlider(layout=Layout(width="20em", flex="0 0 auto")) for _ in range(ROWS)]
+        self.buttons = [ipywidgets.Button(layout=Layout(width="10em", flex="0 0 auto")) for _ in range(ROWS)]
+        self.sliders = [ipywidgets.FloatSlider(layout=Layout(width="17em", flex="0 0 auto")) for _ in range(ROWS)]
         self._values = [ipywidgets.HTML(layout=Layout(width="10.5em", flex="0 0 auto")) for _ in range(ROWS)]
         self._effects = [ipywidgets.HTML(layout=Layout(flex="1 1 0", min_width="0")) for _ in range(ROWS)]
         rows = zip(self.buttons, self.sliders, self._values, self._effects, strict=True)
@@ -105,19 +104,21 @@ class CoefficientSliders:
 
     def _fill_row(self, position: int, part: str, number: int, fitted: float, effect: str) -> None:
         slider, reach, amount = self.sliders[position], REACH[part], self._changes[part].get(number, 0.0)
-        slider.max, slider.min = max(reach, amount), min(-reach, amount)
-        slider.step = reach / STEPS
-        slider.value = amount
+        # one message: between two of them the browser would answer with the old value on the new page
+        with slider.hold_sync():
+            slider.max, slider.min = max(reach, amount), min(-reach, amount)
+            slider.step = STEP[part]
+            slider.value = amount
         self.buttons[position].description = label_coefficient(part, number)
         self.buttons[position].button_style = "info" if self.selected == (part, number) else ""
         words = html.escape(effect)
-        self._effects[position].value = f'<div style="{NO_WRAP}" title="{words}">{words}</div>'
+        self._effects[position].value = f'<div style="{EFFECT_STYLE}">{words}</div>'
         self._show_value(position, part, fitted, amount)
 
     def _show_value(self, position: int, part: str, fitted: float, amount: float) -> None:
         now = f"{fitted + amount:+.2f} {UNITS[part]}".replace("-", "−")
         was = f"{fitted:+.2f} → ".replace("-", "−") if amount else ""
-        self._values[position].value = f'<div style="{NO_WRAP}">{was}<b>{now}</b></div>'
+        self._values[position].value = f'<div style="{VALUE_STYLE}">{was}<b>{now}</b></div>'
 
     def _describe(self, part: str) -> tuple[str, ...]:
         return describe_effects(self._model, part)
@@ -152,6 +153,9 @@ class CoefficientSliders:
             return
         part, number = self._at(position)
         amount = round(event["new"], DECIMALS) + 0.0
+        # the browser rounds a pasted amount to the slider's steps and reports that; nobody moved it
+        if abs(amount - self._changes[part].get(number, 0.0)) <= 0.501 * STEP[part]:
+            return
         self._changes[part].pop(number, None)
         if amount:
             self._changes[part][number] = amount

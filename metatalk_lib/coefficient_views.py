@@ -25,6 +25,7 @@ STRIP_AMOUNTS = {
     "rotation": 0.3,
     "translation": 0.3,
 }
+STRIP_ZOOM = 1.5  # of the close-ups in a strip against the whole crop
 PNG_SPEED = [cv2.IMWRITE_PNG_COMPRESSION, 1]  # lossless at the fastest level that still shrinks
 
 
@@ -190,7 +191,7 @@ def render_modes(
 def render_strip(
     model: FaceModel, coefficients: Coefficients, index: int, size: int, *, part: str, number: int
 ) -> Strip:
-    """One coefficient lowered and raised by `STRIP_AMOUNTS`, and where the picture differs.
+    """One coefficient lowered and raised by `STRIP_AMOUNTS`, and where the picture differs; a close-up of the face.
 
     Args:
         model: the face model.
@@ -201,9 +202,12 @@ def render_strip(
         number: of the coefficient.
     """
     reach = STRIP_AMOUNTS[part]
+    whole = round(STRIP_ZOOM * size)
+    middle_row, middle_column = np.argwhere(render_face(model, coefficients, index, whole).mask).mean(axis=0)
+    top, left = (int(np.clip(round(middle - size / 2), 0, whole - size)) for middle in (middle_row, middle_column))
     low, middle, high = render_modes(
-        model, coefficients, index, size, part=part, modes=(number,), amounts=(-reach, 0.0, reach)
-    )[0]
+        model, coefficients, index, whole, part=part, modes=(number,), amounts=(-reach, 0.0, reach)
+    )[0, :, top : top + size, left : left + size]
     difference = cv2.absdiff(high, low).astype(np.float32).mean(axis=2)
     greatest = float(difference.max())
     grey = (difference * (255 / max(greatest, 1.0))).astype(np.uint8)

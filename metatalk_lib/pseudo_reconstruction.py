@@ -134,13 +134,18 @@ class TeacherAgreement(NamedTuple):
 
 
 def compare_with_teacher(
-    model: FaceModel, fits: Sequence[Coefficients], taught_paths: Sequence[Path]
+    model: FaceModel,
+    fits: Sequence[Coefficients],
+    taught_model: FaceModel,
+    taught_identity: Float[np.ndarray, " 80"],
+    taught_paths: Sequence[Path],
 ) -> TeacherAgreement:
     """Compare fitted expressions with the taught ones by the opening of the lips on the person's face.
 
     Args:
-        model: the face model.
+        model: the face model of the fits.
         fits: from `reconstruct_pairs`.
+        taught_model, taught_identity: what the teacher spoke with: those of `02_pseudo_video/quick_fit.npz`.
         taught_paths: `02_pseudo_video/pairs/NNN.npz` of the same utterances, with `expression` (T, 64).
 
     Raises:
@@ -154,7 +159,7 @@ def compare_with_teacher(
         expression = load_arrays(path, "expression")["expression"]
         if len(expression) != len(fit):
             raise DataError(f"{path} has {len(expression)} frames, its fit {len(fit)}. Run 02_pseudo_video again.")
-        taught.append(lip_opening_mm(model, fit.identity, expression[fit.valid]))
+        taught.append(lip_opening_mm(taught_model, taught_identity, expression[fit.valid]))
         fitted.append(lip_opening_mm(model, fit.identity, fit.expression[fit.valid]))
     taught, fitted = np.concatenate(taught), np.concatenate(fitted)
     correlation, slope = relate_curves(fitted, taught)

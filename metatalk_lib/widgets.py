@@ -89,7 +89,7 @@ class CoefficientExplorer:
         self.pictures = {name: _picture(f"explorer-{name}") for name in VIEW_NAMES}
         self.strip = {name: _picture(f"explorer-strip-{number}") for number, name in enumerate(STRIP_NAMES)}
         self.curve, self.status, self.errors = ipywidgets.HTML(layout=_grow()), ipywidgets.HTML(), ipywidgets.Output()
-        self._title, self._frame_label = ipywidgets.HTML(), ipywidgets.HTML()
+        self._title, self._frame_label = ipywidgets.HTML(), ipywidgets.HTML(layout=Layout(flex="0 0 auto"))
         self._captions = {name: ipywidgets.HTML() for name in (*VIEW_NAMES, *STRIP_NAMES)}
         self.seed = ipywidgets.BoundedIntText(0, 0, 2**31 - 1, description="seed", layout=Layout(width="9em"))
         self.seed.style.description_width = "3em"
@@ -124,7 +124,7 @@ class CoefficientExplorer:
             self.yaml,
             self.errors,
         ]
-        view = ipywidgets.VBox(parts, layout=Layout(width="100%", max_width=f"{WIDTH}px"))
+        view = ipywidgets.VBox(parts, layout=Layout(width="100%", max_width=f"{WIDTH}px", padding="0 8px 0 0"))
         view.add_class("coefficient-explorer")
         return view
 
@@ -197,7 +197,7 @@ class CoefficientExplorer:
             self._title.value = f"<b>{label_coefficient(part, number)}</b>: {html.escape(effect)}"
             for name, picture in zip(STRIP_NAMES, (*strip.pictures, strip.difference), strict=True):
                 self.strip[name].value = encode_png(picture)
-            texts = (f"−{reach}", "as fitted", f"+{reach}", f"change, ≤ {strip.greatest:.0f}")
+            texts = (f"−{reach}", "as fitted", f"+{reach}", f"change ≤ {strip.greatest:.0f}")
             for name, text in zip(STRIP_NAMES, texts, strict=True):
                 self._captions[name].value = _caption(text)
             self._draw_curve()
@@ -264,5 +264,5 @@ def _caption(text: str) -> str:
 
 def _error_caption(mean_error: float) -> str:
     bar = f"background:linear-gradient(90deg,{','.join(error_scale_colours())})"
-    scale = f'0 <span style="display:inline-block;width:50px;height:9px;{bar}"></span> {ERROR_REACH}'
-    return _caption(f"|original − render| {scale}, mean {mean_error:.1f}")
+    scale = f'0 <span style="display:inline-block;width:40px;height:9px;{bar}"></span> {ERROR_REACH}'
+    return _caption(f"error {scale} of 255, mean {mean_error:.1f}")

@@ -8,6 +8,7 @@ from synthetic import make_coefficients, make_face_model
 from metatalk_lib.coefficient_changes import (
     PARTS,
     REACH,
+    STEP,
     change_coefficients,
     format_yaml,
     parse_yaml,
@@ -56,6 +57,8 @@ def test_random_changes_depend_on_the_seed_alone_and_stay_in_reach(part):
     assert first != random_changes(part, 4)
     assert set(first) <= set(range(SIZES[part]))
     assert max(abs(amount) for amount in first.values()) <= REACH[part]
+    steps = np.array(list(first.values())) / STEP[part]
+    np.testing.assert_allclose(steps, steps.round(), atol=1e-6)
 
 
 def test_random_modes_are_standard_gaussian():

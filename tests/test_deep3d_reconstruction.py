@@ -11,7 +11,7 @@ from scipy.optimize import least_squares
 from synthetic import make_face_arrays, make_face_model
 from torch import nn
 
-from metatalk_lib import assets, deep3d_reconstruction
+from metatalk_lib import assets, deep3d_reconstruction, reconstruction
 from metatalk_lib.coefficient_conventions import from_deep3d, to_deep3d
 from metatalk_lib.deep3d_reconstruction import load_deep3d_regressor, regress_deep3d
 from metatalk_lib.errors import DataError, ParameterError
@@ -230,3 +230,25 @@ def test_checkpoints_of_something_else_are_refused(tmp_path):
     torch.save({"net_recon": {"module.backbone.conv1.weight": torch.ones(1)}}, path)
     with pytest.raises(DataError, match=r"missing \(backbone\.conv1\.weight, .*1 unknown \(module\.backbone\.conv1"):
         load_deep3d_regressor(path)
+
+
+def test_stage_03_takes_the_networks_identity_and_moves_its_poses(model, truth, landmarks, perfect_rows, monkeypatch):
+    wrong = perfect_rows.clone()
+    wrong[:, 224:227] += 0.05  # the angles
+    monkeypatch.setattr(reconstruction, "load_deep3d_regressor", lambda: KnownAnswers(wrong).eval())
+    frames = make_frames()
+    settings = reconstruction.ReconstructionSettings(regressor="deep3d", photometric=None)
+    fit = reconstruction.reconstruct(
+        model, landmarks, SIZE, 10 * np.arange(FRAMES), lambda start, stop: frames[start:stop], settings=settings
+    )
+    np.testing.assert_allclose(fit.identity, truth[:, SLICES["identity"]].mean(axis=0), atol=1e-5)
+    start = regress_deep3d(KnownAnswers(wrong).eval(), model, frames, landmarks, SIZE)
+    assert fit.landmark_error_px.mean() < 0.5 * start.landmark_error_px.mean()
+    assert fit.illumination.any()
+
+
+def test_the_open_regressor_refuses_another_face_model(landmarks):
+    arrays = make_face_arrays() | {"actions_to_expression": np.zeros((0, 64)), "open_mouth": np.zeros(64)}
+    basel = FaceModel(arrays, action_names=(), name="bfm09")
+    with pytest.raises(ParameterError, match="Set face_regressor to deep3d or none"):
+        reconstruction.reconstruct(basel, landmarks, SIZE, np.arange(FRAMES), lambda start, stop: make_frames())

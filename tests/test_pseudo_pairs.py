@@ -88,7 +88,7 @@ def test_all_pairs_of_a_character_are_found_and_recorded(tmp_path: Path):
 def test_description_counts_frames_and_measures_the_fit(tmp_path: Path):
     pair = load_pair(*write_pair(tmp_path, np.arange(FRAMES)))
     pair = dataclasses.replace(pair, taught=pair.expression)
-    (row,) = describe_pairs(LipModel(), [pair])
+    (row,) = describe_pairs(LipModel(), LipModel(), [pair])
     assert row["teacher r"] == pytest.approx(1)
     assert (row["utterance"], row["frames"], row["not valid"]) == ("000", FRAMES, 1)
     assert row["silent"] in (9, 10)

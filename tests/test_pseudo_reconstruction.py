@@ -102,16 +102,16 @@ def test_a_fit_without_its_stamp_is_made_again(model, target, videos, tmp_path):
 def test_agreement_with_the_teacher(model, target, tmp_path):
     path = tmp_path / "000.npz"
     save_arrays(path, expression=target.expression)
-    agreement = compare_with_teacher(model, [target], [path])
+    agreement = compare_with_teacher(model, [target], model, target.identity, [path])
     assert (agreement.correlation, agreement.slope) == pytest.approx((1.0, 1.0))
     assert len(agreement.taught) == FRAMES
     partly = replace(target, valid=np.array([True, True, True, False]))
-    assert len(compare_with_teacher(model, [partly], [path]).fitted) == 3
+    assert len(compare_with_teacher(model, [partly], model, target.identity, [path]).fitted) == 3
     with pytest.raises(ParameterError, match="1 fits, 0 taught"):
-        compare_with_teacher(model, [target], [])
+        compare_with_teacher(model, [target], model, target.identity, [])
     save_arrays(path, expression=target.expression[:2])
     with pytest.raises(DataError, match="has 2 frames, its fit 4"):
-        compare_with_teacher(model, [target], [path])
+        compare_with_teacher(model, [target], model, target.identity, [path])
 
 
 def test_lip_opening_is_the_distance_of_the_inner_lips(model):

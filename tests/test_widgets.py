@@ -138,6 +138,15 @@ def test_copied_yaml_resets_and_comes_back(explorer, model, coefficients):
     assert explorer.errors.outputs == ()
 
 
+def test_a_browsers_rounding_of_a_pasted_amount_is_not_a_move(explorer):
+    explorer.yaml.value = "frame_id: 10\nexpression: {0: 0.126}"
+    explorer.apply_button.click()
+    explorer.sliders.sliders[0].value = 0.15  # what the browser answers: the nearest step
+    assert explorer.changes == {"expression": {0: 0.126}}
+    explorer.sliders.sliders[0].value = 0.2
+    assert explorer.changes == {"expression": {0: 0.2}}
+
+
 @pytest.mark.parametrize("text", ["frame_id: 99", "frame_id: 10\nmood: {0: 1.0}", "{"])
 def test_wrong_yaml_is_shown_as_an_error_and_changes_nothing(explorer, text):
     explorer.sliders.sliders[0].value = 1.0

@@ -24,7 +24,7 @@ from metatalk_lib.networks.dense_landmark_net import DenseLandmarkNet
 from metatalk_lib.progress import track
 from metatalk_lib.studio.truth import project_truth, true_control_vertices
 
-HELD_OUT_SHARE = 0.06
+HELD_OUT_SHARE, HELD_OUT_LEAST = 0.06, 2
 BATCH = 48
 LEARNING_RATE = 2.5e-3
 OUTER_EYE = (36, 45)
@@ -223,9 +223,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=Path, required=True, help="what render_faces.py wrote")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent.parent / "metatalk_lib" / "data")
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--people", type=int, default=0, help="use only the first so many")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -234,7 +234,7 @@ def main() -> None:
     model = load_face_model()
     points, template = choose_points(model), mean_template(model)
     paths = sorted(arguments.faces.glob("*.npz"))[: arguments.people or None]
-    held_out = max(2, round(HELD_OUT_SHARE * len(paths)))
+    held_out = max(HELD_OUT_LEAST, round(HELD_OUT_SHARE * len(paths)))
     training = Faces(paths[held_out:], model, points)
     test = Faces(paths[:held_out], model, points)
     network = train(training, points, template, epochs=arguments.epochs, seed=arguments.seed)

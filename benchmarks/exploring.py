@@ -1,0 +1,84 @@
+"""How long the coefficient explorer takes from a moved slider to new 256 px pictures, without a browser.
+
+    python -m benchmarks.exploring
+
+A slider of each group is moved by the widget itself, and the clock stops when render, overlay and error map are encoded
+and the curve is drawn. Run it on an idle machine of two cores. The cheat row draws the same four pictures and the curve
+as a matplotlib figure, which must miss the bar. `benchmarks.lab` measures the same in a browser.
+"""
+
+import io
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from benchmarks.report import Row, finish
+from metatalk_lib.coefficient_changes import PARTS, change_coefficients
+from metatalk_lib.coefficient_views import draw_views
+from metatalk_lib.curve_figures import plot_curves
+from metatalk_lib.face_model import SIZES, Coefficients, load_face_model
+from metatalk_lib.figures import plot_picture_rows
+from metatalk_lib.widgets import VIEW_NAMES, VIEW_SIZE, CoefficientExplorer
+
+REDRAW_MS = 100.0
+MOVES, THREADS, FPS = 15, 2, 25
+
+
+def make_coefficients(seconds: int = 180) -> Coefficients:
+    """A person who never holds still, for as long as a source video."""
+    frames, generator = seconds * FPS, np.random.default_rng(0)
+    scales = {"identity": 1.0, "expression": 0.5, "texture": 1.0, "illumination": 0.05, "rotation": 0.1}
+    scales["translation"] = 0.05
+    rows = np.concatenate(
+        [scales[part] * generator.standard_normal((frames, size)) for part, size in SIZES.items()], axis=1
+    )
+    for start in (0, SIZES["identity"] + SIZES["expression"]):
+        rows[:, start : start + 80] = rows[0, start : start + 80]
+    return Coefficients.unpack(np.arange(frames), rows, np.ones(frames, bool), np.ones(frames, np.float32))
+
+
+def median_ms(move: Callable[[int], None], moves: int = MOVES) -> float:
+    """Middle of the times of `move(1)`, `move(2)`, ...; a first call is not counted."""
+    times = []
+    for number in range(moves + 1):
+        started = time.perf_counter()
+        move(number + 1)
+        times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times[1:])
+
+
+def rows() -> list[Row]:
+    """A row a group of coefficients, and the cheat."""
+    torch.set_num_threads(THREADS)
+    model, coefficients = load_face_model(), make_coefficients()
+    frame = np.full((VIEW_SIZE, VIEW_SIZE, 3), 128, np.uint8)
+    explorer = CoefficientExplorer(model, coefficients, lambda _: frame, fps=FPS)
+    slider = explorer.sliders.sliders[0]
+
+    def move_slider(number: int) -> None:
+        slider.value = number * slider.step
+
+    def draw_figures(number: int) -> None:
+        changed = change_coefficients(coefficients, 0, {"expression": {0: 0.05 * number}})
+        views = draw_views(model, changed, 0, frame)
+        sheet = plot_picture_rows({"": np.stack([getattr(views, name) for name in VIEW_NAMES])}, range(4))
+        curve = plot_curves({"expression 0": changed.expression[:, 0]}, fps=FPS, label="σ")
+        for figure in (sheet, curve):
+            figure.savefig(io.BytesIO(), format="png")
+
+    measured = []
+    for part in PARTS:
+        explorer.sliders.group.value = part
+        measured.append(Row(f"slider of {part} to new 256 px pictures", median_ms(move_slider), "ms", "<=", REDRAW_MS))
+        if len(explorer.changes[part]) != 1 or explorer.errors.outputs:
+            raise RuntimeError(f"the slider of {part} did not move: {explorer.errors.outputs}")
+    cheat = "the same by matplotlib (cheat)"
+    return [*measured, Row(cheat, median_ms(draw_figures, 5), "ms", "<=", REDRAW_MS, is_cheat=True)]
+
+
+if __name__ == "__main__":
+    sys.exit(finish("exploring", rows()))
