@@ -75,7 +75,7 @@ def crop_video(source: Path, folder: Path, *, keeps_frames: bool = False) -> tup
     write_audio(folder / "audio.wav", speech)
     track.save(folder / "landmarks.npz")
     crop.save_crop(folder / "crop.json", transform, info, crop.held_out_start(info, 3.0))
-    sheet = crop.make_contact_sheet(folder / "face.mp4", transform, track)
+    sheet = crop.make_contact_sheet(folder / "face_256.mp4", transform, track)
     crop.save_image(folder / "contact_sheet.png", sheet)
     return track, transform
 

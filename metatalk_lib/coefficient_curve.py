@@ -60,7 +60,7 @@ def draw_curve(
 
 
 def thin_curve(values: Float[np.ndarray, " T"], columns: int) -> Int[np.ndarray, " K"]:
-    """Positions that draw the same curve with fewer points: lowest and highest of each column, and both ends.
+    """Positions that draw the same curve with fewer points: lowest and highest of each column, and the ends.
 
     Args:
         values: of every frame.
@@ -68,9 +68,11 @@ def thin_curve(values: Float[np.ndarray, " T"], columns: int) -> Int[np.ndarray,
     """
     if len(values) <= 2 * columns:
         return np.arange(len(values))
-    bins = np.array_split(np.arange(len(values)), columns)
-    extremes = [own[[values[own].argmin(), values[own].argmax()]] for own in bins]
-    return np.unique(np.concatenate([[0, len(values) - 1], *extremes]))
+    length = len(values) // columns
+    starts = np.arange(columns) * length
+    blocks = values[: columns * length].reshape(columns, length)
+    rest = np.arange(columns * length, len(values))
+    return np.unique(np.concatenate(([0], starts + blocks.argmin(1), starts + blocks.argmax(1), rest)))
 
 
 def _signed(value: float) -> str:

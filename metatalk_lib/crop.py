@@ -274,9 +274,18 @@ def make_contact_sheet(
     *,
     tiles: int = 12,
     columns: int = 4,
-    tile_px: int = 320,
+    tile_px: int = SMALL_SIZE,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Evenly spaced frames of the face video with their landmarks and frame_ids; bridged frames are framed in red."""
+    """Evenly spaced frames of the face video with their landmarks and frame_ids; bridged frames are framed in red.
+
+    Args:
+        face_path: the face video, or its 256 px copy, which is read in a third of the time.
+        transform: from source px to the face video's.
+        track: the clip's landmarks.
+        tiles: number of frames.
+        columns: tiles in a row.
+        tile_px: side of a tile.
+    """
     chosen = np.unique(np.linspace(0, len(track.frame_id) - 1, tiles).astype(int))
     sheet = np.full((-(-len(chosen) // columns) * tile_px, columns * tile_px, 3), 255, np.uint8)
     points = transform.to_crop(track.landmarks[chosen])

