@@ -1,6 +1,8 @@
 """One fixed square about the face, its size chosen from the face's own pixels, and the way back into the source."""
 
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from metatalk_lib.video import (
     read_selected_frames,
     write_video,
 )
+from metatalk_lib.video_encoder import VideoWriter
 
 SMALL_SIZE = 256
 """Side of the second copy, px, and of the crop of a small face."""
@@ -246,25 +249,33 @@ def load_crop(path: str | Path) -> dict[str, Any]:
 def write_face_videos(source: str | Path, transform: CropTransform, face_path: Path, small_path: Path) -> int:
     """Write the square at its own size and at 256 px, both without sound, and return the number of frames.
 
-    One pass makes both: the small copy is reduced from the source's pixels, not from the encoded square's. A thread
-    decodes and cuts out while this one encodes.
+    One pass makes both: the small copy is reduced from the source's pixels, not from the encoded square's. One thread
+    decodes and cuts out, one encodes the square, this one the small copy.
     """
     info = probe_video(source)
-    images = read_ahead(map(transform.crop_image, read_frames(source)))
-    images = show_progress(images, "cropping", total=info.frame_count)
+    images = map(transform.crop_image, read_frames(source))
     if transform.size == SMALL_SIZE:
-        count = write_video(face_path, images, fps=info.fps)
+        count = write_video(face_path, show_progress(images, "cropping", total=info.frame_count), fps=info.fps)
         with atomic_path(small_path) as temporary:
             shutil.copyfile(face_path, temporary)
         return count
     with (
         open_video_writer(face_path, fps=info.fps) as face,
         open_video_writer(small_path, fps=info.fps) as small,
+        # closed before the writers are: after an error, too, no thread may go on adding to a closed file
+        closing(read_ahead(images)) as cut_out,
+        closing(read_ahead(_add_each(face, cut_out))) as written,
     ):
-        for image in images:
-            face.add(image)
+        for image in show_progress(written, "cropping", total=info.frame_count):
             small.add(resize_square(image, SMALL_SIZE))
     return face.count
+
+
+def _add_each(writer: VideoWriter, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Pass images on once they are written."""
+    for image in images:
+        writer.add(image)
+        yield image
 
 
 def make_contact_sheet(

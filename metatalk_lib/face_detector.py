@@ -1,6 +1,8 @@
 """Faces in one picture: dlib's detector, dlib's predictor of 68 landmarks, and which of several faces is meant."""
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -43,7 +45,8 @@ def find_faces(
         if scale == 1
         else cv2.resize(to_grey(image), None, fx=scale, fy=scale, interpolation=interpolation)
     )
-    boxes, scores, _ = _detector().run(small, 0, 0.0)
+    with _borrow_detector() as detector:
+        boxes, scores, _ = detector.run(small, 0, 0.0)
     corners = [(box.left(), box.top(), box.right() + 1, box.bottom() + 1) for box in boxes]
     return [(np.array(corner) / scale - 0.5, float(score)) for corner, score in zip(corners, scores, strict=True)]
 
@@ -132,9 +135,23 @@ def _predict_in(patch: np.ndarray, box: np.ndarray) -> np.ndarray:
     return np.array([(part.x, part.y) for part in shape.parts()], np.float64)
 
 
-@lru_cache(maxsize=1)
-def _detector() -> "dlib.fhog_object_detector":
-    return dlib.get_frontal_face_detector()
+_idle_detectors: list["dlib.fhog_object_detector"] = []
+
+
+@contextmanager
+def _borrow_detector() -> Iterator["dlib.fhog_object_detector"]:
+    """A detector for one thread alone; it is kept for the next one, as making it takes a tenth of a second.
+
+    dlib's detector holds its last picture and runs without interpreter lock: two threads that share one crash.
+    """
+    try:
+        detector = _idle_detectors.pop()
+    except IndexError:
+        detector = dlib.get_frontal_face_detector()
+    try:
+        yield detector
+    finally:
+        _idle_detectors.append(detector)
 
 
 @lru_cache(maxsize=1)

@@ -83,7 +83,8 @@ def learn_skin(
         place = surface.locate(slice(row, row + 1))[0]
         light = surface.light(slice(row, row + 1), np.arange(len(surface.index)))
         shading = light.harmonics[0] @ _light_of(coefficients, row).T
-        seen = _sample(_prepare(next(iter(read(row, row + 1)))), place)
+        image, corner = _prepare(next(iter(read(row, row + 1))), place)
+        seen = _sample(image, place - corner)
         is_clear = light.visible[0] & (shading.min(axis=1) > MINIMUM_SHADING) & _inside(place, size)
         albedos.append(seen / np.maximum(shading, MINIMUM_SHADING))
         weights.append(is_clear)
@@ -128,7 +129,8 @@ def photometric_rows(
         place, gradient = _project_with_gradient(camera, size)
         turned = normals @ matrix.T
         colour = skin.albedo[known] * (_harmonics(turned) @ light[row].T)
-        observed, slope = _sample_with_slope(_prepare(frame), place)
+        image, corner = _prepare(frame, place)
+        observed, slope = _sample_with_slope(image, place - corner)
         difference = colour - observed
         is_seen = (turned[:, 2] > FACING) & _inside(place, size)
         weight = is_seen / (1 + np.square(difference).sum(axis=1) / settings.noise**2)
@@ -173,17 +175,25 @@ def _harmonics(normals: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "V 9"]:
     return compute_harmonics(torch.from_numpy(np.ascontiguousarray(normals))).numpy()
 
 
-def _prepare(frame: UInt8[np.ndarray, "S S 3"]) -> Float[np.ndarray, "S S 3"]:
-    return cv2.GaussianBlur(frame.astype(np.float32), (0, 0), max(BLUR * len(frame), 0.6)) / np.float32(255)
+def _prepare(
+    frame: UInt8[np.ndarray, "S S 3"], place: Float[np.ndarray, "V 2"]
+) -> tuple[Float[np.ndarray, "H W 3"], Float[np.ndarray, "2"]]:
+    """The part of a frame about the points, blurred, of 1; and its first column and row."""
+    size, sigma = len(frame), max(BLUR * len(frame), 0.6)
+    margin = 3 * sigma + 2
+    left, top = np.clip(place.min(axis=0) - margin, 0, size - 3).astype(int)
+    right, bottom = np.clip(place.max(axis=0) + margin + 1, 3, size).astype(int)
+    part = frame[top : max(bottom, top + 3), left : max(right, left + 3)].astype(np.float32)
+    return cv2.GaussianBlur(part, (0, 0), sigma) / np.float32(255), np.array([left, top], dtype=np.float32)
 
 
-def _sample(image: Float[np.ndarray, "S S 3"], place: Float[np.ndarray, "V 2"]) -> Float[np.ndarray, "V 3"]:
+def _sample(image: Float[np.ndarray, "H W 3"], place: Float[np.ndarray, "V 2"]) -> Float[np.ndarray, "V 3"]:
     x, y = np.ascontiguousarray(place.T, dtype=np.float32)[..., None]
     return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
 
 
 def _sample_with_slope(
-    image: Float[np.ndarray, "S S 3"], place: Float[np.ndarray, "V 2"]
+    image: Float[np.ndarray, "H W 3"], place: Float[np.ndarray, "V 2"]
 ) -> tuple[Float[np.ndarray, "V 3"], Float[np.ndarray, "V 3 2"]]:
     """Colours, and their slope along x and y by central differences over two pixels."""
     steps = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)], dtype=np.float32)

@@ -8,30 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from metatalk_lib.audio import FEATURE_RATE, compute_level_db, find_silence, frame_count_for, read_audio, to_mono_16k
 from metatalk_lib.crop import LARGEST_ENLARGEMENT, NATURAL_SIDE, SIZES
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.face_detector import (
-    MINIMUM_FACE_PX,
-    FacePosition,
-    choose_face,
-    face_width,
-    find_faces,
-    predict_landmarks,
-    real_faces,
-)
+from metatalk_lib.face_detector import MINIMUM_FACE_PX, FacePosition, face_width
+from metatalk_lib.frame_sampler import FrameSampler, Samples
 from metatalk_lib.landmarks import LandmarkTrack, format_frames
-from metatalk_lib.read_ahead import read_ahead
-from metatalk_lib.video import VideoInfo, probe_video, read_selected_frames
+from metatalk_lib.video import VideoInfo, probe_video
 
 Status = Literal["ok", "notice", "error"]
-
-SAMPLES = 24
-"""Places of the video that are looked at, two neighbouring frames at each."""
 
 # bridge and tip of the nose, nostrils, corners of the eyes (landmarks 27-35, 36, 39, 42, 45) of the open face
 # model's mean face (CC0 data); centimetres, x right, y up, z towards the camera
@@ -109,6 +97,7 @@ def run_preflight(
     track: LandmarkTrack | None = None,
     face_position: str = "only",
     max_missing_fraction: float = 0.02,
+    sampler: FrameSampler | None = None,
 ) -> Preflight:
     """Check a video: streams, length, size, faces, pose, motion, sharpness, light and sound.
 
@@ -117,6 +106,7 @@ def run_preflight(
         track: its landmarks where they are known; otherwise faces are searched for at 24 places.
         face_position: which of several faces is meant.
         max_missing_fraction: largest share of frames without a face.
+        sampler: what watched the video's frames, with the same `face_position`; None reads some of them again.
 
     Raises:
         DataError: the file is missing, cut off, or not a video.
@@ -127,24 +117,14 @@ def run_preflight(
     if face_position not in get_args(FacePosition):
         raise ParameterError(f"face_position is {face_position!r}; there are {', '.join(get_args(FacePosition))}.")
     info = probe_video(video_path)
-    starts = np.unique(np.linspace(0, max(info.frame_count - 2, 0), SAMPLES).astype(int))
-    frame_ids = np.unique(np.concatenate([starts, np.minimum(starts + 1, info.frame_count - 1)]))
-    samples = _look(info, frame_ids, starts, track, face_position)
+    if sampler is None:
+        sampler = FrameSampler(info, face_position)
+        sampler.read()
+    samples = sampler.measure(track)
     checks = [*_check_picture(info), *_check_faces(samples, face_position, max_missing_fraction, track)]
     if samples.points:
         checks += _check_face_quality(samples, track)
     return Preflight(info.path, (*checks, *_check_sound(info)))
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """What was seen on the sampled frames; `points`, `sharpness`, `light` only where there is a face."""
-
-    frame_ids: np.ndarray
-    face_counts: list[int]
-    points: dict[int, np.ndarray]
-    sharpness: list[float]
-    light: np.ndarray
 
 
 def estimate_head_pose(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*T 3"]:
@@ -175,28 +155,6 @@ def estimate_head_pose(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndar
     return np.degrees(np.stack([yaw, pitch, roll], axis=-1))
 
 
-def _look(
-    info: VideoInfo, frame_ids: np.ndarray, starts: np.ndarray, track: LandmarkTrack | None, position: FacePosition
-) -> _Samples:
-    counts, points, sharpness, light, last = [], {}, [], [], None
-    for frame_id, frame in zip(frame_ids, read_ahead(read_selected_frames(info.path, frame_ids)), strict=True):
-        if frame_id in starts:
-            faces = real_faces(find_faces(frame))
-            counts.append(len(faces))
-            last = choose_face(faces, position, frame.shape[1])
-        if track is not None:
-            known = track.landmarks[frame_id] if track.detected[frame_id] else None
-        else:
-            known = predict_landmarks(frame, last) if last is not None else None
-        if known is None:
-            continue
-        points[int(frame_id)] = known
-        patch = _face_patch(frame, known)
-        sharpness.append(_gradient_share(patch))
-        light.append(_measure_light(patch))
-    return _Samples(starts, counts, points, sharpness, np.array(light))
-
-
 def _check_picture(info: VideoInfo) -> list[Check]:
     fps = float(info.fps)
     variable = info.repeated_frames + info.dropped_frames
@@ -223,7 +181,7 @@ def _check_picture(info: VideoInfo) -> list[Check]:
 
 
 def _check_faces(
-    samples: _Samples, position: FacePosition, max_missing: float, track: LandmarkTrack | None
+    samples: Samples, position: FacePosition, max_missing: float, track: LandmarkTrack | None
 ) -> list[Check]:
     checks = []
     several = [int(i) for i, count in zip(samples.frame_ids, samples.face_counts, strict=True) if count > 1]
@@ -260,7 +218,7 @@ def _check_faces(
     return checks
 
 
-def _check_face_quality(samples: _Samples, track: LandmarkTrack | None) -> list[Check]:
+def _check_face_quality(samples: Samples, track: LandmarkTrack | None) -> list[Check]:
     sampled = np.stack(list(samples.points.values()))
     points = track.landmarks if track is not None else sampled
     width = float(np.median(face_width(points)))
@@ -286,7 +244,7 @@ def _check_face_quality(samples: _Samples, track: LandmarkTrack | None) -> list[
     return [size, turned, _check_motion(samples, track, width), _check_sharpness(samples), _check_light(samples)]
 
 
-def _check_motion(samples: _Samples, track: LandmarkTrack | None, width: float) -> Check:
+def _check_motion(samples: Samples, track: LandmarkTrack | None, width: float) -> Check:
     if track is not None:
         centres = track.landmarks.mean(axis=1, dtype=np.float64)
         steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
@@ -300,7 +258,7 @@ def _check_motion(samples: _Samples, track: LandmarkTrack | None, width: float) 
     return Check("head motion", "ok", figure)
 
 
-def _check_sharpness(samples: _Samples) -> Check:
+def _check_sharpness(samples: Samples) -> Check:
     value = float(np.median(samples.sharpness))
     figure = f"{value:.3f} of the contrast is fine detail"
     if value < 0.06:
@@ -308,7 +266,7 @@ def _check_sharpness(samples: _Samples) -> Check:
     return Check("sharpness", "ok", figure)
 
 
-def _check_light(samples: _Samples) -> Check:
+def _check_light(samples: Samples) -> Check:
     mean, bright, dark = np.median(samples.light, axis=0)
     change = float(np.ptp(np.percentile(samples.light[:, 0], [5, 95])))
     figure = (
@@ -350,26 +308,3 @@ def _check_sound(info: VideoInfo) -> list[Check]:
     else:
         checks.append(Check("sound and picture", "ok", figure))
     return checks
-
-
-def _face_patch(frame: UInt8[np.ndarray, "H W 3"], points: np.ndarray) -> np.ndarray:
-    """The rectangle from the brows to the chin, within the frame."""
-    left, top = np.maximum(np.floor(points.min(axis=0)), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(points.max(axis=0)) + 1, frame.shape[1::-1]).astype(int)
-    return frame[top : max(bottom, top + 1), left : max(right, left + 1)]
-
-
-def _measure_light(patch: np.ndarray) -> tuple[float, float, float]:
-    """Luma, and the shares of burnt out and of black pixels."""
-    brightest = np.maximum(np.maximum(patch[..., 0], patch[..., 1]), patch[..., 2])
-    luma = float(np.dot(cv2.mean(np.ascontiguousarray(patch))[:3], (0.2126, 0.7152, 0.0722)))
-    return luma, float((brightest >= 254).mean()), float((brightest <= 8).mean())
-
-
-def _gradient_share(patch: np.ndarray) -> float:
-    """Share of the contrast that a blur of 1 px takes away from the face at 256 px, so that all sizes compare."""
-    grey = cv2.cvtColor(np.ascontiguousarray(patch), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    scale = min(1.0, 256 / max(grey.shape))
-    grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    detail = grey - cv2.GaussianBlur(grey, (0, 0), 1.0)
-    return float(detail.std() / max(float(grey.std()), 1.0))

@@ -1,5 +1,7 @@
 """face_detector: where faces are, which one is meant, and their 68 landmarks."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from face_clips import drawn_face, place_face, wall
@@ -49,6 +51,16 @@ def test_a_grey_picture_gives_the_same_faces_and_a_wall_none():
     picture, _ = drawn_face()
     assert len(find_faces(picture)) == 1
     assert find_faces(wall()) == []
+
+
+def test_two_threads_may_search_at_once():
+    """With one detector for both, this ends the process."""
+    pictures = [place_face(x, 10, width=700, height=500)[0] for x in (0, 120, 240, 360)]
+    expected = [find_faces(picture)[0][0] for picture in pictures]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(find_faces, pictures * 10))
+    for index, faces in enumerate(found):
+        np.testing.assert_array_equal(faces[0][0], expected[index % 4])
 
 
 @pytest.mark.parametrize(

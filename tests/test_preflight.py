@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from face_clips import FPS, drawn_face, moving_face, place_face, wall
 
-from metatalk_lib import preflight
 from metatalk_lib.audio import Audio
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.landmarks import track_landmarks
@@ -162,12 +161,3 @@ def test_the_worst_status_counts():
     worst = Preflight(Path("v"), (*checks, Check("c", "error", "3", "Stop.")))
     assert worst.status == "error"
     assert not worst.is_usable
-
-
-def test_light_is_measured_on_the_brightest_channel():
-    patch = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
-    patch[:4] = 255
-    patch[4:10] = 3
-    luma, bright, dark = preflight._measure_light(patch)
-    assert luma == pytest.approx(patch.astype(np.float64).mean(axis=(0, 1)) @ (0.2126, 0.7152, 0.0722))
-    assert (bright, dark) == ((patch.max(axis=2) >= 254).mean(), (patch.max(axis=2) <= 8).mean())

@@ -1,6 +1,6 @@
 """Render random studio people with their truth: the material that the face regressor learns from.
 
-    python training/render_faces.py --output outputs/training/faces --people 400
+    python training/render_faces.py --output outputs/training/faces --people 2000
 
 One file a person, `00000.npz`; those that are there already are kept, so a killed run goes on. Person i is drawn from
 seed i alone, whatever the number of people and workers.
@@ -23,7 +23,7 @@ from metatalk_lib.studio.extras import perform_at_random, sample_extra
 from metatalk_lib.studio.scene import Pose, Scene
 from metatalk_lib.studio.truth import compute_truth
 
-SIZE, FACE_PX = 304, 180.0
+SIZE, FACE_PX = 400, 240.0
 JPEG_QUALITY = 92
 UTTERANCES = 60
 
@@ -55,8 +55,8 @@ def render_person(path: Path, seed: int, frames: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=400)
-    parser.add_argument("--frames", type=int, default=30, help="pictures of each person")
+    parser.add_argument("--people", type=int, default=2000)
+    parser.add_argument("--frames", type=int, default=16, help="pictures of each person")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
