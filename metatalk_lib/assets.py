@@ -91,6 +91,14 @@ ASSETS = (
         "this project, training/train_audio_encoder.py",
         "as this project",
     ),
+    Asset(
+        "face_regressor_open",
+        "points of the face on a picture (trained by us)",
+        "open",
+        PACKAGE_DATA_DIR / "face_regressor_open.safetensors",
+        "this project, training/train_face_regressor.py",
+        "as this project",
+    ),
     _official(
         "bfm09",
         "face model",

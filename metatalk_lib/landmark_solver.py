@@ -59,7 +59,7 @@ class FitSettings:
     translation_step: float = 0.015
     expression_step: float = 1.5
     identity_frames: int = 40
-    detector_share: float = 0.1
+    detector_share: float = 0.5
     dense_count: float = 80.0
     dense_floor: float = 0.004
 
