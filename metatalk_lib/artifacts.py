@@ -86,7 +86,7 @@ def load_weights(path: Path, advice: str) -> dict[str, torch.Tensor]:
     try:
         return load(path.read_bytes())
     except (SafetensorError, OSError) as error:
-        raise DataError(f"{path} cannot be read as weights ({error}). {advice}") from error
+        raise DataError(f"{path} does not hold the expected weights ({error}). {advice}") from error
 
 
 def save_json(path: Path, value: Any) -> None:

@@ -106,7 +106,7 @@ def test_missing_and_foreign_weights_are_refused(tmp_path):
     with pytest.raises(DataError, match="does not fit the face regressor"):
         load_regressor(tmp_path / "empty.safetensors")
     (tmp_path / "torn.safetensors").write_bytes(b"torn")
-    with pytest.raises(DataError, match="cannot be read as weights"):
+    with pytest.raises(DataError, match="does not hold the expected weights"):
         load_regressor(tmp_path / "torn.safetensors")
 
 

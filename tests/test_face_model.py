@@ -73,23 +73,26 @@ def test_bad_files_are_data_errors(tmp_path):
         "valid": coefficients.valid,
         "landmark_error_px": coefficients.landmark_error_px,
     }
-    rows = coefficients.pack()
-    np.savez(tmp_path / "short.npz", coefficients=rows[:, :256], **arrays)
+    rows, name = coefficients.pack(), {"face_model": np.array("open")}
+    np.savez(tmp_path / "nameless.npz", coefficients=rows, **arrays)
+    with pytest.raises(DataError, match="face_model"):
+        Coefficients.load(tmp_path / "nameless.npz")
+    np.savez(tmp_path / "short.npz", coefficients=rows[:, :256], **arrays, **name)
     with pytest.raises(DataError, match=r"expected \(4, 257\)"):
         Coefficients.load(tmp_path / "short.npz")
     broken = rows.copy()
     broken[1, 100] = np.nan
-    np.savez(tmp_path / "nan.npz", coefficients=broken, **arrays)
+    np.savez(tmp_path / "nan.npz", coefficients=broken, **arrays, **name)
     with pytest.raises(DataError, match="not finite"):
         Coefficients.load(tmp_path / "nan.npz")
     broken = rows.copy()
     broken[1, 0] += 1
-    np.savez(tmp_path / "two.npz", coefficients=broken, **arrays)
+    np.savez(tmp_path / "two.npz", coefficients=broken, **arrays, **name)
     with pytest.raises(DataError, match="identity differs between frames"):
         Coefficients.load(tmp_path / "two.npz")
     with pytest.raises(DataError, match="does not exist"):
         Coefficients.load(tmp_path / "none.npz")
-    np.savez(tmp_path / "empty.npz", coefficients=rows[:0], **{name: array[:0] for name, array in arrays.items()})
+    np.savez(tmp_path / "empty.npz", coefficients=rows[:0], **{key: array[:0] for key, array in arrays.items()}, **name)
     with pytest.raises(DataError, match="no frame at all"):
         Coefficients.load(tmp_path / "empty.npz")
 
