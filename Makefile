@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 CHARACTER ?= A
 PROFILE ?= demo
 
-.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lab clean
+.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lab gallery clean
 
 env: $(STAMP)
 
@@ -44,6 +44,9 @@ bench-resume: $(STAMP)
 
 bench-reconstruction: $(STAMP)
 	$(BIN)/python -m benchmarks.reconstruction
+
+gallery: $(STAMP)
+	$(BIN)/python -m benchmarks.gallery
 
 # needs a Chromium; playwright drives it and belongs to no other target
 bench-lab: $(STAMP)

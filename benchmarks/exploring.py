@@ -22,6 +22,7 @@ from metatalk_lib.coefficient_views import draw_views
 from metatalk_lib.curve_figures import plot_curves
 from metatalk_lib.face_model import SIZES, Coefficients, load_face_model
 from metatalk_lib.figures import plot_picture_rows
+from metatalk_lib.threads import torch_threads
 from metatalk_lib.widgets import VIEW_NAMES, VIEW_SIZE, CoefficientExplorer
 
 REDRAW_MS = 100.0
@@ -53,12 +54,8 @@ def median_ms(move: Callable[[int], None], moves: int = MOVES) -> float:
 
 def rows() -> list[Row]:
     """A row a group of coefficients, and the cheat."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    try:
+    with torch_threads(THREADS):
         return explorer_rows()
-    finally:
-        torch.set_num_threads(threads)
 
 
 def explorer_rows() -> list[Row]:

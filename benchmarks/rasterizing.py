@@ -16,8 +16,7 @@ import argparse
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +27,7 @@ from metatalk_lib import camera, pytorch3d_backend
 from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
 from metatalk_lib.rasterizer import rasterize
 from metatalk_lib.renderer import Render, face_topology, render_face
+from metatalk_lib.threads import torch_threads
 
 SIZE = 256
 FRAMES = 20
@@ -38,17 +38,6 @@ SPEED_UP = 100.0
 NAIVE_TRIANGLES = 1024
 NAIVE_CHUNK = 32
 PER_FRAME = ("expression", "rotation", "translation")
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread; the compiled loops have one anyway."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def make_frames(count: int = FRAMES) -> Coefficients:
@@ -181,7 +170,7 @@ def rows(repeats: int = 3) -> list[Row]:
     def coverage(frames: Coefficients) -> float:
         return float(np.mean([render_face(model, frames, index, SIZE).mask.mean() for index in range(FRAMES)]))
 
-    with one_thread():
+    with torch_threads(1):
         ours = measure(draw, FRAMES, repeats)
         name = f"{model.vertex_count} vertices at {SIZE} px, drawn and shaded"
         return [

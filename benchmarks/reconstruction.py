@@ -31,7 +31,7 @@ from metatalk_lib.landmarks import LandmarkTrack, track_landmarks
 from metatalk_lib.params import character_params_path, load_params, profile_params_path
 from metatalk_lib.paths import PROJECT_ROOT, cache_dir, resolve_path
 from metatalk_lib.photometric import FrameReader
-from metatalk_lib.reconstruction import ReconstructionSettings, measure_fit, photometric_error, reconstruct
+from metatalk_lib.reconstruction import FaceClip, ReconstructionSettings, measure_fit, photometric_error, reconstruct
 from metatalk_lib.run import run_character, select_stages
 from metatalk_lib.stage import load_summary
 from metatalk_lib.studio import ensure_studio_video
@@ -80,10 +80,11 @@ class Clip:
     def fit(self, model: FaceModel, settings: ReconstructionSettings | None = None, rows: slice = slice(None)):
         """Coefficients of all frames, or of a stretch."""
         first, last, _ = rows.indices(len(self.track.frame_id))
-        return reconstruct(
-            model, self.landmarks[first:last], self.crop.size, self.track.frame_id[first:last], self.reader(first),
-            detected=self.track.detected[first:last], settings=settings,
+        clip = FaceClip(
+            self.landmarks[first:last], self.crop.size, self.track.frame_id[first:last], self.reader(first),
+            self.track.detected[first:last],
         )  # fmt: skip
+        return reconstruct(model, clip, settings)
 
 
 def open_clip(path: Path, position: str = "only") -> Clip:

@@ -97,9 +97,9 @@ def assets_verify() -> None:
 def assets_where(
     name: Annotated[str, typer.Argument(help="An asset's name, as `metatalk assets list` shows it.")],
 ) -> None:
-    """Where a file must be placed."""
+    """Where a file must be placed: any of the places that are printed, the first one found is used."""
     asset = asset_table.find_asset(name)
-    print(asset.path or f"inside the installed package ({asset.source})")
+    print("\n".join(map(str, asset.places)) or f"inside the installed package ({asset.source})")
 
 
 @study_app.command("serve")

@@ -45,10 +45,10 @@ from metatalk_lib.errors import ParameterError
 from metatalk_lib.face_model import SLICES, FaceModel
 from metatalk_lib.illumination import AMBIENT
 from metatalk_lib.networks.audiodvp_regressor import AudioDVPCoefficients
+from metatalk_lib.networks.deep3d_regressor import INPUT_SIZE
 
 # Order of Deep3D's vector in our names.
 DEEP3D_ORDER = ("identity", "expression", "texture", "rotation", "illumination", "translation")
-DEEP3D_SIDE_PX = 224
 AUDIODVP_SIDE_PX = 256
 # AudioDVP's model units in a decimetre of ours: 1e5 / 92156.7.
 AUDIODVP_UNITS_PER_DM = 1e5 / 92156.7
@@ -137,13 +137,13 @@ def from_deep3d(coefficients: Float[Tensor, "B 257"], model: FaceModel) -> Float
 def deep3d_to_crop(points: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 2"]:
     """Deep3D's (u, v), v upwards, to (column, row) of the same 224 px picture: (u - 0.5, 223.5 - v)."""
     u, v = points.unbind(-1)
-    return torch.stack((u - 0.5, DEEP3D_SIDE_PX - 0.5 - v), dim=-1)
+    return torch.stack((u - 0.5, INPUT_SIZE - 0.5 - v), dim=-1)
 
 
 def crop_to_deep3d(points: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 2"]:
     """The inverse of `deep3d_to_crop`."""
     column, row = points.unbind(-1)
-    return torch.stack((column + 0.5, DEEP3D_SIDE_PX - 0.5 - row), dim=-1)
+    return torch.stack((column + 0.5, INPUT_SIZE - 0.5 - row), dim=-1)
 
 
 # ----------------------------------------------------------------------------------------------------------- AudioDVP

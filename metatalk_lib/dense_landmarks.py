@@ -21,7 +21,7 @@ from skimage.measure import points_in_poly
 from metatalk_lib.artifacts import load_weights
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import FaceModel
-from metatalk_lib.networks.dense_landmark_net import FACE_VIEW_PX, MOUTH_VIEW_PX, DenseLandmarkNet
+from metatalk_lib.networks.dense_landmark_net import VIEW_PX, DenseLandmarkNet
 from metatalk_lib.paths import PACKAGE_DATA_DIR
 
 WEIGHTS_PATH = PACKAGE_DATA_DIR / "face_regressor_open.safetensors"
@@ -69,7 +69,7 @@ class Views(NamedTuple):
     """The two views of a picture and the maps from their half sides to its pixels, (2, 3) each."""
 
     face: UInt8[np.ndarray, "128 128 3"]
-    mouth: UInt8[np.ndarray, "96 96 3"]
+    mouth: UInt8[np.ndarray, "128 128 3"]
     face_to_picture: Float[np.ndarray, "2 3"]
     mouth_to_picture: Float[np.ndarray, "2 3"]
 
@@ -118,9 +118,7 @@ def cut_views(
     reference = landmarks[ALIGNED].mean(0) - scale * turn @ template[ALIGNED].mean(0)
     face_map = _view_map(scale * turn @ offset + reference, turn, scale * FACE_SIDE_DM / 2)
     mouth_map = _view_map(landmarks[MOUTH].mean(0), turn, scale * MOUTH_SIDE_DM / 2)
-    return Views(
-        warp_view(image, face_map, FACE_VIEW_PX), warp_view(image, mouth_map, MOUTH_VIEW_PX), face_map, mouth_map
-    )
+    return Views(warp_view(image, face_map, VIEW_PX), warp_view(image, mouth_map, VIEW_PX), face_map, mouth_map)
 
 
 def align_to_template(

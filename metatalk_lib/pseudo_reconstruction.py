@@ -12,11 +12,12 @@ from jaxtyping import Float
 from metatalk_lib.artifacts import load_arrays, load_json, save_json, sha256_file
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
-from metatalk_lib.landmark_fit import fit_landmarks
 from metatalk_lib.landmarks import track_landmarks
 from metatalk_lib.progress import track
 from metatalk_lib.reconstruction import (
+    FaceClip,
     ReconstructionSettings,
+    fit_shape,
     place_points,
     refine_photometric,
     relate_curves,
@@ -94,22 +95,12 @@ def reconstruct_pseudo(
         name=video_path,
     )
     settings = settings or ReconstructionSettings()
-    read = video_reader(video_path)
-    dense = place_points(model, found.landmarks, read, settings)
-    fitted = fit_landmarks(
-        model,
-        found.landmarks,
-        info.width,
-        found.frame_id,
-        dense=dense,
-        detected=found.detected,
-        identity=target.identity,
-        settings=settings.fit,
-    )
-    fitted = with_appearance_of(fitted, target)
+    clip = FaceClip(found.landmarks, info.width, found.frame_id, video_reader(video_path), found.detected)
+    dense = place_points(model, clip, settings)
+    fitted = with_appearance_of(fit_shape(model, clip, dense, settings, target.identity), target)
     if settings.photometric is None:
         return fitted
-    return refine_photometric(model, found.landmarks, info.width, fitted, read, dense, found.detected, settings)
+    return refine_photometric(model, clip, fitted, dense, settings)
 
 
 def with_appearance_of(coefficients: Coefficients, target: Coefficients) -> Coefficients:

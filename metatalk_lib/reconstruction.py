@@ -24,6 +24,7 @@ from metatalk_lib.errors import ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.landmark_fit import (
     FRAME_ITERATIONS,
+    FrameProblem,
     fit_landmarks,
     pack_frames,
     pose_problem,
@@ -75,116 +76,70 @@ class ReconstructionSettings:
         )
 
 
+@dataclass(frozen=True)
+class FaceClip:
+    """A face video that is to be fitted.
+
+    Attributes:
+        landmarks: (T, 68, 2) px of the crop.
+        size: side of the crop, px.
+        frame_id: (T,) numbers of the frames in the source video.
+        read: the crop's frames, RGB, row i for `frame_id[i]`.
+        detected: (T,) frames with a face; all where absent.
+        usable: (T,) frames with a face that identity, texture and light may come from; where absent, all `detected`.
+    """
+
+    landmarks: Float[np.ndarray, "_ 68 2"]
+    size: int
+    frame_id: Int[np.ndarray, " T"]
+    read: FrameReader
+    detected: Bool[np.ndarray, " _"] | None = None
+    usable: Bool[np.ndarray, " _"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.detected is None:
+            object.__setattr__(self, "detected", np.ones(len(self.frame_id), dtype=bool))
+        if self.usable is None:
+            object.__setattr__(self, "usable", self.detected)
+        for name in ("landmarks", "detected", "usable"):
+            if len(getattr(self, name)) != len(self.frame_id):
+                raise ParameterError(
+                    f"{len(getattr(self, name))} frames in `{name}` for {len(self.frame_id)} frame numbers. Pass the "
+                    "same frames to each."
+                )
+
+    def read_all(self) -> Iterable[np.ndarray]:
+        """Every frame, in order."""
+        return self.read(0, len(self.frame_id))
+
+
 def video_reader(path: Path) -> FrameReader:
     """Reads any stretch of a video's frames."""
     return lambda start, stop: read_frames(path, start=start, stop=stop)
 
 
-def reconstruct(
-    model: FaceModel,
-    landmarks_crop: Float[np.ndarray, "T 68 2"],
-    size: int,
-    frame_id: Int[np.ndarray, " T"],
-    read: FrameReader,
-    *,
-    detected: Bool[np.ndarray, " _"] | None = None,
-    train_mask: Bool[np.ndarray, " _"] | None = None,
-    settings: ReconstructionSettings | None = None,
-) -> Coefficients:
+def reconstruct(model: FaceModel, clip: FaceClip, settings: ReconstructionSettings | None = None) -> Coefficients:
     """All 257 coefficients of a face video.
 
     Args:
         model: the face model.
-        landmarks_crop: landmarks in px of the crop.
-        size: side of the crop, px.
-        frame_id: numbers of the frames in the source video.
-        read: the crop's frames, RGB, row i for `frame_id[i]`.
-        detected: frames with a face.
-        train_mask: frames that may fit identity, texture and illumination.
+        clip: the video.
         settings: what is done, and its weights.
 
     Raises:
-        ParameterError: lengths disagree.
         DataError: no usable frame.
+        ParameterError: the regressor does not know the face model.
 
     Source: paper section 2.2; xinwen-cs/AudioDVP train.py (the terms of the fine-tuning); the solver is original.
     """
     settings = settings or ReconstructionSettings()
-    detected = np.ones(len(frame_id), dtype=bool) if detected is None else detected
-    usable = detected if train_mask is None else detected & train_mask
-    dense = place_points(model, landmarks_crop, read, settings)
-    coefficients = fit_shape(
-        model, landmarks_crop, size, frame_id, read, dense, detected=detected, usable=usable, settings=settings
-    )
-    coefficients = fit_appearance(model, coefficients, read(0, len(frame_id)), coefficients.frame_id[usable])
-    return fine_tune(model, landmarks_crop, size, coefficients, read, dense, usable=usable, settings=settings)
+    dense = place_points(model, clip, settings)
+    shape = fit_shape(model, clip, dense, settings)
+    first = fit_appearance(model, shape, clip.read_all(), clip.frame_id[clip.usable])
+    return fine_tune(model, clip, first, dense, settings)
 
 
-def fine_tune(
-    model: FaceModel,
-    landmarks_crop: Float[np.ndarray, "T 68 2"],
-    size: int,
-    coefficients: Coefficients,
-    read: FrameReader,
-    dense: DenseLandmarks | None,
-    *,
-    usable: Bool[np.ndarray, " T"],
-    settings: ReconstructionSettings,
-) -> Coefficients:
-    """`refine_photometric`, then texture and light of the moved face; the fit as it is where the settings ask for none.
-
-    Args:
-        model, landmarks_crop, size, coefficients, read, dense, usable, settings: as in `refine_photometric`.
-    """
-    if settings.photometric is None:
-        return coefficients
-    refined = refine_photometric(model, landmarks_crop, size, coefficients, read, dense, usable, settings)
-    return fit_appearance(model, refined, read(0, len(refined)), refined.frame_id[usable])
-
-
-def fit_shape(
-    model: FaceModel,
-    landmarks_crop: Float[np.ndarray, "T 68 2"],
-    size: int,
-    frame_id: Int[np.ndarray, " T"],
-    read: FrameReader,
-    dense: DenseLandmarks | None,
-    *,
-    detected: Bool[np.ndarray, " T"],
-    usable: Bool[np.ndarray, " T"],
-    settings: ReconstructionSettings,
-) -> Coefficients:
-    """Identity, pose and expression; with `deep3d` the network's, pose and expression then moved onto the landmarks.
-
-    Args:
-        model: the face model.
-        dense: from `place_points`.
-        usable: frames that the identity may be taken from.
-        landmarks_crop, size, frame_id, read, detected, settings: as in `reconstruct`.
-
-    Raises:
-        DataError: no usable frame, or the checkpoint of `deep3d` is missing or another one.
-        ParameterError: lengths disagree, or `deep3d` is asked for and the model is not bfm09.
-    """
-    if settings.regressor != "deep3d":
-        return fit_landmarks(
-            model, landmarks_crop, size, frame_id, dense=dense, detected=detected, train_mask=usable,
-            settings=settings.fit,
-        )  # fmt: skip
-    found = regress_deep3d(
-        load_deep3d_regressor(), model, read(0, len(frame_id)), landmarks_crop, size, shared_mask=usable
-    )
-    start = Coefficients.unpack(frame_id, found.coefficients, detected, found.landmark_error_px, model.name)
-    problem, _ = pose_problem(
-        model, landmarks_crop, size, frame_id, dense=None, detected=detected, usable=usable,
-        identity=start.identity.astype(np.float64), settings=settings.fit,
-    )  # fmt: skip
-    return pack_frames(problem, solve_frames(problem, stack_frames(start), FRAME_ITERATIONS))
-
-
-def place_points(
-    model: FaceModel, landmarks_crop: Float[np.ndarray, "T 68 2"], read: FrameReader, settings: ReconstructionSettings
-) -> DenseLandmarks | None:
+def place_points(model: FaceModel, clip: FaceClip, settings: ReconstructionSettings) -> DenseLandmarks | None:
     """The open regressor's points on every frame, or None where the settings ask for none.
 
     Raises:
@@ -194,49 +149,106 @@ def place_points(
         return None
     if not model.action_names:
         raise ParameterError("the open regressor knows the open face model only. Set face_regressor to deep3d or none.")
-    return predict_points(load_regressor(), model, read(0, len(landmarks_crop)), landmarks_crop)
+    return predict_points(load_regressor(), model, clip.read_all(), clip.landmarks)
+
+
+def fit_shape(
+    model: FaceModel,
+    clip: FaceClip,
+    dense: DenseLandmarks | None,
+    settings: ReconstructionSettings,
+    identity: Float[np.ndarray, " 80"] | None = None,
+) -> Coefficients:
+    """Identity, pose and expression; with `deep3d` the network's, pose and expression then moved onto the landmarks.
+
+    Args:
+        model: the face model.
+        clip: the video.
+        dense: from `place_points`.
+        settings: what is done, and its weights.
+        identity: a known one, kept as it is; the fit then starts without the network of `deep3d`.
+
+    Raises:
+        DataError: no usable frame, or the checkpoint of `deep3d` is missing or another one.
+        ParameterError: `deep3d` is asked for and the model is not bfm09.
+    """
+    if settings.regressor != "deep3d" or identity is not None:
+        return fit_landmarks(
+            model, clip.landmarks, clip.size, clip.frame_id, dense=dense, detected=clip.detected,
+            train_mask=clip.usable, identity=identity, settings=settings.fit,
+        )  # fmt: skip
+    found = regress_deep3d(
+        load_deep3d_regressor(), model, clip.read_all(), clip.landmarks, clip.size, shared_mask=clip.usable
+    )
+    start = Coefficients.unpack(clip.frame_id, found.coefficients, clip.detected, found.landmark_error_px, model.name)
+    problem = _problem_of(model, clip, None, start, settings)
+    return pack_frames(problem, solve_frames(problem, stack_frames(start), FRAME_ITERATIONS))
+
+
+def fine_tune(
+    model: FaceModel,
+    clip: FaceClip,
+    coefficients: Coefficients,
+    dense: DenseLandmarks | None,
+    settings: ReconstructionSettings,
+) -> Coefficients:
+    """`refine_photometric`, then texture and light of the moved face; the fit as it is where the settings ask for none.
+
+    Args:
+        model, clip, coefficients, dense, settings: as in `refine_photometric`.
+    """
+    if settings.photometric is None:
+        return coefficients
+    refined = refine_photometric(model, clip, coefficients, dense, settings)
+    return fit_appearance(model, refined, clip.read_all(), clip.frame_id[clip.usable])
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # many small systems: more threads only wait for each other
 def refine_photometric(
     model: FaceModel,
-    landmarks_crop: Float[np.ndarray, "T 68 2"],
-    size: int,
+    clip: FaceClip,
     coefficients: Coefficients,
-    read: FrameReader,
     dense: DenseLandmarks | None,
-    usable: Bool[np.ndarray, " T"],
     settings: ReconstructionSettings,
 ) -> Coefficients:
     """Move pose and expression of a fit until the person's skin lies on its pixels; identity, texture, light are kept.
 
     Args:
         model: the face model.
-        landmarks_crop: landmarks in px of the crop.
-        size: side of the crop, px.
+        clip: the video; the person's colours are learnt from its usable frames.
         coefficients: a fit with texture and illumination.
-        read: the crop's frames.
         dense: the regressor's points.
-        usable: frames that the person's colours are learnt from.
         settings: weights.
     """
     photometric = settings.photometric or PhotometricSettings()
-    problem, _ = pose_problem(
-        model, landmarks_crop, size, coefficients.frame_id, dense=dense, detected=coefficients.valid, usable=usable,
-        identity=coefficients.identity.astype(np.float64), settings=settings.fit,
-    )  # fmt: skip
-    skin = learn_skin(model, coefficients, read, size, np.flatnonzero(usable))
+    problem = _problem_of(model, clip, dense, coefficients, settings)
+    skin = learn_skin(model, coefficients, clip.read, clip.size, np.flatnonzero(clip.usable))
 
     def more(low: int, high: int, part: np.ndarray):
         light = light_with_ambient(coefficients, slice(low, high))
         residual, jacobian, _ = photometric_rows(
-            skin, light, read(low, high), part, coefficients.valid[low:high], size, photometric
+            skin, light, clip.read(low, high), part, coefficients.valid[low:high], clip.size, photometric
         )
         return lambda linear: append_rows(linear, residual, jacobian)
 
     frames = solve_frames(problem, stack_frames(coefficients), photometric.iterations, more)
     found = pack_frames(problem, frames)
     return replace(found, texture=coefficients.texture, illumination=coefficients.illumination)
+
+
+def _problem_of(
+    model: FaceModel,
+    clip: FaceClip,
+    dense: DenseLandmarks | None,
+    coefficients: Coefficients,
+    settings: ReconstructionSettings,
+) -> FrameProblem:
+    """The problem of a clip whose identity is known from a fit."""
+    problem, _ = pose_problem(
+        model, clip.landmarks, clip.size, clip.frame_id, dense=dense, detected=clip.detected, usable=clip.usable,
+        identity=coefficients.identity.astype(np.float64), settings=settings.fit,
+    )  # fmt: skip
+    return problem
 
 
 def photometric_error(

@@ -80,6 +80,11 @@ def face_topology(model: FaceModel) -> Topology:
     return Topology(triangles.astype(np.int32), plug_vertices, face, lower)
 
 
+def _person_of(model: FaceModel, coefficients: Coefficients) -> _Person:
+    shared = (coefficients.identity, coefficients.texture)
+    return _person(model, *(np.ascontiguousarray(part, dtype=np.float32).tobytes() for part in shared))
+
+
 @lru_cache(maxsize=4)
 def _person(model: FaceModel, identity: bytes, texture: bytes) -> _Person:
     identity_row = torch.from_numpy(np.frombuffer(identity, dtype=np.float32).copy())[None]
@@ -189,11 +194,7 @@ def render_face(
     Source: paper section 2.2 and xinwen-cs/AudioDVP renderer (lower face only); the code is original.
     """
     _check(coefficients, index, region)
-    person = _person(
-        model,
-        np.ascontiguousarray(coefficients.identity, dtype=np.float32).tobytes(),
-        np.ascontiguousarray(coefficients.texture, dtype=np.float32).tobytes(),
-    )
+    person = _person_of(model, coefficients)
     topology = face_topology(model)
     vertices = _camera_vertices(model, person, coefficients.expression[index], coefficients, index)
     normals = compute_normals(vertices, topology.triangles)
@@ -225,11 +226,7 @@ def mouth_masks(
     Source: paper section 2.4; xinwen-cs/AudioDVP models/networks.py MouthMask (closed united with open).
     """
     _check(coefficients, index)
-    person = _person(
-        model,
-        np.ascontiguousarray(coefficients.identity, dtype=np.float32).tobytes(),
-        np.ascontiguousarray(coefficients.texture, dtype=np.float32).tobytes(),
-    )
+    person = _person_of(model, coefficients)
     topology = face_topology(model)
     wide_open = expression_open_mouth(model)
     closed, opened = (

@@ -5,8 +5,7 @@ on pixels that are never changed. Masks depend on identity and pose alone, never
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.paths import ensure_dir
 from metatalk_lib.renderer import lower_face_mask, render_face
+from metatalk_lib.threads import torch_threads
 
 DILATION_PER_SIDE = 1 / 64
 """Width of the rim by which a mask is dilated, in units of the crop's side: AudioDVP's 4 px at 256 px."""
@@ -95,18 +95,7 @@ class RendererPairs:
         return images, known
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch work with one thread: drawing one frame is so little work that waking a second one costs more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@one_thread()
+@torch_threads(1)
 def draw_lower_face(
     model: FaceModel, coefficients: Coefficients, index: int, size: int, roi: Roi
 ) -> UInt8[np.ndarray, "H W 3"]:
@@ -114,7 +103,7 @@ def draw_lower_face(
     return render_face(model, coefficients, index, size, region="lower", window=tuple(roi)).image
 
 
-@one_thread()
+@torch_threads(1)
 def dilated_mask(
     model: FaceModel, coefficients: Coefficients, index: int, size: int, roi: Roi | None = None
 ) -> Bool[np.ndarray, "H W"]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import ipywidgets
 import numpy as np
-import torch
 from ipywidgets import Layout
 from jaxtyping import UInt8
 
@@ -39,6 +38,7 @@ from metatalk_lib.coefficient_views import (
 )
 from metatalk_lib.errors import MetaTalkError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.threads import torch_threads
 from metatalk_lib.video import read_frames
 
 VIEW_SIZE, STRIP_SIZE = 256, 112  # sides of the large and the small pictures, px
@@ -141,7 +141,7 @@ class CoefficientExplorer:
         """Show what goes wrong instead of raising it, and take away what was shown before."""
         self.errors.outputs = ()
         try:
-            with _one_thread():
+            with torch_threads(1):
                 yield
         except (MetaTalkError, ValueError, RuntimeError) as error:
             self.errors.append_stderr(f"{error}\n")
@@ -236,17 +236,6 @@ class CoefficientExplorer:
 def frame_loader(video_path: Path) -> Callable[[int], UInt8[np.ndarray, "S S 3"]]:
     """A function that reads one frame of a video by its number."""
     return lambda row: next(iter(read_frames(video_path, start=row, stop=row + 1)))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch on one thread: a face is small work, and two would wait for the core that the browser keeps busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _grow() -> Layout:

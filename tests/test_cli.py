@@ -43,3 +43,11 @@ def test_assets_list_shows_every_licence():
     result = metatalk("assets", "list")
     assert result.returncode == 0
     assert all("Licence: " in line for line in result.stdout.splitlines())
+
+
+def test_assets_where_names_every_place_that_is_searched():
+    result = metatalk("assets", "where", "fan")
+    places = result.stdout.splitlines()
+    assert len(places) >= 2
+    assert len({Path(place).name for place in places}) == 1
+    assert any("checkpoints" in place for place in places)

@@ -238,9 +238,8 @@ def test_stage_03_takes_the_networks_identity_and_moves_its_poses(model, truth, 
     monkeypatch.setattr(reconstruction, "load_deep3d_regressor", lambda: KnownAnswers(wrong).eval())
     frames = make_frames()
     settings = reconstruction.ReconstructionSettings(regressor="deep3d", photometric=None)
-    fit = reconstruction.reconstruct(
-        model, landmarks, SIZE, 10 * np.arange(FRAMES), lambda start, stop: frames[start:stop], settings=settings
-    )
+    clip = reconstruction.FaceClip(landmarks, SIZE, 10 * np.arange(FRAMES), lambda start, stop: frames[start:stop])
+    fit = reconstruction.reconstruct(model, clip, settings)
     np.testing.assert_allclose(fit.identity, truth[:, SLICES["identity"]].mean(axis=0), atol=1e-5)
     start = regress_deep3d(KnownAnswers(wrong).eval(), model, frames, landmarks, SIZE)
     assert fit.landmark_error_px.mean() < 0.5 * start.landmark_error_px.mean()
@@ -250,5 +249,6 @@ def test_stage_03_takes_the_networks_identity_and_moves_its_poses(model, truth, 
 def test_the_open_regressor_refuses_another_face_model(landmarks):
     arrays = make_face_arrays() | {"actions_to_expression": np.zeros((0, 64)), "open_mouth": np.zeros(64)}
     basel = FaceModel(arrays, action_names=(), name="bfm09")
+    clip = reconstruction.FaceClip(landmarks, SIZE, np.arange(FRAMES), lambda start, stop: make_frames())
     with pytest.raises(ParameterError, match="Set face_regressor to deep3d or none"):
-        reconstruction.reconstruct(basel, landmarks, SIZE, np.arange(FRAMES), lambda start, stop: make_frames())
+        reconstruction.reconstruct(basel, clip)

@@ -19,7 +19,7 @@ from metatalk_lib.dense_landmarks import (
 )
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import load_face_model
-from metatalk_lib.networks.dense_landmark_net import FACE_VIEW_PX, MOUTH_VIEW_PX, DenseLandmarkNet
+from metatalk_lib.networks.dense_landmark_net import VIEW_PX, DenseLandmarkNet
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +68,13 @@ def test_views_show_what_their_maps_say(template):
     views = cut_views(image, landmarks, template)
     assert np.linalg.norm(views.face_to_picture[:, 0]) == pytest.approx(scale * FACE_SIDE_DM / 2)
     half_sides = np.linalg.solve(views.face_to_picture[:, :2], landmarks[30] - views.face_to_picture[:, 2])
-    expected = (half_sides + 1) * FACE_VIEW_PX / 2 - 0.5
+    expected = (half_sides + 1) * VIEW_PX / 2 - 0.5
     weight = views.face.sum(axis=-1).astype(float)
     rows, columns = np.indices(weight.shape)
     centre = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
     np.testing.assert_allclose(centre, expected, atol=0.5)
     np.testing.assert_allclose(views.mouth_to_picture[:, 2], landmarks[MOUTH].mean(0))
-    assert views.mouth.shape == (MOUTH_VIEW_PX, MOUTH_VIEW_PX, 3)
+    assert views.mouth.shape == (VIEW_PX, VIEW_PX, 3)
 
 
 def test_a_coarse_view_averages():

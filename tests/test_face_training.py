@@ -1,6 +1,7 @@
 """Random studio people, and the commands that render them and learn from them, on a very small scale."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def test_examples_show_the_points_where_they_are(people):
     faces = train.Faces(sorted(people.glob("*.npz")), model, points)
     face, mouth, target = train.make_example(faces, 0, points, template, None)
     assert face.shape == (128, 128, 3)
-    assert mouth.shape == (96, 96, 3)
+    assert mouth.shape == (128, 128, 3)
     assert np.abs(target).max() < 1.6
     np.testing.assert_allclose(target[points.landmark[48:]].mean(axis=0), 0, atol=0.02)
     one, same = (train.make_example(faces, 0, points, template, np.random.default_rng(9)) for _ in range(2))
@@ -91,7 +92,7 @@ def test_examples_show_the_points_where_they_are(people):
 
 def test_a_short_training_leaves_loadable_weights_and_a_card(people, tmp_path, monkeypatch):
     train = load_command("train_face_regressor")
-    command = ["train", "--faces", str(people), "--output", str(tmp_path), "--epochs", "1"]
+    command = ["train", "--faces", str(people), "--output", str(tmp_path), "--epochs", "1", "--processes", "1"]
     monkeypatch.setattr(sys, "argv", command)
     monkeypatch.setattr(train, "HELD_OUT_SHARE", 0.5)
     monkeypatch.setattr(train, "HELD_OUT_LEAST", 1)
@@ -102,4 +103,15 @@ def test_a_short_training_leaves_loadable_weights_and_a_card(people, tmp_path, m
     assert network.face_points == choose_points(load_face_model()).face_count
     card = (tmp_path / "face_regressor_open.md").read_text("utf-8")
     assert "1 rendered people, 2 pictures" in card
+    load_regressor.cache_clear()
+
+
+def test_two_processes_learn_together(people, tmp_path):
+    for number in (2, 3):
+        (people / f"{number:05d}.npz").write_bytes((people / "00001.npz").read_bytes())
+    command = [sys.executable, str(TRAINING / "train_face_regressor.py"), "--faces", str(people), "--epochs", "1"]
+    done = subprocess.run([*command, "--output", str(tmp_path)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "2 rendered people, 4 pictures" in done.stdout
+    assert load_regressor(tmp_path / "face_regressor_open.safetensors").mouth_points > 60
     load_regressor.cache_clear()

@@ -13,7 +13,7 @@ from metatalk_lib.landmark_fit import bridge_frames, choose_identity_frames, fit
 from metatalk_lib.landmark_prior import initial_pose, speech_covariance
 from metatalk_lib.landmark_solver import FitSettings
 from metatalk_lib.landmarks import mouth_opening
-from metatalk_lib.reconstruction import ReconstructionSettings, measure_fit, reconstruct, relate_curves
+from metatalk_lib.reconstruction import FaceClip, ReconstructionSettings, measure_fit, reconstruct, relate_curves
 
 SIZE, FRAMES = 512, 60
 
@@ -215,11 +215,18 @@ def test_reconstruct_fills_all_257_numbers():
     small, coefficients, landmarks = small_case()
     frames = [np.full((SIZE, SIZE, 3), (150, 110, 90), dtype=np.uint8)] * 6
     settings = ReconstructionSettings(regressor="none")
-    fit = reconstruct(
-        small, landmarks, SIZE, coefficients.frame_id, lambda start, stop: frames[start:stop], settings=settings
-    )
+    clip = FaceClip(landmarks, SIZE, coefficients.frame_id, lambda start, stop: frames[start:stop])
+    fit = reconstruct(small, clip, settings)
     assert np.isfinite(fit.pack()).all()
     assert fit.illumination.any()
+
+
+def test_a_clip_of_unequal_lengths_is_refused():
+    _, coefficients, landmarks = small_case()
+    with pytest.raises(ParameterError, match="5 frames in `landmarks` for 6 frame numbers"):
+        FaceClip(landmarks[:5], SIZE, coefficients.frame_id, lambda start, stop: [])
+    with pytest.raises(ParameterError, match="4 frames in `detected` for 6 frame numbers"):
+        FaceClip(landmarks, SIZE, coefficients.frame_id, lambda start, stop: [], np.ones(4, dtype=bool))
 
 
 def test_bad_input_is_refused():

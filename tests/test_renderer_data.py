@@ -16,12 +16,12 @@ from metatalk_lib.renderer_data import (
     dilated_mask,
     enclosing_roi,
     find_roi,
-    one_thread,
     remove_pairs,
     render_pairs,
     to_images,
     to_tensor,
 )
+from metatalk_lib.threads import torch_threads
 
 SIZE = 128
 
@@ -138,7 +138,7 @@ def test_drawing_with_one_thread_gives_the_threads_back():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with one_thread():
+        with torch_threads(1):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
     finally:

@@ -1,6 +1,6 @@
 """Render random studio people with their truth: the material that the face regressor learns from.
 
-    python training/render_faces.py --output outputs/training/faces --people 2000
+    python training/render_faces.py --output outputs/training/faces --people 800
 
 One file a person, `00000.npz`; those that are there already are kept, so a killed run goes on. Person i is drawn from
 seed i alone, whatever the number of people and workers.
@@ -55,7 +55,7 @@ def render_person(path: Path, seed: int, frames: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=2000)
+    parser.add_argument("--people", type=int, default=800)
     parser.add_argument("--frames", type=int, default=16, help="pictures of each person")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
