@@ -17,8 +17,6 @@ from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.landmark_prior import frame_prior, initial_pose
 from metatalk_lib.landmark_solver import (
-    LANDMARK_PAIRS,
-    LIP_PAIRS,
     OUTER_EYE,
     POSE,
     FitSettings,
@@ -80,9 +78,7 @@ class FrameProblem:
     def observe(self, rows: slice | np.ndarray) -> Observation:
         """The points of some frames with their weights."""
         dense = None if self.dense is None else DenseLandmarks(*(part[rows] for part in self.dense))
-        return observe(
-            self.landmarks[rows], self.size, self.settings, self.detected[rows], self.eye_px, dense, self.bases.pairs
-        )
+        return observe(self.landmarks[rows], self.size, self.settings, self.detected[rows], self.eye_px, dense)
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # many small systems: more threads only wait for each other
@@ -193,16 +189,13 @@ def bridge_frames(
 
 def point_bases(model: FaceModel, *, with_dense: bool) -> LandmarkBases:
     """The face model at its 68 landmarks and, where asked for, after them at the regressor's points."""
-    pairs = LANDMARK_PAIRS
     parts = [np.asarray(part, dtype=np.float64) for part in model.landmark_bases()]
     if with_dense:
-        points = choose_points(model)
-        matrix = points.matrix.toarray()
+        matrix = choose_points(model).matrix.toarray()
         control = (model.mean_shape, model.identity_basis, model.expression_basis)
         dense = [matrix @ part.double().numpy() for part in control]
         parts = [np.concatenate(pair, axis=-2) for pair in zip(parts, dense, strict=True)]
-        pairs = np.concatenate([pairs, 68 + points.landmark[np.array(LIP_PAIRS)]])
-    return LandmarkBases(*parts, pairs)
+    return LandmarkBases(*parts)
 
 
 def solve_frames(

@@ -19,16 +19,14 @@ from jaxtyping import Bool, Float, Int
 from scipy.linalg import solveh_banded
 
 from metatalk_lib.camera import DISTANCE, FOCAL
-from metatalk_lib.dense_landmarks import DenseLandmarks
+from metatalk_lib.dense_landmarks import MOUTH, DenseLandmarks
 
 POSE = 6
 OUTER_EYE = (36, 45)
 
 # Lids and lips are measured against each other too: where a person's lip line differs from the model's, both lips are
 # off by the same amount, and their distance is still right.
-LIP_PAIRS = ((61, 67), (62, 66), (63, 65), (60, 64), (48, 54), (51, 57))
-LID_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
-LANDMARK_PAIRS = np.array(LIP_PAIRS + LID_PAIRS)
+PAIRS = ((61, 67), (62, 66), (63, 65), (60, 64), (48, 54), (51, 57), (37, 41), (38, 40), (43, 47), (44, 46))
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,9 @@ class FitSettings:
         translation_step: expected change of speed between frames across the picture, dm; three times that in depth.
         expression_step: expected change of speed of the expression, in units of the prior's spread.
         identity_frames: number of frames that fit the identity.
-        detector_share: what is left of the landmarks' weights where the regressor's points are given, too.
+        detector_weight: factor of the landmarks' weights where the regressor's points are given, too.
+        detector_lip_weight: the same of the lips' landmarks and of the pairs.
         dense_count: as how many independent points the regressor's count.
-        dense_pair: how many times better the distance of a pair of lip points is known than the points themselves.
         dense_floor: smallest doubt of such a point, as a fraction of the outer-eye distance.
     """
 
@@ -62,19 +60,18 @@ class FitSettings:
     translation_step: float = 0.015
     expression_step: float = 1.5
     identity_frames: int = 40
-    detector_share: float = 0.5
+    detector_weight: float = 2.5
+    detector_lip_weight: float = 0.1
     dense_count: float = 80.0
-    dense_pair: float = 1.0
     dense_floor: float = 0.004
 
 
 class LandmarkBases(NamedTuple):
-    """The face model at its landmarks and further points, dm, and which of them are pairs."""
+    """The face model at its landmarks and further points, dm."""
 
     mean: Float[np.ndarray, "L 3"]
     identity: Float[np.ndarray, "I L 3"]
     expression: Float[np.ndarray, "E L 3"]
-    pairs: Int[np.ndarray, "P 2"]
 
 
 class FramePrior(NamedTuple):
@@ -89,7 +86,7 @@ class Observation(NamedTuple):
 
     landmarks: Float[np.ndarray, "T L 2"]
     weights: Float[np.ndarray, "T L 2 2"]
-    pair_weight: Float[np.ndarray, "T P"]
+    pair_weight: Float[np.ndarray, " T"]
     size: int
 
     def select(self, index: np.ndarray | slice) -> "Observation":
@@ -185,9 +182,9 @@ def linearise(
     jacobian = [gradient @ turned, gradient, _by_modes(in_model, bases.expression)]
     residual = observation.landmarks - _project(camera, observation.size)
     return Linearisation(
-        _weigh(residual[..., None], observation, bases.pairs)[..., 0],
-        _weigh(np.concatenate(jacobian, axis=-1), observation, bases.pairs),
-        _weigh(_by_modes(in_model, bases.identity), observation, bases.pairs) if by_identity else None,
+        _weigh(residual[..., None], observation)[..., 0],
+        _weigh(np.concatenate(jacobian, axis=-1), observation),
+        _weigh(_by_modes(in_model, bases.identity), observation) if by_identity else None,
     )
 
 
@@ -210,11 +207,11 @@ def _by_modes(in_model: np.ndarray, modes: np.ndarray) -> np.ndarray:
     return product.reshape(points, count, 2, -1).transpose(1, 0, 2, 3)
 
 
-def _weigh(rows: np.ndarray, observation: Observation, pairs: np.ndarray) -> np.ndarray:
+def _weigh(rows: np.ndarray, observation: Observation) -> np.ndarray:
     """(T, L, 2, K) -> (T, (L + pairs) * 2, K): weighed points, then weighed differences of the pairs."""
-    first, second = pairs.T
-    between = (rows[:, first] - rows[:, second]) * observation.pair_weight[:, :, None, None]
-    stacked = np.concatenate([observation.weights @ rows, between], axis=1)
+    first, second = np.array(PAIRS).T
+    pairs = (rows[:, first] - rows[:, second]) * observation.pair_weight[:, None, None, None]
+    stacked = np.concatenate([observation.weights @ rows, pairs], axis=1)
     return stacked.reshape(len(rows), -1, rows.shape[-1])
 
 
@@ -231,7 +228,6 @@ def observe(
     seen: Bool[np.ndarray, " T"],
     eye_px: float,
     dense: DenseLandmarks | None = None,
-    pairs: Int[np.ndarray, "P 2"] = LANDMARK_PAIRS,
 ) -> Observation:
     """Weigh landmarks by group; contour points count across the contour, not along it.
 
@@ -244,8 +240,7 @@ def observe(
         settings: weights.
         seen: frames with a face; the others get no weight.
         eye_px: outer-eye distance of the face, the unit of the noise.
-        dense: further points; where they are given, the landmarks count by `detector_share` only.
-        pairs: those of the landmarks, then those of the further points, which are counted from 68 on.
+        dense: further points; where they are given, the landmarks count by `detector_weight`.
 
     Source: Original to this project.
     """
@@ -260,21 +255,17 @@ def observe(
     outer = along[..., :, None] * along[..., None, :]
     weights[:, :17] = settings.jaw * (np.eye(2) - outer) + settings.jaw_along * outer
     scale = seen / max(settings.noise * eye_px, 1e-6)
-    if dense is not None:
-        scale = settings.detector_share * scale
-    weights *= scale[:, None, None, None]
-    pair_weight = np.repeat(settings.pair * scale[:, None], len(LANDMARK_PAIRS), axis=1)
     if dense is None:
-        return Observation(landmarks, weights, pair_weight, size)
+        return Observation(landmarks, weights * scale[:, None, None, None], settings.pair * scale, size)
+    factor = np.full(68, settings.detector_weight)
+    factor[MOUTH] = settings.detector_lip_weight
     share = np.sqrt(min(settings.dense_count / dense.points.shape[1], 1.0))
     doubt = np.maximum(dense.doubt_px, settings.dense_floor * eye_px)
     dense_weights = (share * seen[:, None] / doubt)[..., None, None] * np.eye(2)
-    first, second = pairs[len(LANDMARK_PAIRS) :].T - 68
-    dense_pair_weight = settings.dense_pair * seen[:, None] / np.hypot(doubt[:, first], doubt[:, second])
     return Observation(
         np.concatenate([landmarks, dense.points], axis=1),
-        np.concatenate([weights, dense_weights], axis=1),
-        np.concatenate([pair_weight, dense_pair_weight], axis=1),
+        np.concatenate([weights * (scale[:, None] * factor)[..., None, None], dense_weights], axis=1),
+        settings.detector_lip_weight * settings.pair * scale,
         size,
     )
 

@@ -7,7 +7,6 @@ import torch
 from metatalk_lib import camera
 from metatalk_lib.dense_landmarks import DenseLandmarks
 from metatalk_lib.landmark_solver import (
-    LANDMARK_PAIRS,
     FitSettings,
     FramePrior,
     LandmarkBases,
@@ -26,19 +25,17 @@ FRAMES, SIZE, STEP, DENSE = 5, 512, 1e-6, 7
 @pytest.fixture(scope="module")
 def problem():
     generator = np.random.default_rng(0)
-    pairs = np.concatenate([LANDMARK_PAIRS, [(68, 69), (70, 74)]])
     bases = LandmarkBases(
         0.5 * generator.normal(size=(68 + DENSE, 3)),
         0.05 * generator.normal(size=(7, 68 + DENSE, 3)),
         0.05 * generator.normal(size=(4, 68 + DENSE, 3)),
-        pairs,
     )
     landmarks = generator.uniform(100, 400, (FRAMES, 68, 2))
     seen = np.ones(FRAMES, dtype=bool)
     dense = DenseLandmarks(
         generator.uniform(100, 400, (FRAMES, DENSE, 2)).astype(np.float32), np.full((FRAMES, DENSE), 2, np.float32)
     )
-    observation = observe(landmarks, SIZE, FitSettings(), seen, eye_distance(landmarks, seen), dense, pairs)
+    observation = observe(landmarks, SIZE, FitSettings(), seen, eye_distance(landmarks, seen), dense)
     frames = np.concatenate([0.2 * generator.normal(size=(FRAMES, 6)), generator.normal(size=(FRAMES, 4))], axis=1)
     return bases, observation, generator.normal(size=7), frames
 
@@ -134,19 +131,18 @@ def test_unseen_frames_have_no_weight():
     observation = observe(landmarks, SIZE, FitSettings(), np.array([True, False]), 50.0)
     assert observation.weights[0].any()
     assert not observation.weights[1].any()
-    assert not observation.pair_weight[1].any()
+    assert observation.pair_weight[1] == 0
 
 
 def test_dense_points_weigh_by_their_doubt_and_as_a_crowd():
     landmarks = np.random.default_rng(4).uniform(0, 100, (1, 68, 2))
     doubt = np.array([[1.0, 4.0, 0.01]], dtype=np.float32)
     dense = DenseLandmarks(np.zeros((1, 3, 2), np.float32), doubt)
-    settings = FitSettings(dense_count=0.75, dense_floor=0.02, detector_share=0.25, dense_pair=3.0)
-    pairs = np.concatenate([LANDMARK_PAIRS, [(68, 69)]])
+    settings = FitSettings(dense_count=0.75, dense_floor=0.02, detector_weight=0.5, detector_lip_weight=0.25)
     alone, seen = observe(landmarks, SIZE, settings, np.ones(1, dtype=bool), 100.0), np.ones(1, dtype=bool)
-    both = observe(landmarks, SIZE, settings, seen, 100.0, dense, pairs)
-    np.testing.assert_allclose(both.weights[:, :68], 0.25 * alone.weights)
-    np.testing.assert_allclose(both.pair_weight[:, :-1], 0.25 * alone.pair_weight)
-    np.testing.assert_allclose(both.pair_weight[:, -1], 3.0 / np.hypot(2.0, 4.0))  # the floor is 2 px
+    both = observe(landmarks, SIZE, settings, seen, 100.0, dense)
+    np.testing.assert_allclose(both.weights[:, :48], 0.5 * alone.weights[:, :48])
+    np.testing.assert_allclose(both.weights[:, 48:68], 0.25 * alone.weights[:, 48:])
+    np.testing.assert_allclose(both.pair_weight, 0.25 * alone.pair_weight)
     share = 0.5  # three points that count as three quarters of one: each weighs half
     np.testing.assert_allclose(both.weights[0, 68:, 0, 0], [share / 2, share / 4, share / 2], rtol=1e-6)

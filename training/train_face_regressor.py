@@ -8,6 +8,7 @@ Every figure on the card is measured by the run that writes it, on people that i
 
 import argparse
 import platform
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from metatalk_lib.dense_landmarks import (
     PointSet,
     choose_points,
     cut_views,
+    load_regressor,
     mean_template,
     to_input,
 )
@@ -37,7 +39,7 @@ from metatalk_lib.studio.truth import project_truth, true_control_vertices
 
 HELD_OUT_SHARE, HELD_OUT_LEAST = 0.06, 2
 BATCH = 48
-LEARNING_RATE = 2.5e-3
+LEARNING_RATE, LATER_LEARNING_RATE = 2.5e-3, 1.2e-3  # from nothing, and from weights of an earlier run
 FIRST_LOG_DOUBT = -1.0
 OUTER_EYE = (36, 45)
 # Opening and width of the mouth count on their own: points that err alike keep them, points that err apart do not.
@@ -171,31 +173,28 @@ def iterate_batches(
 
 
 def train(
-    faces: Faces, points: PointSet, template: np.ndarray, *, epochs: int, seed: int, rank: int, processes: int
+    faces: Faces, points: PointSet, template: np.ndarray, arguments: argparse.Namespace, rank: int
 ) -> DenseLandmarkNet:
     """AdamW with a one-cycle rate on the negative log likelihood of a Gaussian for every point, and on the pairs.
 
     Each process learns from its share of every epoch and averages the gradients with the others.
     """
-    torch.manual_seed(seed)
-    network = DenseLandmarkNet(points.face_count, len(points.mirror) - points.face_count)
-    network.to(memory_format=torch.channels_last)
-    with torch.no_grad():
-        network.whole.weight.mul_(0.1)
-        network.whole.bias.reshape(-1, 3).copy_(torch.tensor([0.0, 0.0, FIRST_LOG_DOUBT]))
+    torch.manual_seed(arguments.seed)
+    epochs, processes = arguments.epochs, arguments.processes
+    network, rate = first_network(points, arguments.start)
     learner = nn.parallel.DistributedDataParallel(network)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=0.02)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.02)
     share = len(faces) // processes
     if not share:
         raise DataError(f"{len(faces)} pictures for {processes} processes. Render more people, or use one process.")
     steps = epochs * -(-share // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.15)
-    generator = np.random.default_rng(seed)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)
+    generator = np.random.default_rng(arguments.seed)
     learner.train()
     for epoch in range(epochs):
         losses, started = [], time.perf_counter()
         order = generator.permutation(len(faces))[rank::processes][:share]
-        for face, mouth, target in iterate_batches(faces, points, template, order, seed * 1000 + epoch):
+        for face, mouth, target in iterate_batches(faces, points, template, order, arguments.seed * 1000 + epoch):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 placed, log_doubt = learner(face, mouth)
             squared = (placed - target).square().sum(dim=-1)
@@ -216,6 +215,17 @@ def train(
                 flush=True,
             )
     return network.eval()
+
+
+def first_network(points: PointSet, start: Path | None) -> tuple[DenseLandmarkNet, float]:
+    """The network before the first step, and the learning rate that it bears."""
+    if start is not None:
+        return load_regressor(start), LATER_LEARNING_RATE
+    network = DenseLandmarkNet(points.face_count, len(points.mirror) - points.face_count)
+    with torch.no_grad():
+        network.whole.weight.mul_(0.1)
+        network.whole.bias.reshape(-1, 3).copy_(torch.tensor([0.0, 0.0, FIRST_LOG_DOUBT]))
+    return network.to(memory_format=torch.channels_last), LEARNING_RATE
 
 
 def between_lips(places: torch.Tensor, points: PointSet) -> torch.Tensor:
@@ -255,7 +265,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=Path, required=True, help="what render_faces.py wrote")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent.parent / "metatalk_lib" / "data")
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--start", type=Path, help="weights of an earlier run, with their card, to go on from")
     parser.add_argument("--people", type=int, default=0, help="use only the first so many")
     parser.add_argument("--processes", type=int, default=2, help="that share the work, each on one core")
     parser.add_argument("--seed", type=int, default=0)
@@ -281,10 +292,7 @@ def run(rank: int, arguments: argparse.Namespace, meeting: str) -> None:
     paths = sorted(arguments.faces.glob("*.npz"))[: arguments.people or None]
     held_out = max(HELD_OUT_LEAST, round(HELD_OUT_SHARE * len(paths)))
     training = Faces(paths[held_out:], model, points)
-    network = train(
-        training, points, template, epochs=arguments.epochs, seed=arguments.seed, rank=rank,
-        processes=arguments.processes,
-    )  # fmt: skip
+    network = train(training, points, template, arguments, rank)
     distributed.destroy_process_group()
     if rank > 0:
         return
@@ -322,8 +330,7 @@ def write_card(path: Path, arguments: argparse.Namespace, results: dict[str, dic
 Two views of a face of 128 px, the whole and close to the mouth, to points on the open face model's surface, each with
 its doubt.
 
-- Made by: `python training/render_faces.py` (its defaults), then
-  `python training/train_face_regressor.py --epochs {arguments.epochs} --seed {arguments.seed}`
+{made_by(arguments)}
 - Trained on: studio people drawn at random, none of them one of the characters A to G. No picture of a person was used.
 - Machine: {platform.machine()}, torch {torch.__version__}, convolutions in bfloat16
 {"".join(f"- {name}: {value}{chr(10)}" for name, value in counts.items())}
@@ -340,6 +347,18 @@ Licence: as the project; the weights hold no third party's data.
 """
     with atomic_path(path) as temporary:
         temporary.write_text(text, "utf-8")
+
+
+def made_by(arguments: argparse.Namespace) -> str:
+    """The commands of this run and of those before it, in order."""
+    command = f"`python training/train_face_regressor.py --epochs {arguments.epochs} --seed {arguments.seed}"
+    if arguments.start is None:
+        return f"- Made by: `python training/render_faces.py` (its defaults), then\n  {command}`"
+    card = arguments.start.with_suffix(".md").read_text("utf-8")
+    earlier = re.search(r"^- Made by:.*?(?=\n- Trained on)", card, re.MULTILINE | re.DOTALL)
+    if earlier is None:
+        raise DataError(f"{arguments.start.with_suffix('.md')} does not say how its weights were made. Train anew.")
+    return f"{earlier.group()}, then\n  {command} --start WEIGHTS_SO_FAR`"
 
 
 def _cell(value: float) -> str:
