@@ -12,6 +12,7 @@ import pytest
 from metatalk_lib.anny_data import ACTION_NAMES
 from metatalk_lib.artifacts import load_arrays
 from metatalk_lib.dense_landmarks import choose_points, load_regressor, mean_template
+from metatalk_lib.errors import DataError
 from metatalk_lib.face_model import load_face_model
 from metatalk_lib.speech import Phoneme
 from metatalk_lib.studio.cast import CHARACTERS
@@ -103,6 +104,15 @@ def test_a_short_training_leaves_loadable_weights_and_a_card(people, tmp_path, m
     assert network.face_points == choose_points(load_face_model()).face_count
     card = (tmp_path / "face_regressor_open.md").read_text("utf-8")
     assert "1 rendered people, 2 pictures" in card
+    weights = tmp_path / "face_regressor_open.safetensors"
+    later = ["--start", str(weights), "--output", str(tmp_path / "later"), "--seed", "5"]
+    monkeypatch.setattr(sys, "argv", [*command, *later])
+    train.main()
+    card = (tmp_path / "later" / "face_regressor_open.md").read_text("utf-8")
+    assert card.index("--epochs 1 --seed 0`, then") < card.index("--epochs 1 --seed 5 --start WEIGHTS_SO_FAR`")
+    weights.with_suffix(".md").write_text("no commands", "utf-8")
+    with pytest.raises(DataError, match="does not say how its weights were made"):
+        train.main()
     load_regressor.cache_clear()
 
 

@@ -271,6 +271,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="that share the work, each on one core")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    arguments.made_by = made_by(arguments)
     load_face_model()
     with tempfile.TemporaryDirectory() as folder:
         shared = (arguments, f"{folder}/meeting")
@@ -330,7 +331,7 @@ def write_card(path: Path, arguments: argparse.Namespace, results: dict[str, dic
 Two views of a face of 128 px, the whole and close to the mouth, to points on the open face model's surface, each with
 its doubt.
 
-{made_by(arguments)}
+{arguments.made_by}
 - Trained on: studio people drawn at random, none of them one of the characters A to G. No picture of a person was used.
 - Machine: {platform.machine()}, torch {torch.__version__}, convolutions in bfloat16
 {"".join(f"- {name}: {value}{chr(10)}" for name, value in counts.items())}
