@@ -305,7 +305,7 @@ def run(rank: int, arguments: argparse.Namespace, meeting: str) -> None:
     }
     counts = {
         "Training data": f"{len(paths) - held_out} rendered people, {len(training)} pictures",
-        "Training time": f"{(time.perf_counter() - started) / 60:.1f} minutes, {arguments.processes} cores, "
+        "Time of this run": f"{(time.perf_counter() - started) / 60:.1f} minutes, {arguments.processes} cores, "
         "rendering not included",
         "Size": f"{sum(value.numel() for value in network.parameters())} weights, stored in half precision",
     }
