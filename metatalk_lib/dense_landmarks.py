@@ -21,6 +21,7 @@ from skimage.measure import points_in_poly
 from metatalk_lib.artifacts import load_weights
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import FaceModel
+from metatalk_lib.landmarks import MOUTH
 from metatalk_lib.networks.dense_landmark_net import VIEW_PX, DenseLandmarkNet
 from metatalk_lib.paths import PACKAGE_DATA_DIR
 
@@ -29,7 +30,6 @@ FACE_SIDE_DM, MOUTH_SIDE_DM = 2.1, 0.95  # what the views show, on the mean face
 FACE_CENTRE = 28  # landmark about which the face view is centred: the bridge of the nose, lowered by the next
 FACE_DROP_DM = 0.25
 ALIGNED = slice(17, 68)  # landmarks that turn, scale and place the views: all but the jaw
-MOUTH = slice(48, 68)
 OUTER_LIP = slice(48, 60)
 SURFACE_POINTS, MOUTH_SURFACE_POINTS = 120, 60
 LIP_MARGIN = 1.25  # the mouth's points reach this far beyond the lips

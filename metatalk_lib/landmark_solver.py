@@ -19,7 +19,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.linalg import solveh_banded
 
 from metatalk_lib.camera import DISTANCE, FOCAL
-from metatalk_lib.dense_landmarks import MOUTH, DenseLandmarks
+from metatalk_lib.dense_landmarks import DenseLandmarks
+from metatalk_lib.landmarks import MOUTH
 
 POSE = 6
 OUTER_EYE = (36, 45)

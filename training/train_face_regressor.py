@@ -33,6 +33,7 @@ from metatalk_lib.dense_landmarks import (
 )
 from metatalk_lib.errors import DataError
 from metatalk_lib.face_model import FaceModel, load_face_model
+from metatalk_lib.landmark_solver import OUTER_EYE
 from metatalk_lib.networks.dense_landmark_net import DenseLandmarkNet
 from metatalk_lib.progress import track
 from metatalk_lib.studio.truth import project_truth, true_control_vertices
@@ -41,7 +42,6 @@ HELD_OUT_SHARE, HELD_OUT_LEAST = 0.06, 2
 BATCH = 48
 LEARNING_RATE, LATER_LEARNING_RATE = 2.5e-3, 1.2e-3  # from nothing, and from weights of an earlier run
 FIRST_LOG_DOUBT = -1.0
-OUTER_EYE = (36, 45)
 # Opening and width of the mouth count on their own: points that err alike keep them, points that err apart do not.
 PAIRS = ((61, 67), (62, 66), (63, 65), (60, 64), (48, 54), (50, 58), (51, 57), (52, 56))
 PAIR_DOUBT, PAIR_SHARE = 0.02, 0.2  # in half sides of the mouth view; weight beside the points
