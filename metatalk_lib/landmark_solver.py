@@ -61,7 +61,7 @@ class FitSettings:
     translation_step: float = 0.015
     expression_step: float = 1.5
     identity_frames: int = 40
-    detector_weight: float = 2.5
+    detector_weight: float = 2.75
     detector_lip_weight: float = 0.1
     dense_count: float = 80.0
     dense_floor: float = 0.004
