@@ -24,6 +24,7 @@ from metatalk_lib.landmarks import MOUTH
 
 POSE = 6
 OUTER_EYE = (36, 45)
+EDGES = np.r_[37:39, 40:42, 43:45, 46:48, MOUTH]  # of lips and lids, without the corners of the eyes
 
 # Lids and lips are measured against each other too: where a person's lip line differs from the model's, both lips are
 # off by the same amount, and their distance is still right.
@@ -43,7 +44,7 @@ class FitSettings:
         expression_step: expected change of speed of the expression, in units of the prior's spread.
         identity_frames: number of frames that fit the identity.
         detector_weight: factor of the landmarks' weights where the regressor's points are given, too.
-        detector_lip_weight: the same of the lips' landmarks and of the pairs.
+        detector_edge_weight: the same of the landmarks on the edges of lips and lids, and of the pairs.
         dense_count: as how many independent points the regressor's count.
         dense_floor: smallest doubt of such a point, as a fraction of the outer-eye distance.
     """
@@ -61,8 +62,8 @@ class FitSettings:
     translation_step: float = 0.015
     expression_step: float = 1.5
     identity_frames: int = 40
-    detector_weight: float = 2.75
-    detector_lip_weight: float = 0.1
+    detector_weight: float = 3.0
+    detector_edge_weight: float = 0.1
     dense_count: float = 80.0
     dense_floor: float = 0.004
 
@@ -259,14 +260,14 @@ def observe(
     if dense is None:
         return Observation(landmarks, weights * scale[:, None, None, None], settings.pair * scale, size)
     factor = np.full(68, settings.detector_weight)
-    factor[MOUTH] = settings.detector_lip_weight
+    factor[EDGES] = settings.detector_edge_weight
     share = np.sqrt(min(settings.dense_count / dense.points.shape[1], 1.0))
     doubt = np.maximum(dense.doubt_px, settings.dense_floor * eye_px)
     dense_weights = (share * seen[:, None] / doubt)[..., None, None] * np.eye(2)
     return Observation(
         np.concatenate([landmarks, dense.points], axis=1),
         np.concatenate([weights * (scale[:, None] * factor)[..., None, None], dense_weights], axis=1),
-        settings.detector_lip_weight * settings.pair * scale,
+        settings.detector_edge_weight * settings.pair * scale,
         size,
     )
 

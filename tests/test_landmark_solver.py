@@ -138,11 +138,13 @@ def test_dense_points_weigh_by_their_doubt_and_as_a_crowd():
     landmarks = np.random.default_rng(4).uniform(0, 100, (1, 68, 2))
     doubt = np.array([[1.0, 4.0, 0.01]], dtype=np.float32)
     dense = DenseLandmarks(np.zeros((1, 3, 2), np.float32), doubt)
-    settings = FitSettings(dense_count=0.75, dense_floor=0.02, detector_weight=0.5, detector_lip_weight=0.25)
+    settings = FitSettings(dense_count=0.75, dense_floor=0.02, detector_weight=0.5, detector_edge_weight=0.25)
     alone, seen = observe(landmarks, SIZE, settings, np.ones(1, dtype=bool), 100.0), np.ones(1, dtype=bool)
     both = observe(landmarks, SIZE, settings, seen, 100.0, dense)
-    np.testing.assert_allclose(both.weights[:, :48], 0.5 * alone.weights[:, :48])
-    np.testing.assert_allclose(both.weights[:, 48:68], 0.25 * alone.weights[:, 48:])
+    on_edge = np.arange(68) >= 48
+    on_edge[[37, 38, 40, 41, 43, 44, 46, 47]] = True  # lids between the corners of the eyes
+    np.testing.assert_allclose(both.weights[:, :68][:, ~on_edge], 0.5 * alone.weights[:, ~on_edge])
+    np.testing.assert_allclose(both.weights[:, :68][:, on_edge], 0.25 * alone.weights[:, on_edge])
     np.testing.assert_allclose(both.pair_weight, 0.25 * alone.pair_weight)
     share = 0.5  # three points that count as three quarters of one: each weighs half
     np.testing.assert_allclose(both.weights[0, 68:, 0, 0], [share / 2, share / 4, share / 2], rtol=1e-6)
