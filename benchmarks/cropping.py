@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import io
 import itertools
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks.report import Row, finish
+from benchmarks.report import Row, finish, own_peak_memory_mb
 from metatalk_lib import crop, landmarks
 from metatalk_lib.artifacts import save_json
 from metatalk_lib.audio import Audio, read_audio, write_audio
@@ -183,8 +182,7 @@ def main() -> None:
         sys.exit(finish("cropping", rows()))
     with tempfile.TemporaryDirectory() as folder:
         crop_video(arguments.measure, Path(folder), keeps_frames=arguments.keep)
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    print(kilobytes / 1024)
+    print(own_peak_memory_mb())
 
 
 if __name__ == "__main__":

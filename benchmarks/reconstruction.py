@@ -9,7 +9,6 @@ Real clips are compared with the detector that the fit was given, since nobody k
 
 import argparse
 import dataclasses
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import torch
 
 from benchmarks import cropping, exploring, rasterizing
 from benchmarks.face_truth import Accuracy, fitted_surfaces, identity_shape, measure_accuracy
-from benchmarks.report import Row, finish
+from benchmarks.report import Row, finish, own_peak_memory_mb
 from metatalk_lib.artifacts import load_arrays
 from metatalk_lib.coefficient_views import render_overlays
 from metatalk_lib.crop import CropTransform, choose_crop, save_image
@@ -265,7 +264,7 @@ def fit_alone(path: Path, *, keeps_frames: bool) -> None:
     track = track_landmarks(read_frames(path), frame_count=info.frame_count, fps=info.fps, name=path)
     Clip(path, track, choose_crop(track, info)).fit(model)
     print(f"{time.perf_counter() - started:.1f} s, {len(kept)} frames kept")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(own_peak_memory_mb())
 
 
 def main() -> None:

@@ -2,9 +2,12 @@
 
 import os
 import platform
+import resource
 import statistics
+import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 from metatalk_lib.artifacts import save_json
@@ -55,6 +58,19 @@ def calibrate() -> float:
             total += number & 7
         times.append(time.perf_counter() - started)
     return statistics.median(times)
+
+
+def own_peak_memory_mb() -> float:
+    """Largest resident memory of this process since its program began, MB.
+
+    Linux counts `ru_maxrss` over the parent's memory at the fork, too: a large parent would hide what the child needs.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+    unit = 2**20 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def finish(name: str, rows: list[Row]) -> int:

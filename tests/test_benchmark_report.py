@@ -15,3 +15,12 @@ def test_bars_decide_and_cheats_must_miss_them(tmp_path, monkeypatch, capsys):
     assert report.finish("x", [*good, Row("d", 0.8, "", ">=", 0.75, is_cheat=True)]) == 1
     assert "CHEAT PASSES" in capsys.readouterr().out
     assert (tmp_path / "outputs" / "bench" / "x.json").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's own account of a process")
+def test_peak_memory_is_a_childs_own_under_a_large_parent():
+    held = np.ones(80_000_000)  # 640 MB, all of it touched
+    code = "from benchmarks.report import own_peak_memory_mb; print(own_peak_memory_mb())"
+    child = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
+    assert 5 < float(child.stdout) < 500
+    assert own_peak_memory_mb() > held.nbytes / 2**20
