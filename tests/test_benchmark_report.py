@@ -1,7 +1,14 @@
 """A benchmark's verdict."""
 
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
 from benchmarks import report
-from benchmarks.report import Row
+from benchmarks.report import Row, own_peak_memory_mb
+from metatalk_lib.paths import PROJECT_ROOT
 
 
 def test_bars_decide_and_cheats_must_miss_them(tmp_path, monkeypatch, capsys):
