@@ -23,6 +23,7 @@ class Asset:
         licence: terms in a few words; its publisher's text decides.
         sha256_prefix: first hex digits of the file's checksum, where the publisher states them.
         is_hub_file: True where it may also lie in torch's folder of downloaded weights.
+        other_names: names under which the same weights are published, too.
     """
 
     name: str
@@ -33,13 +34,15 @@ class Asset:
     licence: str
     sha256_prefix: str = ""
     is_hub_file: bool = False
+    other_names: tuple[str, ...] = ()
 
     @property
     def places(self) -> tuple[Path, ...]:
         """Where the file may lie, in the order of search."""
         if self.path is None:
             return ()
-        return (self.path, *(folder / self.path.name for folder in torch_hub_dirs() if self.is_hub_file))
+        others = (self.path.with_name(name) for name in self.other_names)
+        return (self.path, *others, *(folder / self.path.name for folder in torch_hub_dirs() if self.is_hub_file))
 
     @property
     def found(self) -> Path | None:
@@ -64,10 +67,18 @@ def torch_hub_dirs() -> tuple[Path, ...]:
 
 
 def _official(
-    name: str, purpose: str, file: str, source: str, licence: str, sha256_prefix: str = "", *, is_hub_file: bool = False
+    name: str,
+    purpose: str,
+    file: str,
+    source: str,
+    licence: str,
+    sha256_prefix: str = "",
+    *,
+    is_hub_file: bool = False,
+    other_names: tuple[str, ...] = (),
 ) -> Asset:
     path = resolve_path("data/official") / file
-    return Asset(name, purpose, "official", path, source, licence, sha256_prefix, is_hub_file)
+    return Asset(name, purpose, "official", path, source, licence, sha256_prefix, is_hub_file, other_names)
 
 
 ASSETS = (
@@ -125,7 +136,14 @@ ASSETS = (
             ("facemodel_info", "triangles and landmarks", "facemodel_info.mat", "529398f76619ae7e"),
         )
     ),
-    _official("wav2lip", "lip-sync teacher", "wav2lip.pth", "Rudrabha/Wav2Lip on GitHub", "research only (LRS2)"),
+    _official(
+        "wav2lip",
+        "lip-sync teacher",
+        "wav2lip.pth",
+        "Rudrabha/Wav2Lip on GitHub",
+        "research only (LRS2)",
+        other_names=("wav2lip_gan.pth", "Wav2Lip-SD-NOGAN.pt", "Wav2Lip-SD-GAN.pt"),
+    ),
     _official("atnet", "audio features", "atnet_lstm_18.pth", "lelechen63/ATVGnet on GitHub", "MIT"),
     _official("deep3d", "face regressor", "epoch_20.pth", "sicxu/Deep3DFaceRecon_pytorch on GitHub", "MIT"),
     _official("syncnet", "LSE-D and LSE-C", "syncnet_v2.model", "joonson/syncnet_python on GitHub", "MIT"),

@@ -1,6 +1,8 @@
-"""From audio features to expression coefficients: the encoder, the A2E network's training, and its use."""
+"""From audio features to expression coefficients: the A2E network's training and its use."""
 
-from collections.abc import Sequence
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,13 +15,10 @@ from torch import nn
 
 from metatalk_lib.a2e_fitting import Pairs, optimise, split_frames, start_as_filters, start_from_ridge
 from metatalk_lib.artifacts import load_json, load_weights, save_json, save_weights
+from metatalk_lib.audio_encoder import ENCODE_BATCH, fingerprint_encoder
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.networks.audio_to_expression import EXPRESSION_SIZE, WINDOW, AudioDVPA2E, MetaTalkA2E
-from metatalk_lib.networks.open_audio_encoder import OpenAudioEncoder
-from metatalk_lib.paths import PACKAGE_DATA_DIR
+from metatalk_lib.networks.audio_to_expression import EXPRESSION_SIZE, FEATURE_SIZE, WINDOW, AudioDVPA2E, MetaTalkA2E
 
-ENCODER_FILES = {"open": "audio_encoder_open.safetensors"}
-ENCODE_BATCH = 256
 SILENCE_FADE_S = 0.08
 """Time in which the mouth closes after speech ends, and opens before it begins."""
 
@@ -35,6 +34,7 @@ class TrainedA2E:
         feature_scale: features are divided by this one number, their root mean square in training.
         expression_mean: (64,) mean of the training expressions, added to what the network gives.
         expression_scale: the network's output is multiplied by this one number.
+        audio_encoder: name of the encoder whose features it was trained on.
     """
 
     network: nn.Module
@@ -43,6 +43,7 @@ class TrainedA2E:
     feature_scale: float
     expression_mean: Float[np.ndarray, " 64"]
     expression_scale: float
+    audio_encoder: str = "open"
 
 
 @dataclass(frozen=True)
@@ -64,43 +65,6 @@ class A2EHistory:
     held_out_spans: tuple[tuple[int, int], ...]
 
 
-def load_audio_encoder(name: str = "open") -> OpenAudioEncoder:
-    """The trained audio encoder, in evaluation mode.
-
-    Args:
-        name: `open`, the encoder trained by `training/train_audio_encoder.py` and shipped with the library.
-
-    Raises:
-        ParameterError: no such encoder.
-        DataError: its weights are missing or do not fit.
-    """
-    if name not in ENCODER_FILES:
-        raise ParameterError(f"no audio encoder `{name}`. There are: {', '.join(ENCODER_FILES)}.")
-    encoder = OpenAudioEncoder()
-    _load_weights(encoder, PACKAGE_DATA_DIR / ENCODER_FILES[name], "Make it with training/train_audio_encoder.py.")
-    return encoder.eval()
-
-
-def encode_audio(encoder: nn.Module, mfcc: Float[np.ndarray, "T 28 12"]) -> Float[np.ndarray, "T 256"]:
-    """The audio feature f of each frame.
-
-    Args:
-        encoder: takes (B, 28, 12) blocks; in evaluation mode.
-        mfcc: blocks as `audio.compute_mfcc_blocks` gives them, not normalised.
-
-    Raises:
-        DataError: a block holds NaN or infinity.
-
-    Source: Meta Talk 2.3.
-    """
-    if not np.isfinite(mfcc).all():
-        raise DataError("the MFCC blocks hold NaN or infinity. Look at the recording they were made from.")
-    device = next(encoder.parameters()).device
-    blocks = torch.from_numpy(np.ascontiguousarray(mfcc, np.float32)).split(ENCODE_BATCH)
-    with torch.no_grad():
-        return torch.cat([encoder(block.to(device)).cpu() for block in blocks]).numpy()
-
-
 def window_features(features: Float[np.ndarray, "T 256"]) -> Float[np.ndarray, "T 7 256"]:
     """Features of frames t-3 … t+3 for every frame t; zero vectors outside the clip, as AudioDVP has them."""
     margin = WINDOW // 2
@@ -120,6 +84,7 @@ def train_a2e(
     batch_size: int = 32,
     learning_rate: float = 3e-4,
     held_out_fraction: float = 0.15,
+    audio_encoder: str = "open",
     seed: int = 0,
     device: torch.device | None = None,
 ) -> tuple[TrainedA2E, A2EHistory]:
@@ -143,6 +108,7 @@ def train_a2e(
         batch_size: frames a step.
         learning_rate: Adam's; AudioDVP's 1e-3 overshoots from the closed-form start.
         held_out_fraction: share of the utterances that is held out, at least one; of a single utterance, its tail.
+        audio_encoder: name of the encoder that gave the features, kept with the network.
         seed: of the initial weights and the order of frames; equal seeds give equal weights.
         device: where to train; the CPU where none is given.
 
@@ -166,6 +132,7 @@ def train_a2e(
     windows = np.concatenate([window_features(item)[good] for item, good in zip(features, valid, strict=True)])
     targets = np.concatenate([item[good] for item, good in zip(expressions, valid, strict=True)])
     model = _start_model(architecture, activation, windows[split.train], targets[split.train], seed)
+    model = dataclasses.replace(model, audio_encoder=audio_encoder)
     inputs = torch.from_numpy(windows / np.float32(model.feature_scale)).to(device or torch.device("cpu"))
     scaled = torch.from_numpy((targets - model.expression_mean) / np.float32(model.expression_scale)).to(inputs)
     model.network.to(inputs.device)
@@ -192,9 +159,31 @@ def predict_expression(model: TrainedA2E, features: Float[np.ndarray, "T 256"]) 
         model: a trained A2E.
         features: of consecutive frames.
     """
-    windows = torch.from_numpy(window_features(features.astype(np.float32)) / np.float32(model.feature_scale))
+    return np.concatenate(list(stream_expression(model, [features])))
+
+
+def stream_expression(
+    model: TrainedA2E, features: Iterable[Float[np.ndarray, "_ 256"]]
+) -> Iterator[Float[np.ndarray, "_ 64"]]:
+    """The expressions of `predict_expression`, for features that come in groups; at most one group is held.
+
+    Args:
+        model: a trained A2E.
+        features: of consecutive frames, from the first to the last.
+    """
+    margin = WINDOW // 2
+    held = np.zeros((margin, FEATURE_SIZE), np.float32)
+    for group in itertools.chain(features, [held]):
+        held = np.concatenate([held, group.astype(np.float32)])
+        if len(held) >= WINDOW:
+            yield _apply(model, np.lib.stride_tricks.sliding_window_view(held, WINDOW, axis=0).transpose(0, 2, 1))
+            held = held[1 - WINDOW :]
+
+
+def _apply(model: TrainedA2E, windows: Float[np.ndarray, "T 7 256"]) -> Float[np.ndarray, "T 64"]:
+    inputs = torch.from_numpy(np.ascontiguousarray(windows) / np.float32(model.feature_scale))
     with torch.no_grad():
-        scaled = torch.cat([model.network(part) for part in windows.split(ENCODE_BATCH)]).numpy()
+        scaled = torch.cat([model.network(part) for part in inputs.split(ENCODE_BATCH)]).numpy()
     return scaled * np.float32(model.expression_scale) + model.expression_mean
 
 
@@ -293,6 +282,8 @@ def save_a2e(model: TrainedA2E, folder: Path) -> None:
             "activation": model.activation,
             "feature_scale": model.feature_scale,
             "expression_scale": model.expression_scale,
+            "audio_encoder": model.audio_encoder,
+            "audio_encoder_sha256": fingerprint_encoder(model.audio_encoder),
         },
     )
 
@@ -301,9 +292,16 @@ def load_a2e(folder: Path) -> TrainedA2E:
     """Read what `save_a2e` wrote.
 
     Raises:
-        DataError: a file is missing, unreadable, or does not fit the architecture.
+        DataError: a file is missing, unreadable, does not fit the architecture, or was trained on the features of
+            another version of the audio encoder.
     """
     settings = load_json(folder / "a2e.json")
+    encoder = settings.get("audio_encoder", "open")
+    if settings.get("audio_encoder_sha256") != fingerprint_encoder(encoder):
+        raise DataError(
+            f"{folder / 'a2e.json'} was trained on the features of another version of the audio encoder `{encoder}`. "
+            "Run stage 04_audio_to_expression again."
+        )
     network = _build_network(settings["architecture"], settings["activation"])
     holder = nn.Module()
     holder.network = network
@@ -316,6 +314,7 @@ def load_a2e(folder: Path) -> TrainedA2E:
         settings["feature_scale"],
         holder.expression_mean.numpy(),
         settings["expression_scale"],
+        encoder,
     )
 
 

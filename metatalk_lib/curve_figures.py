@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from metatalk_lib.figures import subplots
 from metatalk_lib.landmarks import LandmarkTrack, mouth_opening
+from metatalk_lib.lead import Lead
+from metatalk_lib.mel_spectrogram import COLUMNS_PER_S, compute_mel_spectrogram
 
 
 def plot_mfcc_blocks(mfcc: Float[np.ndarray, "T 28 12"], frames: Sequence[int], *, fps: Fraction | float) -> Figure:
@@ -222,3 +224,37 @@ def plot_landmark_motion(track: LandmarkTrack, fps: Fraction) -> Figure:
     axes[0].legend(loc="upper right")
     axes[1].set(ylabel="nose tip x (full), y (dashed), px", xlabel="time, s")
     return figure
+
+
+def plot_mel_spectrogram(samples_16k: Float[np.ndarray, " S"], *, ax: Axes | None = None) -> Figure:
+    """Wav2Lip's mel spectrogram of a recording.
+
+    Args:
+        samples_16k: mono.
+        ax: where to draw; a new figure where none is given.
+    """
+    if ax is None:
+        _, ax = subplots(figsize=(11, 2.4), layout="tight")
+    mel = compute_mel_spectrogram(samples_16k)
+    extent = (0, mel.shape[1] / COLUMNS_PER_S, 0, len(mel))
+    ax.imshow(mel, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-4, vmax=4)
+    ax.set(xlabel="time, s", ylabel="mel band")
+    return ax.figure
+
+
+def plot_lead(lead: Lead, *, ax: Axes | None = None) -> Figure:
+    """Correlation of heard and seen mouth opening at each lead, with what chance gives and the lead that was chosen.
+
+    Args:
+        lead: from `lead.estimate_lead`.
+        ax: where to draw; a new figure where none is given.
+    """
+    if ax is None:
+        _, ax = subplots(figsize=(6, 2.8), layout="tight")
+    ax.plot(1000 * lead.leads_s, lead.correlations, marker="o", markersize=3, label="heard against seen")
+    ax.axhline(lead.chance, color="0.6", linestyle=":", label="95th percentile of shifted sound")
+    name = "chosen" if lead.is_measured else "default, as nothing can be measured"
+    ax.axvline(1000 * lead.lead_s, color="tab:orange", label=f"{name}: {1000 * lead.lead_s:.0f} ms")
+    ax.set(xlabel="lead of the lips, ms", ylabel="correlation of mouth opening")
+    ax.legend(fontsize=8)
+    return ax.figure

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ _LATER_ENTRY = ".num_batches_tracked"
 _LISTED = 4
 
 
-def load_checkpoint(path: Path, advice: str) -> Any:
+def load_checkpoint(path: Path, advice: str, *, may_be_script: bool = False) -> Any:
     """What `torch.save` wrote, on the CPU; only tensors and plain Python values are accepted.
 
     Args:
         path: the file.
         advice: what errors tell to do: where the file comes from.
+        may_be_script: take a TorchScript archive, too, and give its state dict; its program is not run.
 
     Raises:
         DataError: the file is absent, is a git-LFS pointer, is no checkpoint or a damaged one, or holds objects of
@@ -33,6 +35,11 @@ def load_checkpoint(path: Path, advice: str) -> Any:
     with open(path, "rb") as file:
         if file.read(len(GIT_LFS_START)) == GIT_LFS_START:
             raise DataError(f"{path} is a git-LFS pointer, not the file itself. Run `git lfs pull` there. {advice}")
+    if may_be_script and _is_script(path):
+        try:
+            return dict(torch.jit.load(path, map_location="cpu").state_dict())
+        except RuntimeError as error:
+            raise DataError(f"{path} is a damaged TorchScript archive. {advice}") from error
     try:
         with warnings.catch_warnings():
             # torch remarks on the pickle protocol of files that it then refuses
@@ -88,6 +95,14 @@ def load_strictly(network: nn.Module, weights: object, path: Path, advice: str) 
         raise DataError(f"{path} holds NaN or infinity: {_list('affected', broken)}. {advice}")
     # a plain dict: without torch's version number, absent counters are filled in
     network.load_state_dict(dict(weights), strict=True)
+
+
+def _is_script(path: Path) -> bool:
+    """A TorchScript archive is a zip file with a `constants.pkl`, which `torch.save` never writes."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _list(what: str, names: list[str]) -> str:

@@ -8,7 +8,7 @@ import difflib
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -91,14 +91,18 @@ class CropConfig(StageConfig):
 class PseudoVideoConfig(StageConfig):
     """02: the lip-sync teacher speaks with the person's face."""
 
-    teacher: Literal["viseme"] = "viseme"
-    """Lip-sync teacher that makes the pseudo video."""
+    teacher: Literal["viseme", "wav2lip"] = "viseme"
+    """Lip-sync teacher that makes the pseudo video; Wav2Lip's weights are placed by hand."""
+    corpus_dir: str = ""
+    """Folder of recordings or of LRS2 clips that the teacher speaks; synthetic sentences where it is empty."""
+    recogniser: Literal["auto", "words", "phones"] = "auto"
+    """How phonemes are found in recordings: English words, sounds of any language, or words and else sounds."""
     pseudo_seconds: float = Field(default=60.0, gt=0)
     """Total length of the pseudo video, s."""
     teacher_strength: float = Field(default=1.0, ge=0, le=2)
     """How far the teacher's mouth moves; 1 is ordinary careful speech."""
-    teacher_lead_s: float = Field(default=0.0, ge=-0.2, le=0.2)
-    """How much earlier than the sound the teacher's mouth moves, s."""
+    teacher_lead_s: Literal["auto"] | Annotated[float, Field(ge=-0.2, le=0.2)] = "auto"
+    """How much earlier than the sound the viseme teacher's mouth moves, s; `auto` measures it on the person's video."""
 
 
 class ReconstructionConfig(StageConfig):
@@ -123,8 +127,8 @@ class ReconstructionConfig(StageConfig):
 class AudioToExpressionConfig(StageConfig):
     """04: from audio features to expression coefficients."""
 
-    audio_encoder: Literal["open"] = "open"
-    """Network that turns MFCC into the 256 audio features."""
+    audio_encoder: Literal["open", "atnet"] = "open"
+    """Network that turns MFCC into the 256 audio features; AT-net's published weights are placed by hand."""
     a2e_activation: Literal["none", "relu", "leaky_relu", "tanh"] = "leaky_relu"
     """Activation between the convolutions of Table 1; `none` is the literal table, one affine map."""
     a2e_epochs: int = Field(default=60, ge=0, le=10000)

@@ -11,12 +11,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
-from metatalk_lib.audio import FEATURE_RATE, compute_level_db, find_silence, frame_count_for, read_audio, to_mono_16k
+from metatalk_lib.audio import FEATURE_RATE, frame_count_for, read_audio, to_mono_16k
 from metatalk_lib.crop import LARGEST_ENLARGEMENT, NATURAL_SIDE, SIZES
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_detector import MINIMUM_FACE_PX, FacePosition, face_width
 from metatalk_lib.frame_sampler import FrameSampler, Samples
 from metatalk_lib.landmarks import LandmarkTrack, format_frames
+from metatalk_lib.silence import compute_level_db, find_silence, measure_power
 from metatalk_lib.video import VideoInfo, probe_video
 
 Status = Literal["ok", "notice", "error"]
@@ -285,7 +286,7 @@ def _check_sound(info: VideoInfo) -> list[Check]:
         return [Check("sound", "error", "no audio stream", "The video needs its own sound: export it with audio.")]
     audio = read_audio(info.path)
     mono = to_mono_16k(audio)
-    level_db = compute_level_db(mono)
+    level_db = compute_level_db(measure_power([mono]))
     loud = float(np.percentile(level_db, 95))
     clipped = float((np.abs(audio.samples) >= 0.999).mean())
     silent = float(find_silence(mono, frame_count_for(audio, info.fps), info.fps).mean())

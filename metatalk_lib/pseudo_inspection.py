@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from metatalk_lib.artifacts import load_arrays, load_json
+from metatalk_lib.artifacts import load_json
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.landmarks import mouth_opening, track_landmarks
 from metatalk_lib.pseudo_reconstruction import lip_opening_mm
+from metatalk_lib.pseudo_video import load_taught
 from metatalk_lib.reconstruction import relate_curves
 from metatalk_lib.video import read_frames
 
@@ -22,16 +23,16 @@ class Openings(NamedTuple):
     """Mouth opening in one clip of the pseudo video.
 
     Attributes:
-        taught_mm: (T,) that the teacher's expressions give the face model, mm.
+        taught_mm: (T,) that the teacher's expressions give the face model, mm; NaN where it names none.
         detected_px: (T,) that the detector sees in the video, px.
         detected_fraction: share of frames in which a face was found.
-        correlation: of both curves; higher is better, 1 is ideal.
+        correlation: of both curves; higher is better, 1 is ideal. None where nothing is known of `taught_mm`.
     """
 
     taught_mm: Float[np.ndarray, " T"]
     detected_px: Float[np.ndarray, " T"]
     detected_fraction: float
-    correlation: float
+    correlation: float | None
 
 
 class Mouths(NamedTuple):
@@ -60,19 +61,20 @@ def compare_openings(model: FaceModel, identity: Float[np.ndarray, "80"], descri
         DataError: a file of the pair is missing, or the clip shows no face.
     """
     description = load_json(description_path)
-    expression = load_arrays(description_path.with_suffix(".npz"), "expression")["expression"]
+    expression, count = load_taught(description_path.with_suffix(".npz")), int(description["frame_count"])
     found = track_landmarks(
         read_frames(description_path.with_suffix(".mp4")),
-        frame_count=len(expression),
+        frame_count=count,
         fps=Fraction(*description["fps"]),
         face_position="largest",
         max_missing_fraction=0.5,
         name=description_path.with_suffix(".mp4"),
     )
+    detected, share = mouth_opening(found.landmarks), float(found.detected.mean())
+    if expression is None:
+        return Openings(np.full(count, np.nan), detected, share, None)
     taught = lip_opening_mm(model, identity, expression)
-    detected = mouth_opening(found.landmarks)
-    correlation, _ = relate_curves(detected, taught)
-    return Openings(taught, detected, float(found.detected.mean()), correlation)
+    return Openings(taught, detected, share, relate_curves(detected, taught)[0])
 
 
 def cut_mouths(

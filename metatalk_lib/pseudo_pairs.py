@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from metatalk_lib.artifacts import load_arrays, load_json
-from metatalk_lib.audio import compute_mfcc_blocks, find_silence, read_audio, to_mono_16k
+from metatalk_lib.artifacts import load_json
+from metatalk_lib.audio import read_audio, to_mono_16k
 from metatalk_lib.errors import DataError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.lip_curves import compute_lip_curves
 from metatalk_lib.metrics import correlation
-from metatalk_lib.pseudo_video import list_pairs
+from metatalk_lib.mfcc import compute_mfcc_blocks
+from metatalk_lib.pseudo_video import list_pairs, load_taught
+from metatalk_lib.silence import find_silence
 from metatalk_lib.stage import Stage
 
 
@@ -31,7 +33,7 @@ class PseudoPair:
         silence: (T,) True where nothing is said.
         expression: (T, 64) fitted to the video; zeros where `valid` is False and no fit is there.
         valid: (T,) whether the fit is trusted.
-        taught: (T, 64) what the teacher drew.
+        taught: (T, 64) what the teacher drew; None where it names no expressions.
         identity: (80,) of the person, as fitted.
         face_model: name of the face model that `expression` and `identity` belong to.
     """
@@ -44,7 +46,7 @@ class PseudoPair:
     silence: Bool[np.ndarray, " T"]
     expression: Float[np.ndarray, "T 64"]
     valid: Bool[np.ndarray, " T"]
-    taught: Float[np.ndarray, "T 64"]
+    taught: Float[np.ndarray, "T 64"] | None
     identity: Float[np.ndarray, " 80"]
     face_model: str
 
@@ -64,13 +66,14 @@ def load_pair(description_path: Path, sound_path: Path, taught_path: Path, fit_p
     description = load_json(description_path)
     fps, frame_count = Fraction(*description["fps"]), int(description["frame_count"])
     fit = Coefficients.load(fit_path)
-    taught = load_arrays(taught_path, "expression")["expression"]
-    if len(taught) != frame_count or fit.frame_id[0] < 0 or fit.frame_id[-1] >= frame_count:
+    taught = load_taught(taught_path)
+    taught_frames = frame_count if taught is None else len(taught)
+    if taught_frames != frame_count or fit.frame_id[0] < 0 or fit.frame_id[-1] >= frame_count:
         raise DataError(
-            f"{fit_path} has frames {fit.frame_id[0]} to {fit.frame_id[-1]} and {taught_path} has {len(taught)}, but "
+            f"{fit_path} has frames {fit.frame_id[0]} to {fit.frame_id[-1]} and {taught_path} has {taught_frames}, but "
             f"the utterance has {frame_count}. Run 02_pseudo_video and 03_reconstruction again."
         )
-    expression, valid = np.zeros((frame_count, taught.shape[1]), np.float32), np.zeros(frame_count, bool)
+    expression, valid = np.zeros((frame_count, fit.expression.shape[1]), np.float32), np.zeros(frame_count, bool)
     expression[fit.frame_id], valid[fit.frame_id] = fit.expression, fit.valid
     samples = to_mono_16k(read_audio(sound_path))
     return PseudoPair(
@@ -116,21 +119,32 @@ def describe_pairs(model: FaceModel, taught_model: FaceModel, pairs: Sequence[Ps
         pairs: from `load_pairs`.
 
     Returns:
-        `utterance`, `frames`, `not valid`, `silent`, `teacher r` (correlation over valid frames) and `text`.
+        `utterance`, `frames`, `not valid`, `silent`, `teacher r` (correlation over valid frames; None where the teacher
+        names no expressions) and `text`.
     """
-    rows = []
-    for pair in pairs:
-        fitted = compute_lip_curves(model, pair.identity, pair.expression[pair.valid])
-        # on the mean face: a person's shape changes the size of a curve, hardly its course
-        taught = compute_lip_curves(taught_model, np.zeros(80), pair.taught[pair.valid])
-        rows.append(
-            {
-                "utterance": pair.name,
-                "frames": len(pair.valid),
-                "not valid": int((~pair.valid).sum()),
-                "silent": int(pair.silence.sum()),
-                "teacher r": correlation(fitted.opening_mm, taught.opening_mm),
-                "text": pair.text,
-            }
-        )
-    return rows
+    return [
+        {
+            "utterance": pair.name,
+            "frames": len(pair.valid),
+            "not valid": int((~pair.valid).sum()),
+            "silent": int(pair.silence.sum()),
+            "teacher r": _relate_to_teacher(model, taught_model, pair),
+            "text": pair.text,
+        }
+        for pair in pairs
+    ]
+
+
+def mean_teacher_correlation(rows: Sequence[dict]) -> float | None:
+    """Mean of the known `teacher r` of the rows of `describe_pairs`; None where none is known."""
+    known = [row["teacher r"] for row in rows if row["teacher r"] is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _relate_to_teacher(model: FaceModel, taught_model: FaceModel, pair: PseudoPair) -> float | None:
+    if pair.taught is None:
+        return None
+    fitted = compute_lip_curves(model, pair.identity, pair.expression[pair.valid])
+    # on the mean face: a person's shape changes the size of a curve, hardly its course
+    taught = compute_lip_curves(taught_model, np.zeros(80), pair.taught[pair.valid])
+    return correlation(fitted.opening_mm, taught.opening_mm)

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from metatalk_lib.artifacts import load_arrays, load_json, save_json, sha256_file
+from metatalk_lib.artifacts import load_json, save_json, sha256_file
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.landmarks import track_landmarks
 from metatalk_lib.progress import track
+from metatalk_lib.pseudo_video import load_taught
 from metatalk_lib.reconstruction import (
     FaceClip,
     ReconstructionSettings,
@@ -113,15 +114,16 @@ class TeacherAgreement(NamedTuple):
     """The mouth that the teacher drew and the one that was found again, over all frames with a face.
 
     Attributes:
-        taught, fitted: (K,) opening of the lips, mm, utterance after utterance.
-        correlation: of both; 1 is best.
-        slope: fitted opening per taught opening; below 1 the mouth was found too closed.
+        taught, fitted: (K,) opening of the lips, mm, utterance after utterance; `taught` is NaN from a teacher that
+            names no expressions.
+        correlation: of both; 1 is best. None where nothing is known of `taught`.
+        slope: fitted opening per taught opening; below 1 the mouth was found too closed. None as above.
     """
 
     taught: Float[np.ndarray, " K"]
     fitted: Float[np.ndarray, " K"]
-    correlation: float
-    slope: float
+    correlation: float | None
+    slope: float | None
 
 
 def compare_with_teacher(
@@ -137,7 +139,7 @@ def compare_with_teacher(
         model: the face model of the fits.
         fits: from `reconstruct_pairs`.
         taught_model, taught_identity: what the teacher spoke with: those of `02_pseudo_video/quick_fit.npz`.
-        taught_paths: `02_pseudo_video/pairs/NNN.npz` of the same utterances, with `expression` (T, 64).
+        taught_paths: `02_pseudo_video/pairs/NNN.npz` of the same utterances.
 
     Raises:
         ParameterError: not one file for each fit.
@@ -147,12 +149,18 @@ def compare_with_teacher(
         raise ParameterError(f"{len(fits)} fits, {len(taught_paths)} taught expressions: pass one file for each fit.")
     taught, fitted = [], []
     for fit, path in zip(fits, taught_paths, strict=True):
-        expression = load_arrays(path, "expression")["expression"]
-        if len(expression) != len(fit):
+        expression = load_taught(path)
+        if expression is not None and len(expression) != len(fit):
             raise DataError(f"{path} has {len(expression)} frames, its fit {len(fit)}. Run 02_pseudo_video again.")
-        taught.append(lip_opening_mm(taught_model, taught_identity, expression[fit.valid]))
         fitted.append(lip_opening_mm(model, fit.identity, fit.expression[fit.valid]))
+        taught.append(
+            np.full(len(fitted[-1]), np.nan)
+            if expression is None
+            else lip_opening_mm(taught_model, taught_identity, expression[fit.valid])
+        )
     taught, fitted = np.concatenate(taught), np.concatenate(fitted)
+    if np.isnan(taught).any():
+        return TeacherAgreement(taught, fitted, None, None)
     correlation, slope = relate_curves(fitted, taught)
     return TeacherAgreement(taught, fitted, correlation, slope)
 

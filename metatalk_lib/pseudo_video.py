@@ -10,22 +10,17 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from metatalk_lib.artifacts import load_json, save_arrays, save_json, sha256_file
-from metatalk_lib.audio import FEATURE_RATE, Audio, frame_count_for, to_mono_16k, write_audio
+from metatalk_lib.artifacts import load_arrays, load_json, save_arrays, save_json, sha256_file
+from metatalk_lib.audio import Audio, write_audio
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients
 from metatalk_lib.progress import track
-from metatalk_lib.speech import PAUSE, SENTENCES, VOICES, Phoneme, Speech, synthesize
 from metatalk_lib.teacher import Teacher, Utterance
 from metatalk_lib.video import read_frames, write_video
 from metatalk_lib.visemes import phoneme_to_viseme
 
 PSEUDO_SIZE = 256
 """Side of the pseudo video, px; the paper's teacher works at this definition."""
-PADDING_S = 0.25
-"""Silence before and after every utterance, s: closed lips are part of the lesson."""
-SPEED_RANGE_WPM = (140, 185)
-PITCH_RANGE = (35, 65)
 PAIR_SUFFIXES = (".wav", ".npz", ".mp4", ".json")
 QUALITY_CRF = 14
 
@@ -47,55 +42,6 @@ class PseudoVideo:
     seconds: float
     kept: int
     training_frames: int
-
-
-def plan_utterances(seconds: float, seed: int, fps: Fraction) -> list[Utterance]:
-    """Synthesise sentences of the corpus until they fill a length.
-
-    Each pass goes through all sentences in a new order; voices rotate, so that a sentence meets another voice in each
-    pass; speed and pitch vary. Two plans with one seed agree as far as the shorter one goes.
-
-    Args:
-        seconds: least total length, s, with padding.
-        seed: of order, voices, speed and pitch.
-        fps: of the video.
-
-    Raises:
-        ParameterError: the length is not positive.
-    """
-    if not seconds > 0:
-        raise ParameterError(f"teacher: pseudo_seconds is {seconds}; it must be positive.")
-    generator = np.random.default_rng(seed)
-    first_voice = int(generator.integers(len(VOICES)))
-    utterances: list[Utterance] = []
-    total = 0.0
-    while total < seconds:
-        if len(utterances) % len(SENTENCES) == 0:
-            order = generator.permutation(len(SENTENCES))
-        number = len(utterances)
-        speech = synthesize(
-            SENTENCES[order[number % len(SENTENCES)]],
-            VOICES[(first_voice + number) % len(VOICES)],
-            speed_wpm=int(generator.integers(*SPEED_RANGE_WPM)),
-            pitch=int(generator.integers(*PITCH_RANGE)),
-        )
-        padded = pad_speech(speech, PADDING_S)
-        count = frame_count_for(Audio(padded.samples[:, None], padded.rate), fps)
-        utterances.append(Utterance(number, padded, count))
-        total += padded.duration_s
-    return utterances
-
-
-def pad_speech(speech: Speech, padding_s: float) -> Speech:
-    """Resample to 16 kHz and add silence on both sides; the phonemes move with the sound."""
-    silence = np.zeros(round(padding_s * FEATURE_RATE), np.float32)
-    spoken = to_mono_16k(Audio(speech.samples[:, None], speech.rate))
-    samples = np.concatenate([silence, spoken, silence])
-    shift = len(silence) / FEATURE_RATE
-    moved = [Phoneme(p.symbol, p.start_s + shift, p.end_s + shift) for p in speech.phonemes]
-    end_s = len(samples) / FEATURE_RATE
-    phonemes = [Phoneme(PAUSE, 0.0, shift), *moved, Phoneme(PAUSE, moved[-1].end_s, end_s)]
-    return Speech(samples, FEATURE_RATE, tuple(phonemes), speech.text, speech.voice)
 
 
 def choose_background(coefficients: Coefficients, held_out_start: int) -> range:
@@ -146,7 +92,7 @@ def make_pseudo_video(
     Args:
         pairs_dir: where `000.mp4, .wav, .npz, .json` and so on go.
         teacher: makes the face speak.
-        utterances: from `plan_utterances`.
+        utterances: from `corpus.plan_utterances` or `corpus.plan_recordings`.
         face_video: the 256 px face video.
         background: frames of it that may be used, from `choose_background`.
         fps: of both videos.
@@ -158,7 +104,7 @@ def make_pseudo_video(
         DataError: the face video cannot be read.
     """
     if not utterances:
-        raise ParameterError("teacher: no utterances. Plan some with plan_utterances.")
+        raise ParameterError("teacher: no utterances. Plan some with corpus.plan_utterances.")
     _remove_beyond(pairs_dir, {utterance.number for utterance in utterances})
     source = sha256_file(face_video)
 
@@ -186,6 +132,15 @@ def list_pairs(pairs_dir: Path) -> list[Path]:
     return pairs
 
 
+def load_taught(pairs_path: Path) -> Float[np.ndarray, "T 64"] | None:
+    """The expressions that a pair's teacher drew (`NNN.npz`); None where it names none.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    return load_arrays(pairs_path).get("expression")
+
+
 def _make_pair(
     pairs_dir: Path,
     teacher: Teacher,
@@ -206,7 +161,8 @@ def _make_pair(
     paths[".json"].unlink(missing_ok=True)
     sound = Audio(utterance.speech.samples[:, None], utterance.speech.rate)
     write_audio(paths[".wav"], sound)
-    save_arrays(paths[".npz"], expression=spoken.expression.astype(np.float32), frame_id=frame_id)
+    taught = {} if spoken.expression is None else {"expression": spoken.expression.astype(np.float32)}
+    save_arrays(paths[".npz"], frame_id=frame_id, **taught)
     write_video(paths[".mp4"], spoken.frames, fps=fps, crf=QUALITY_CRF, audio=sound)
     save_json(paths[".json"], description)
     return False
@@ -225,12 +181,14 @@ def _describe(
     utterance: Utterance,
     frame_id: Int[np.ndarray, " T"],
     fps: Fraction,
-    expression: Float[np.ndarray, "T 64"],
+    expression: Float[np.ndarray, "T 64"] | None,
     source: str,
 ) -> dict:
     speech = utterance.speech
     made_from = hashlib.sha256(f"{source} {QUALITY_CRF}".encode())
-    made_from.update(speech.samples.tobytes() + expression.astype(np.float32).tobytes())
+    made_from.update(speech.samples.tobytes() + repr(speech.phonemes).encode())
+    if expression is not None:
+        made_from.update(expression.astype(np.float32).tobytes())
     made_from.update(teacher.fingerprint(frame_id))
     return {
         "teacher": teacher.name,

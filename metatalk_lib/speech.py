@@ -7,7 +7,7 @@ offers.
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +19,17 @@ from metatalk_lib import espeak_worker
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.sentences import SENTENCES, STUDIO_SENTENCES
 
-__all__ = ["PAUSE", "SENTENCES", "STUDIO_SENTENCES", "VOICES", "Phoneme", "Speech", "build_phonemes", "synthesize"]
+__all__ = [
+    "PAUSE",
+    "SENTENCES",
+    "STUDIO_SENTENCES",
+    "VOICES",
+    "Phoneme",
+    "Speech",
+    "build_phonemes",
+    "pad_with_pauses",
+    "synthesize",
+]
 
 PAUSE = "_"
 """Symbol of a stretch without any phoneme."""
@@ -158,6 +168,27 @@ def build_phonemes(events: list, sample_count: int, rate: int) -> tuple[Phoneme,
         else:
             merged.append([symbol, start, end])
     return tuple(Phoneme(symbol, start / rate, end / rate) for symbol, start, end in merged)
+
+
+def pad_with_pauses(speech: Speech, before_s: float, after_s: float) -> Speech:
+    """Put silence round an utterance; its phonemes, where there are any, move with the sound.
+
+    Args:
+        speech: any utterance.
+        before_s: silence added at the start, s, at least 0.
+        after_s: silence added at the end, s, at least 0.
+
+    Source: original to this project.
+    """
+    before, after = round(before_s * speech.rate), round(after_s * speech.rate)
+    samples = np.pad(speech.samples, (before, after))
+    if not speech.phonemes:
+        return replace(speech, samples=samples)
+    shift, end_s = before / speech.rate, len(samples) / speech.rate
+    moved = [Phoneme(p.symbol, p.start_s + shift, p.end_s + shift) for p in speech.phonemes]
+    pauses = [Phoneme(PAUSE, 0.0, shift)] if before else []
+    endings = [Phoneme(PAUSE, moved[-1].end_s, end_s)] if after else []
+    return replace(speech, samples=samples, phonemes=(*pauses, *moved, *endings))
 
 
 @lru_cache(maxsize=1)

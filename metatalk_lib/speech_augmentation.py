@@ -8,29 +8,10 @@ from jaxtyping import Float
 from scipy.signal import fftconvolve
 
 from metatalk_lib.audio import FEATURE_RATE
-from metatalk_lib.speech import PAUSE, Phoneme, Speech
+from metatalk_lib.speech import Phoneme, Speech
 
 EQ_POINTS_HZ = (60, 150, 400, 1000, 2500, 5000, 8000)
 """Corners of the random frequency response."""
-
-
-def pad_with_pauses(speech: Speech, before_s: float, after_s: float) -> Speech:
-    """Put silence round an utterance.
-
-    Args:
-        speech: any utterance.
-        before_s: silence added at the start, s, at least 0.
-        after_s: silence added at the end, s, at least 0.
-
-    Source: Original to this project.
-    """
-    before, after = round(before_s * speech.rate), round(after_s * speech.rate)
-    shift = before / speech.rate
-    moved = [Phoneme(p.symbol, p.start_s + shift, p.end_s + shift) for p in speech.phonemes]
-    end_s = moved[-1].end_s
-    pauses = [Phoneme(PAUSE, 0.0, shift)] if before else []
-    endings = [Phoneme(PAUSE, end_s, end_s + after / speech.rate)] if after else []
-    return replace(speech, samples=np.pad(speech.samples, (before, after)), phonemes=(*pauses, *moved, *endings))
 
 
 def scale_throat(speech: Speech, factor: float) -> Speech:
@@ -62,14 +43,59 @@ def degrade_recording(samples: Float[np.ndarray, " S"], generator: np.random.Gen
     signal = samples.astype(np.float64)
     if generator.random() < 0.5:
         signal = add_reverberation(signal, generator.uniform(0.1, 0.6), generator.uniform(0.1, 0.7), generator)
-    if generator.random() < 0.85:
-        signal = shape_spectrum(signal, generator.normal(0, 5.0, len(EQ_POINTS_HZ)))
+    if generator.random() < 0.9:
+        signal = shape_spectrum(signal, generator.normal(0, 6.0, len(EQ_POINTS_HZ)))
     if generator.random() < 0.2:
         signal = limit_band(signal, generator.uniform(3400, 7500))
-    if generator.random() < 0.8:
-        signal = add_noise(signal, generator.uniform(5, 45), generator.uniform(0, 1.2), generator)
+    if generator.random() < 0.75:
+        signal = add_noise(signal, generator.uniform(0, 40), generator.uniform(0, 2), generator)
     signal *= 10 ** (generator.uniform(-30, -1) / 20) / max(np.abs(signal).max(), 1e-9)
     return (np.round(signal * 32767) / 32767).astype(np.float32)
+
+
+def draw_other_sound(generator: np.random.Generator) -> Float[np.ndarray, " S"]:
+    """Two to six seconds in which nobody speaks: silence, chords of harmonic tones, or noise that swells.
+
+    Args:
+        generator: source of every choice.
+
+    Returns:
+        16 kHz mono.
+
+    Source: Original to this project.
+    """
+    count = int(FEATURE_RATE * generator.uniform(2, 6))
+    time_s = np.arange(count) / FEATURE_RATE
+    kind = generator.integers(3)
+    if kind == 0:
+        samples = np.zeros(count)
+        return add_noise_floor(samples, generator) if generator.random() < 0.5 else samples.astype(np.float32)
+    if kind == 1:
+        samples = _draw_chords(time_s, generator)
+    else:
+        swell = 1 + generator.uniform(0, 0.9) * np.sin(2 * np.pi * generator.uniform(0.2, 6) * time_s)
+        samples = shape_spectrum(generator.normal(size=count), generator.normal(0, 12.0, len(EQ_POINTS_HZ))) * swell
+    samples = (0.5 * samples / np.abs(samples).max()).astype(np.float32)
+    return degrade_recording(samples, generator) if generator.random() < 0.8 else samples
+
+
+def add_noise_floor(samples: Float[np.ndarray, " S"], generator: np.random.Generator) -> Float[np.ndarray, " S"]:
+    """Add the hiss of a quiet recording, -80 to -40 dB re full scale."""
+    hiss = shape_spectrum(generator.normal(size=len(samples)), generator.normal(0, 6.0, len(EQ_POINTS_HZ)))
+    return (samples + hiss * 10 ** (generator.uniform(-80, -40) / 20) / hiss.std()).astype(np.float32)
+
+
+def _draw_chords(time_s: Float[np.ndarray, " S"], generator: np.random.Generator) -> Float[np.ndarray, " S"]:
+    """A chord a beat, of struck tones with harmonics."""
+    samples, beat_s = np.zeros(len(time_s)), generator.uniform(0.2, 0.8)
+    for start_s in np.arange(0, time_s[-1], beat_s):
+        decay = np.exp(-np.maximum(time_s - start_s, 0) / generator.uniform(0.1, 1)) * (time_s >= start_s)
+        for _ in range(int(generator.integers(2, 7))):
+            pitch_hz, fall = 110 * 2 ** (generator.integers(0, 36) / 12), generator.uniform(0.5, 2)
+            for harmonic in range(1, int(generator.integers(2, 9))):
+                phase = 2 * np.pi * (pitch_hz * harmonic * time_s + generator.random())
+                samples += decay * np.sin(phase) / harmonic**fall
+    return samples
 
 
 def shape_spectrum(samples: Float[np.ndarray, " S"], gains_db: Float[np.ndarray, " 7"]) -> Float[np.ndarray, " S"]:

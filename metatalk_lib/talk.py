@@ -18,21 +18,19 @@ from jaxtyping import Bool, Float, Int, UInt8
 from metatalk_lib.artifacts import load_json
 from metatalk_lib.audio import (
     Audio,
-    compute_mfcc_blocks,
-    find_silence,
-    frame_count_for,
+    Recording,
+    open_audio,
     read_audio,
-    to_mono_16k,
+    stream_mono_16k,
     write_audio,
 )
+from metatalk_lib.audio_encoder import load_audio_encoder, stream_features
 from metatalk_lib.audio_to_expression import (
     TrainedA2E,
     close_mouth_in_silence,
-    encode_audio,
     load_a2e,
-    load_audio_encoder,
-    predict_expression,
     smooth_expression,
+    stream_expression,
 )
 from metatalk_lib.composite import Sewn, sew
 from metatalk_lib.crop import CropTransform
@@ -43,6 +41,7 @@ from metatalk_lib.params import RendererConfig
 from metatalk_lib.paths import resolve_path
 from metatalk_lib.progress import track
 from metatalk_lib.renderer_data import Roi, dilated_mask, draw_lower_face, rows_by_frame
+from metatalk_lib.silence import find_silent_frames, measure_power
 from metatalk_lib.speech import synthesize
 from metatalk_lib.video import probe_video, read_frames, write_video
 
@@ -127,7 +126,7 @@ def talk(
     order_start = _check_start(start_frame, character)
     a2e = load_a2e(a2e_dir or character_dir / "04_audio_to_expression")
     renderer = load_renderer(renderer_dir or character_dir / "05_neural_renderer", device)
-    audio = read_audio(audio_path)
+    audio = open_audio(audio_path)
     clock = _Clock()
     expression, silent = predict_speech(audio, character.fps, a2e)
     clock.lap("audio to expression")
@@ -140,7 +139,7 @@ def talk(
         output=output,
         frame_count=len(order),
         fps=character.fps,
-        audio_s=len(audio.samples) / audio.rate,
+        audio_s=audio.duration_s,
         video_s=float(len(order) / character.fps),
         silent_frames=int(silent.sum()),
         reversed_frames=int((np.diff(order) < 0).sum()),
@@ -212,14 +211,13 @@ def _check_start(start_frame: int, character: Character) -> int:
 
 
 def predict_speech(
-    audio: Audio, fps: Fraction, a2e: TrainedA2E
+    audio: Recording, fps: Fraction, a2e: TrainedA2E
 ) -> tuple[Float[np.ndarray, "T 64"], Bool[np.ndarray, " T"]]:
     """Expression of every video frame of a recording, the mouth closed in silence; and which frames are silent."""
-    samples = to_mono_16k(audio)
-    count = frame_count_for(audio, fps)
-    features = encode_audio(load_audio_encoder(), compute_mfcc_blocks(samples, count, fps))
-    expression = smooth_expression(predict_expression(a2e, features), fps=float(fps), sigma_ms=SMOOTHING_MS)
-    silent = find_silence(samples, count, fps)
+    features = stream_features(load_audio_encoder(a2e.audio_encoder), audio, fps)
+    predicted = np.concatenate(list(stream_expression(a2e, features)))
+    expression = smooth_expression(predicted, fps=float(fps), sigma_ms=SMOOTHING_MS)
+    silent = find_silent_frames(measure_power(stream_mono_16k(audio)), len(expression), fps)
     return close_mouth_in_silence(expression, silent, float(fps)).astype(np.float32), silent
 
 

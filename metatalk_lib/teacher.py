@@ -53,18 +53,24 @@ class Spoken(NamedTuple):
 
     Attributes:
         frames: T pictures, drawn as they are read.
-        expression: (T, 64) that the mouth follows.
+        expression: (T, 64) that the mouth follows; None from a teacher that paints without a face model.
     """
 
     frames: Iterable[UInt8[np.ndarray, "S S 3"]]
-    expression: Float[np.ndarray, "T 64"]
+    expression: Float[np.ndarray, "T 64"] | None
 
 
 @runtime_checkable
 class Teacher(Protocol):
-    """Anything that makes a filmed face speak."""
+    """Anything that makes a filmed face speak.
+
+    Attributes:
+        name: how parameters call it.
+        needs_phonemes: whether utterances must come with phonemes, or sound is enough.
+    """
 
     name: str
+    needs_phonemes: bool
 
     def speak(
         self,
@@ -93,6 +99,7 @@ class VisemeTeacher:
     """
 
     name = "viseme"
+    needs_phonemes = True
 
     def __init__(
         self,

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-import soxr
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
 from metatalk_lib.artifacts import atomic_path
-from metatalk_lib.audio import Audio, fit_length
+from metatalk_lib.audio import Recording, SampleWindow, resample
 from metatalk_lib.errors import DataError, ParameterError
 
 AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -35,7 +34,7 @@ def write_video(
     fps: Fraction,
     crf: int = 14,
     preset: str = "veryfast",
-    audio: Audio | None = None,
+    audio: Recording | None = None,
 ) -> int:
     """Write H.264 in MP4, streaming; the file appears under its name only when it is whole. Equal input, equal bytes.
 
@@ -49,7 +48,7 @@ def write_video(
         fps: frames per second.
         crf: x264's quality, 0 (lossless) to 51; 14 is visually lossless.
         preset: x264's speed.
-        audio: the sound; None writes none.
+        audio: the sound, in memory or on disk; None writes none.
 
     Returns:
         The number of frames written.
@@ -68,7 +67,7 @@ def write_video(
 
 @contextmanager
 def open_video_writer(
-    path: str | Path, *, fps: Fraction, crf: int = 14, preset: str = "veryfast", audio: Audio | None = None
+    path: str | Path, *, fps: Fraction, crf: int = 14, preset: str = "veryfast", audio: Recording | None = None
 ) -> Iterator["VideoWriter"]:
     """Give a writer whose `add` takes one frame after the other; so one pass can write several videos.
 
@@ -76,10 +75,10 @@ def open_video_writer(
     `write_video`, which does the same for a stream of frames.
     """
     path = Path(path)
-    audio = _fit_aac(audio) if audio is not None else None
+    sound = _Sound(audio) if audio is not None else None
     try:
         with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4", options=_MUXER) as container:
-            writer = VideoWriter(container, Fraction(fps), crf, preset, audio)
+            writer = VideoWriter(container, Fraction(fps), crf, preset, sound)
             yield writer
             if writer.count == 0:
                 raise ParameterError(f"no frames to write to {path}.")
@@ -95,7 +94,7 @@ class VideoWriter:
     """One file being written: sound follows the picture frame by frame, so that the muxer never has to hold much."""
 
     def __init__(
-        self, container: av.container.OutputContainer, fps: Fraction, crf: int, preset: str, audio: Audio | None
+        self, container: av.container.OutputContainer, fps: Fraction, crf: int, preset: str, audio: "_Sound | None"
     ) -> None:
         self.container, self.fps, self.crf, self.preset, self.audio = container, fps, crf, preset, audio
         self.count = self.samples_sent = 0
@@ -114,7 +113,7 @@ class VideoWriter:
         context.options = {"crf": str(self.crf), "preset": self.preset, "x264-params": X264_PARAMS}
         self.sound = None
         if self.audio is not None:
-            channels = self.audio.samples.shape[1]
+            channels = self.audio.channels
             self.sound = self.container.add_stream("aac", rate=self.audio.rate, layout=_AAC_LAYOUTS[channels])
             # an AAC frame of 1024 samples holds at most 6144 bits a channel
             self.sound.codec_context.bit_rate = channels * min(128_000, 6 * self.audio.rate)
@@ -148,7 +147,7 @@ class VideoWriter:
         if self.audio is None or self.sound is None:
             return
         stop = int(self.count * self.audio.rate / self.fps + Fraction(1, 2))
-        block = fit_length(self.audio.samples[self.samples_sent : stop], stop - self.samples_sent)
+        block = self.audio.window.cut(self.samples_sent, stop)
         if len(block) == 0:
             return
         frame = av.AudioFrame.from_ndarray(
@@ -165,12 +164,16 @@ class VideoWriter:
             self.container.mux(self.sound.encode(None))
 
 
-def _fit_aac(audio: Audio) -> Audio:
-    channels = audio.samples.shape[1]
-    if channels not in _AAC_LAYOUTS:
-        raise ParameterError(f"the sound has {channels} channels; AAC is written with 1 to 6. Mix it down first.")
-    samples = np.clip(audio.samples, -1.0, 1.0)
-    if audio.rate in AAC_RATES:
-        return Audio(samples, audio.rate)
-    rate = min((rate for rate in AAC_RATES if rate >= audio.rate), default=AAC_RATES[-1])
-    return Audio(np.clip(soxr.resample(samples, audio.rate, rate), -1.0, 1.0).astype(np.float32), rate)
+class _Sound:
+    """A recording as AAC can take it, read as the picture goes on: clipped, at a rate that AAC knows."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.channels = recording.channels
+        if self.channels not in _AAC_LAYOUTS:
+            raise ParameterError(
+                f"the sound has {self.channels} channels; AAC is written with 1 to 6. Mix it down first."
+            )
+        self.rate = min((rate for rate in AAC_RATES if rate >= recording.rate), default=AAC_RATES[-1])
+        clipped = (np.clip(block, -1.0, 1.0) for block in recording.blocks())
+        pieces = (np.clip(piece, -1.0, 1.0) for piece in resample(clipped, recording.rate, self.rate))
+        self.window = SampleWindow(pieces, self.channels)

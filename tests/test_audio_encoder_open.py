@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from metatalk_lib.audio import compute_mfcc_blocks
-from metatalk_lib.audio_to_expression import encode_audio, load_audio_encoder
+from metatalk_lib.audio_encoder import encode_audio, load_audio_encoder
+from metatalk_lib.corpus import pad_speech
 from metatalk_lib.lip_curves import compute_r2
+from metatalk_lib.mfcc import compute_mfcc_blocks
 from metatalk_lib.networks.open_audio_encoder import OpenAudioEncoder
 from metatalk_lib.paths import PACKAGE_DATA_DIR, PROJECT_ROOT
-from metatalk_lib.pseudo_video import pad_speech
 from metatalk_lib.speech import STUDIO_SENTENCES, Speech, synthesize
 from metatalk_lib.visemes import viseme_curves
 

@@ -13,19 +13,17 @@ from metatalk_lib.audio_to_expression import (
     TrainedA2E,
     close_mouth_in_silence,
     compute_silence_weight,
-    encode_audio,
     load_a2e,
-    load_audio_encoder,
     predict_expression,
     predict_held_out,
     save_a2e,
     smooth_expression,
+    stream_expression,
     train_a2e,
     window_features,
 )
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.networks.audio_to_expression import AudioDVPA2E, MetaTalkA2E
-from metatalk_lib.networks.open_audio_encoder import EncoderHeads, OpenAudioEncoder
 
 
 def _make_pairs(utterances: int = 5, frames: int = 60) -> tuple[list, list]:
@@ -227,22 +225,20 @@ def test_smoothing_keeps_constants_and_spreads_a_single_frame():
         smooth_expression(expression, fps=Fraction(25), sigma_ms=-1.0)
 
 
-def test_encoder_takes_each_block_alone_and_refuses_nan():
-    torch.manual_seed(0)
-    encoder = OpenAudioEncoder().eval()
-    mfcc = np.random.default_rng(0).normal(size=(300, 28, 12)).astype(np.float32)
-    features = encode_audio(encoder, mfcc)
-    assert features.shape == (300, 256)
-    assert features.min() >= 0
-    assert np.allclose(features[270:273], encode_audio(encoder, mfcc[270:273]), atol=1e-5)
-    mfcc[5, 0, 0] = np.nan
-    with pytest.raises(DataError, match="NaN or infinity"):
-        encode_audio(encoder, mfcc)
-    with pytest.raises(ParameterError, match="no audio encoder `hubert`"):
-        load_audio_encoder("hubert")
+def test_features_in_groups_give_the_expressions_of_the_whole(trained):
+    model, _ = trained
+    features = _make_pairs(1, 40)[0][0]
+    whole = predict_expression(model, features)
+    for sizes in ([40], [1, 2, 3, 34], [1] * 40):
+        groups = np.split(features, np.cumsum(sizes)[:-1])
+        np.testing.assert_allclose(np.concatenate(list(stream_expression(model, groups))), whole, atol=1e-5)
+    assert len(predict_expression(model, features[:1])) == 1
 
 
-def test_training_heads_give_the_frames_with_whole_windows():
-    lips, visemes = EncoderHeads(10, 25)(torch.rand(2, 20, 256))
-    assert lips.shape == (2, 14, 10)
-    assert visemes.shape == (2, 14, 25)
+def test_a_network_of_another_encoder_version_is_refused(trained, tmp_path: Path):
+    save_a2e(trained[0], tmp_path)
+    settings = load_json(tmp_path / "a2e.json")
+    assert settings["audio_encoder"] == load_a2e(tmp_path).audio_encoder == "open"
+    save_json(tmp_path / "a2e.json", settings | {"audio_encoder_sha256": "0" * 64})
+    with pytest.raises(DataError, match="another version of the audio encoder `open`.*Run stage 04"):
+        load_a2e(tmp_path)

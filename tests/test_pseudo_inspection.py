@@ -25,7 +25,7 @@ def pair(tmp_path):
     """A clip of 64 px whose frame i has a bright square at column 10 + 2 i, walked over frames 10 to 15 and back."""
     path = tmp_path / "000.json"
     walk = [10, 11, 12, 13, 14, 15, 14, 13, 12, 11, 10, 11]
-    save_json(path, {"fps": [25, 1], "frame_id": walk, "phonemes": PHONEMES})
+    save_json(path, {"fps": [25, 1], "frame_count": len(walk), "frame_id": walk, "phonemes": PHONEMES})
     frames = np.full((FRAMES, 64, 64, 3), 30, np.uint8)
     for frame, number in zip(frames, walk, strict=True):
         column = 10 + 2 * (number - 10)

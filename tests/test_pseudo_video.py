@@ -8,17 +8,15 @@ import pytest
 from synthetic import make_coefficients, make_drawn_frames
 
 from metatalk_lib.audio import read_audio
+from metatalk_lib.corpus import plan_utterances
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.pseudo_video import (
-    PADDING_S,
     choose_background,
     list_pairs,
     make_pseudo_video,
-    pad_speech,
-    plan_utterances,
     walk_frames,
 )
-from metatalk_lib.speech import PAUSE, synthesize
+from metatalk_lib.speech import PAUSE
 from metatalk_lib.teacher import Spoken
 from metatalk_lib.video import probe_video, read_frames, write_video
 
@@ -29,6 +27,7 @@ class PaintingTeacher:
     """Passes the background on, darkened, and counts how often it drew."""
 
     name = "painting"
+    needs_phonemes = False
 
     def __init__(self, version: bytes = b"1", fails_at: int = -1) -> None:
         self.version, self.fails_at, self.drawn = version, fails_at, 0
@@ -67,36 +66,6 @@ def make(pairs_dir, teacher, utterances, face_video, **changes):
 
 def contents(pairs_dir):
     return {path.name: path.read_bytes() for path in sorted(pairs_dir.iterdir())}
-
-
-def test_a_plan_fills_its_length_and_no_more(utterances):
-    lengths = [utterance.speech.duration_s for utterance in utterances]
-    assert sum(lengths) >= 6.0 > sum(lengths[:-1])
-    assert [utterance.number for utterance in utterances] == list(range(len(utterances)))
-    for utterance in utterances:
-        assert utterance.frame_count == round(utterance.speech.duration_s * 25)
-    assert len({utterance.speech.voice for utterance in utterances}) == len(utterances)
-
-
-def test_plans_agree_as_far_as_the_shorter_one_and_differ_by_seed(utterances):
-    longer = plan_utterances(9.0, 3, FPS)
-    assert len(longer) > len(utterances)
-    for a, b in zip(utterances, longer, strict=False):
-        assert np.array_equal(a.speech.samples, b.speech.samples)
-    other = plan_utterances(1.0, 4, FPS)
-    assert other[0].speech.text != utterances[0].speech.text
-
-
-def test_padding_is_silent_and_moves_the_phonemes():
-    speech = synthesize("Maybe, maybe not.")
-    padded = pad_speech(speech, PADDING_S)
-    assert padded.rate == 16000
-    assert padded.duration_s == pytest.approx(speech.duration_s + 2 * PADDING_S, abs=1e-3)
-    assert np.abs(padded.samples[:4000]).max() == np.abs(padded.samples[-4000:]).max() == 0.0
-    assert padded.phonemes[0].symbol == padded.phonemes[-1].symbol == PAUSE
-    assert padded.phonemes[-1].end_s == padded.duration_s
-    assert padded.phonemes[2].start_s == pytest.approx(speech.phonemes[1].start_s + PADDING_S, abs=1e-6)
-    assert all(p.start_s < p.end_s for p in padded.phonemes)
 
 
 def test_background_is_the_longest_trusted_run_before_the_held_out_tail():

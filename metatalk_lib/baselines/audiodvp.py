@@ -22,19 +22,11 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from metatalk_lib.artifacts import save_json
-from metatalk_lib.audio import (
-    Audio,
-    compute_mfcc_blocks,
-    compute_public_mfcc_blocks,
-    frame_count_for,
-    read_audio,
-    to_mono_16k,
-)
+from metatalk_lib.audio import Audio, frame_count_for, read_audio, to_mono_16k
+from metatalk_lib.audio_encoder import encode_audio, load_audio_encoder
 from metatalk_lib.audio_to_expression import (
     TrainedA2E,
-    encode_audio,
     load_a2e,
-    load_audio_encoder,
     predict_expression,
     save_a2e,
     train_a2e,
@@ -43,6 +35,7 @@ from metatalk_lib.composite import blend
 from metatalk_lib.crop import load_crop
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
+from metatalk_lib.mfcc import compute_mfcc_blocks, compute_public_mfcc_blocks
 from metatalk_lib.neural_renderer import (
     NeuralRenderer,
     RendererSettings,
@@ -302,7 +295,7 @@ def predict(audio: Audio, fps: Fraction, a2e: TrainedA2E) -> Float[np.ndarray, "
     if a2e.architecture != "audiodvp":
         return predict_speech(audio, fps, a2e)[0]
     blocks = compute_mfcc_blocks(to_mono_16k(audio), frame_count_for(audio, fps), fps)
-    return predict_expression(a2e, encode_audio(load_audio_encoder(), blocks)).astype(np.float32)
+    return predict_expression(a2e, encode_audio(load_audio_encoder(a2e.audio_encoder), blocks)).astype(np.float32)
 
 
 def paint_frames(

@@ -19,10 +19,13 @@ def _convolution(in_channels: int, out_channels: int) -> nn.Sequential:
 class ATNet(nn.Module):
     """AT-net with its LSTM, key for key (the misspelt `audio_eocder` is the checkpoint's).
 
+    Args:
+        coefficients: MFCC coefficients of a step: 12 as the published weights have it, 80 as the paper prints.
+
     Source: Meta Talk 2.3; keys and facts of lelechen63/ATVGnet code/models.py, class AT_net (MIT), used by AudioDVP.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, coefficients: int = MFCC_COEFFICIENTS) -> None:
         super().__init__()
         self.lmark_encoder = nn.Sequential(nn.Linear(6, 256), nn.ReLU(), nn.Linear(256, 512), nn.ReLU())
         self.audio_eocder = nn.Sequential(
@@ -35,25 +38,25 @@ class ATNet(nn.Module):
             nn.MaxPool2d(3, stride=(2, 2)),
         )
         self.audio_eocder_fc = nn.Sequential(
-            nn.Linear(512 * 12 * 2, 2048), nn.ReLU(), nn.Linear(2048, FEATURE_SIZE), nn.ReLU()
+            nn.Linear(512 * 12 * _pooled(coefficients), 2048), nn.ReLU(), nn.Linear(2048, FEATURE_SIZE), nn.ReLU()
         )
         self.lstm = nn.LSTM(FEATURE_SIZE + 512, FEATURE_SIZE, num_layers=3, batch_first=True)
         self.lstm_fc = nn.Sequential(nn.Linear(FEATURE_SIZE, 6))
 
-    def encode_audio(self, mfcc: Float[Tensor, "B T 28 12"]) -> Float[Tensor, "B T 256"]:
+    def encode_audio(self, mfcc: Float[Tensor, "B T 28 C"]) -> Float[Tensor, "B T 256"]:
         """The high-level audio feature f of each frame: no landmark, no memory.
 
         Args:
-            mfcc: blocks of 28 steps of 10 ms by coefficients 1..12, centred on the frames.
+            mfcc: blocks of 28 steps of 10 ms by coefficients 1..C, centred on the frames.
 
         Returns:
             (B, T, 256), at least 0 since the encoder ends in a ReLU.
         """
         batch, frames = mfcc.shape[:2]
-        maps = self.audio_eocder(mfcc.reshape(batch * frames, 1, MFCC_STEPS, MFCC_COEFFICIENTS))
+        maps = self.audio_eocder(mfcc.reshape(batch * frames, 1, MFCC_STEPS, mfcc.shape[3]))
         return self.audio_eocder_fc(maps.flatten(1)).reshape(batch, frames, FEATURE_SIZE)
 
-    def forward(self, landmark: Float[Tensor, "B 6"], mfcc: Float[Tensor, "B T 28 12"]) -> Float[Tensor, "B T 6"]:
+    def forward(self, landmark: Float[Tensor, "B 6"], mfcc: Float[Tensor, "B T 28 C"]) -> Float[Tensor, "B T 6"]:
         """Landmarks driven by the audio, as six PCA coefficients.
 
         Args:
@@ -67,3 +70,10 @@ class ATNet(nn.Module):
         example = self.lmark_encoder(landmark)[:, None].expand(-1, audio.shape[1], -1)
         hidden, _ = self.lstm(torch.cat([example, audio], dim=2))
         return self.lstm_fc(hidden)
+
+
+def _pooled(coefficients: int) -> int:
+    """Bands left of the coefficients after two poolings over 3 with stride 2."""
+    for _ in range(2):
+        coefficients = (coefficients - 3) // 2 + 1
+    return coefficients

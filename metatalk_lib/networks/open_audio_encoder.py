@@ -4,19 +4,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metatalk_lib.networks.at_net import FEATURE_SIZE, MFCC_COEFFICIENTS, MFCC_STEPS
+from metatalk_lib.networks.at_net import FEATURE_SIZE, MFCC_COEFFICIENTS
 from metatalk_lib.networks.audio_to_expression import WINDOW
 
-CHANNELS = (16, 24, 32, 32, 48)
+CHANNELS = (32, 48, 64, 64, 96)
 """Widths of the five convolutions; AT-net has 64, 128, 256, 256, 512."""
-RANK, HIDDEN = 96, 384
+RANK, HIDDEN = 128, 512
 """The first linear layer is a product of two through RANK values; AT-net has 12288 × 2048 in one piece."""
-POOLED = 12 * 2
-"""Positions left of a 28 × 12 block after the two poolings."""
+POSITIONS = (7, 2)
+"""Steps and bands left of a 28 × 12 block after the convolutions and the two poolings."""
+STEPS_A_FRAME = 4
+"""10 ms steps between frames at 25 fps."""
+CLAMP = 4.0
+"""Normalised MFCC are cut here: digital silence lies some ten deviations away."""
+ACTIONS = 52
+LIP_SIZE = 12
+"""Lip targets that the heads predict; the viseme teacher's mouths vary in no more directions."""
 
 
 class OpenAudioEncoder(nn.Module):
     """MFCC block → 256 features, at least 0: AT-net's layer order with other widths, and its own normalisation.
+
+    Unlike AT-net's, the convolutions do not pad in time, so that blocks of neighbouring frames share their values: a
+    stretch of consecutive frames is encoded at a fraction of the cost, with the same result (`encode_steps`).
 
     The buffers `mfcc_mean` and `mfcc_std` hold the training speech's statistics of each coefficient, so that callers
     hand over MFCC as they come. Coefficient 0 is not among the twelve, so the loudness of a recording changes nothing.
@@ -39,9 +49,10 @@ class OpenAudioEncoder(nn.Module):
             nn.MaxPool2d(3, stride=(2, 2)),
         )
         self.linear = nn.Sequential(
-            nn.Linear(fifth * POOLED, RANK, bias=False),
+            nn.Linear(fifth * POSITIONS[0] * POSITIONS[1], RANK, bias=False),
             nn.Linear(RANK, HIDDEN),
             nn.ReLU(),
+            nn.Dropout(0.1),
             nn.Linear(HIDDEN, FEATURE_SIZE),
             nn.ReLU(),
         )
@@ -52,19 +63,28 @@ class OpenAudioEncoder(nn.Module):
         Args:
             mfcc: blocks of 28 steps of 10 ms by coefficients 1..12, centred on the frames.
         """
-        normalised = (mfcc - self.mfcc_mean) / self.mfcc_std
-        maps = self.convolutions(normalised.reshape(-1, 1, MFCC_STEPS, MFCC_COEFFICIENTS))
-        return self.linear(maps.flatten(1))
+        return self.encode_steps(mfcc)[:, 0]
+
+    def encode_steps(self, mfcc: Float[Tensor, "B S 12"]) -> Float[Tensor, "B T 256"]:
+        """The features of consecutive frames at 25 fps: frame i sees steps 4 i to 4 i + 27.
+
+        Args:
+            mfcc: S = 4 T + 24 steps of 10 ms by coefficients 1..12.
+        """
+        normalised = ((mfcc - self.mfcc_mean) / self.mfcc_std).clamp(-CLAMP, CLAMP)
+        maps = self.convolutions(normalised[:, None])
+        windows = maps.unfold(2, POSITIONS[0], STEPS_A_FRAME // 2)
+        return self.linear(windows.permute(0, 2, 1, 4, 3).flatten(2))
 
 
-class EncoderHeads(nn.Module):
+class SpeechHeads(nn.Module):
     """What the encoder is trained through: lips by a map inside A2E's own family, and the viseme class of the frame.
 
     Lips: three temporal filters shared by all features, then one linear layer; A2E of Table 1 without activation can
-    express it, so features that serve this head serve A2E. Used in training only.
+    express it, so features that serve this head serve A2E. The buffers bring its targets to facial actions, so that
+    the trained pair also tells what anyone's lips do in a recording (`predict_actions`).
 
     Args:
-        lip_size: number of lip targets.
         viseme_count: number of viseme classes.
 
     Source: Original to this project.
@@ -72,10 +92,12 @@ class EncoderHeads(nn.Module):
 
     TEMPORAL_FILTERS = 3
 
-    def __init__(self, lip_size: int, viseme_count: int) -> None:
+    def __init__(self, viseme_count: int) -> None:
         super().__init__()
+        self.register_buffer("action_basis", torch.zeros(LIP_SIZE, ACTIONS))
+        self.register_buffer("action_mean", torch.zeros(ACTIONS))
         self.temporal = nn.Conv1d(WINDOW, self.TEMPORAL_FILTERS, 1, bias=False)
-        self.lips = nn.Linear(self.TEMPORAL_FILTERS * FEATURE_SIZE, lip_size)
+        self.lips = nn.Linear(self.TEMPORAL_FILTERS * FEATURE_SIZE, LIP_SIZE)
         self.visemes = nn.Linear(FEATURE_SIZE, viseme_count)
 
     def forward(self, features: Float[Tensor, "B T 256"]) -> tuple[Float[Tensor, "B T2 P"], Float[Tensor, "B T2 K"]]:
@@ -90,6 +112,20 @@ class EncoderHeads(nn.Module):
         margin = WINDOW // 2
         return self.lips(mixed), self.visemes(features[:, margin : features.shape[1] - margin])
 
+    def predict_actions(self, features: Float[Tensor, "T 256"]) -> Float[Tensor, "T 52"]:
+        """Facial actions of consecutive frames; features outside the clip count as zero vectors, as for A2E.
+
+        Args:
+            features: of a whole clip.
+        """
+        margin = WINDOW // 2
+        padded = nn.functional.pad(features, (0, 0, margin, margin))
+        return self(padded[None])[0][0] @ self.action_basis + self.action_mean
+
 
 def _convolution(in_channels: int, out_channels: int) -> tuple[nn.Module, nn.Module, nn.Module]:
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm2d(out_channels), nn.ReLU()
+    return (
+        nn.Conv2d(in_channels, out_channels, 3, padding=(0, 1), bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    )

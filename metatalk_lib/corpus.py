@@ -1,0 +1,187 @@
+"""What the teacher says: sentences spoken by the synthesiser, or a folder of recordings with or without transcripts."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from metatalk_lib.audio import FEATURE_RATE, Audio, frame_count_for, open_audio, to_mono_16k
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.recognition import recognise_phonemes
+from metatalk_lib.silence import compute_level_db, measure_power
+from metatalk_lib.speech import SENTENCES, VOICES, Phoneme, Speech, pad_with_pauses, synthesize
+from metatalk_lib.teacher import Utterance
+
+PADDING_S = 0.25
+"""Silence before and after every utterance, s: closed lips are part of the lesson."""
+SPEED_RANGE_WPM = (140, 185)
+PITCH_RANGE = (35, 65)
+SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+LONGEST_S = 10.0
+"""Longer recordings are cut at their quietest places into pieces of at most this length, s."""
+SHORTEST_S = 0.4
+"""What is shorter holds no word."""
+
+
+def plan_utterances(seconds: float, seed: int, fps: Fraction) -> list[Utterance]:
+    """Synthesise sentences of the corpus until they fill a length.
+
+    Each pass goes through all sentences in a new order; voices rotate, so that a sentence meets another voice in each
+    pass; speed and pitch vary. Two plans with one seed agree as far as the shorter one goes.
+
+    Args:
+        seconds: least total length, s, with padding.
+        seed: of order, voices, speed and pitch.
+        fps: of the video.
+
+    Raises:
+        ParameterError: the length is not positive.
+    """
+    if not seconds > 0:
+        raise ParameterError(f"teacher: pseudo_seconds is {seconds}; it must be positive.")
+    generator = np.random.default_rng(seed)
+    first_voice = int(generator.integers(len(VOICES)))
+    utterances: list[Utterance] = []
+    total = 0.0
+    while total < seconds:
+        if len(utterances) % len(SENTENCES) == 0:
+            order = generator.permutation(len(SENTENCES))
+        number = len(utterances)
+        speech = synthesize(
+            SENTENCES[order[number % len(SENTENCES)]],
+            VOICES[(first_voice + number) % len(VOICES)],
+            speed_wpm=int(generator.integers(*SPEED_RANGE_WPM)),
+            pitch=int(generator.integers(*PITCH_RANGE)),
+        )
+        padded = pad_speech(speech, PADDING_S)
+        count = frame_count_for(Audio(padded.samples[:, None], padded.rate), fps)
+        utterances.append(Utterance(number, padded, count))
+        total += padded.duration_s
+    return utterances
+
+
+def pad_speech(speech: Speech, padding_s: float) -> Speech:
+    """Resample to 16 kHz and add silence on both sides; the phonemes move with the sound."""
+    samples = to_mono_16k(Audio(speech.samples[:, None], speech.rate))
+    return pad_with_pauses(replace(speech, samples=samples, rate=FEATURE_RATE), padding_s, padding_s)
+
+
+def plan_recordings(
+    folder: Path, seconds: float, seed: int, fps: Fraction, *, needs_phonemes: bool, method: str = "auto"
+) -> list[Utterance]:
+    """Take recordings of a folder, in a random order, until they fill a length or all are taken.
+
+    Beside `name.wav` (or any other sound, or a video with sound) may lie `name.txt` with its transcript; a line such as
+    `Text:  HELLO THERE` of the LRS2 corpus is understood, other lines of such a file are left out.
+
+    Args:
+        folder: with its subfolders, such as LRS2's `main`.
+        seconds: least total length, s.
+        seed: of the order.
+        fps: of the video.
+        needs_phonemes: whether the teacher wants phonemes; they are recognised, or aligned with the transcript.
+        method: of the recogniser.
+
+    Returns:
+        The utterances; fewer than asked for where the folder holds less.
+
+    Raises:
+        ParameterError: the length is not positive.
+        DataError: the folder is missing or holds no recording, or one cannot be read or does not fit its transcript.
+    """
+    if not seconds > 0:
+        raise ParameterError(f"teacher: pseudo_seconds is {seconds}; it must be positive.")
+    paths = list_recordings(folder)
+    utterances: list[Utterance] = []
+    total = 0.0
+    for place in np.random.default_rng(seed).permutation(len(paths)):
+        for speech in _read_speech(paths[place], folder, needs_phonemes, method):
+            if total >= seconds:
+                return utterances
+            padded = pad_speech(speech, PADDING_S)
+            count = frame_count_for(Audio(padded.samples[:, None], padded.rate), fps)
+            utterances.append(Utterance(len(utterances), padded, count))
+            total += padded.duration_s
+    if not utterances:
+        raise DataError(f"no recording in {folder} is longer than {SHORTEST_S} s. Name another corpus_dir.")
+    return utterances
+
+
+def list_recordings(folder: Path) -> list[Path]:
+    """Sounds and videos in a folder and its subfolders, in order; where both have one name, the sound.
+
+    Raises:
+        DataError: the folder does not exist, or holds none.
+    """
+    if not folder.is_dir():
+        raise DataError(f"the corpus {folder} is no folder. Check the parameter `corpus_dir`.")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    sounds = [path for path in files if path.suffix.lower() in SOUND_SUFFIXES]
+    taken = {path.with_suffix("") for path in sounds}
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and path.with_suffix("") not in taken]
+    if not sounds and not videos:
+        suffixes = ", ".join((*SOUND_SUFFIXES, *VIDEO_SUFFIXES))
+        raise DataError(f"the corpus {folder} holds no recording ({suffixes}). Check the parameter `corpus_dir`.")
+    return sorted([*sounds, *videos])
+
+
+def read_transcript(recording: Path) -> str:
+    """What is said in a recording, from the text file beside it; empty where there is none.
+
+    Raises:
+        DataError: the text file cannot be read as UTF-8.
+    """
+    path = recording.with_suffix(".txt")
+    if not path.is_file():
+        return ""
+    try:
+        text = path.read_text("utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise DataError(f"the transcript {path} cannot be read ({error}). Save it as UTF-8.") from error
+    marked = re.search(r"^Text:(.*)$", text, re.MULTILINE)
+    return " ".join((marked[1] if marked else text).split())
+
+
+def cut_speech(speech: Speech, longest_s: float = LONGEST_S) -> list[Speech]:
+    """Cut an utterance at its quietest places into pieces of at most `longest_s`; phonemes are cut along.
+
+    Args:
+        speech: 16 kHz.
+        longest_s: s, at least 1.
+
+    Source: original to this project.
+    """
+    if speech.duration_s <= longest_s:
+        return [speech]
+    level_db = compute_level_db(measure_power([speech.samples]))
+    steps_s = len(level_db) / speech.duration_s
+    # the quietest place of the second half of what may be taken; rather a late one where several are as quiet
+    low, high = round(0.5 * longest_s * steps_s), round(longest_s * steps_s)
+    smooth = np.convolve(level_db, np.ones(9) / 9, mode="same")[low:high]
+    cut_s = (low + len(smooth) - 1 - int(np.argmin(smooth[::-1]))) / steps_s
+    return [_part(speech, 0.0, cut_s), *cut_speech(_part(speech, cut_s, speech.duration_s), longest_s)]
+
+
+def _read_speech(path: Path, folder: Path, needs_phonemes: bool, method: str) -> Iterator[Speech]:
+    samples = to_mono_16k(open_audio(path))
+    if len(samples) < SHORTEST_S * FEATURE_RATE:
+        return
+    name, transcript = str(path.relative_to(folder)), read_transcript(path)
+    phonemes: tuple[Phoneme, ...] = ()
+    if needs_phonemes:
+        try:
+            phonemes = recognise_phonemes(samples, transcript=transcript, method=method)
+        except (DataError, ParameterError) as error:
+            raise DataError(f"{path}: {error}") from error
+    yield from cut_speech(Speech(samples, FEATURE_RATE, phonemes, transcript, name))
+
+
+def _part(speech: Speech, start_s: float, end_s: float) -> Speech:
+    first, last = round(start_s * speech.rate), round(end_s * speech.rate)
+    inside = [p for p in speech.phonemes if p.end_s > start_s and p.start_s < end_s]
+    moved = tuple(Phoneme(p.symbol, max(p.start_s, start_s) - start_s, min(p.end_s, end_s) - start_s) for p in inside)
+    return replace(speech, samples=speech.samples[first:last], phonemes=moved)

@@ -1,0 +1,111 @@
+"""Wav2Lip's generator: one mel chunk and one face in, the same face with a mouth that says it out."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+FACE_SIZE = 96
+"""Side of the face, px."""
+MEL_BANDS, MEL_STEPS = 80, 16
+"""A mel chunk: 80 bands by 16 columns, 0.2 s."""
+
+_ENCODER = ((16, 0), (32, 2), (64, 3), (128, 2), (256, 2), (512, 1))
+"""Width of each face encoder block and the residual layers after its first convolution; all but the first halve."""
+_DECODER = ((512, 1), (512, 2), (384, 2), (256, 2), (128, 2), (64, 2))
+"""Width of each decoder block after the first and its residual layers; all but the first of these double."""
+_AUDIO = ((32, 1, 2), (64, (3, 1), 2), (128, 3, 2), (256, (3, 2), 1))
+"""Width, stride (bands, columns) and residual layers of each group of the audio encoder."""
+
+
+class Wav2LipGenerator(nn.Module):
+    """Wav2Lip, key for key. It has no memory: each chunk and face is an item of its own.
+
+    Source: keys and facts of Rudrabha/Wav2Lip models/wav2lip.py and models/conv.py (research only).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.face_encoder_blocks = _face_encoder()
+        self.audio_encoder = _audio_encoder()
+        self.face_decoder_blocks = _face_decoder()
+        self.output_block = nn.Sequential(_Layer(nn.Conv2d(80, 32, 3, 1, 1), 32), nn.Conv2d(32, 3, 1), nn.Sigmoid())
+
+    def forward(
+        self, mel: Float[Tensor, "B *T 1 80 16"], faces: Float[Tensor, "B 6 *T 96 96"]
+    ) -> Float[Tensor, "B 3 *T 96 96"]:
+        """Faces that speak; a sequence of T may stand between the batch and the rest.
+
+        Args:
+            mel: chunks in [-4, 4].
+            faces: BGR in [0, 1]; channels 0 to 2 with the rows from 48 on set to zero, 3 to 5 whole.
+
+        Returns:
+            BGR in (0, 1).
+        """
+        if mel.ndim == 5:
+            batch, length = mel.shape[:2]
+            flat = faces.transpose(1, 2).reshape(-1, *faces.shape[1:2], FACE_SIZE, FACE_SIZE)
+            out = self._speak(mel.reshape(-1, 1, MEL_BANDS, MEL_STEPS), flat)
+            return out.reshape(batch, length, 3, FACE_SIZE, FACE_SIZE).transpose(1, 2)
+        return self._speak(mel, faces)
+
+    def _speak(self, mel: Tensor, faces: Tensor) -> Tensor:
+        skipped, values = [], faces
+        for block in self.face_encoder_blocks:
+            values = block(values)
+            skipped.append(values)
+        values = self.audio_encoder(mel)
+        for block in self.face_decoder_blocks:
+            values = torch.cat([block(values), skipped.pop()], dim=1)
+        return self.output_block(values)
+
+
+class _Layer(nn.Module):
+    """Convolution, BatchNorm, then the input on top where it is residual, ReLU; under the checkpoint's name."""
+
+    def __init__(self, convolution: nn.Module, channels: int, *, is_residual: bool = False) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(convolution, nn.BatchNorm2d(channels))
+        self.is_residual = is_residual
+
+    def forward(self, values: Tensor) -> Tensor:
+        out = self.conv_block(values)
+        return torch.relu(out + values if self.is_residual else out)
+
+
+def _residuals(channels: int, count: int) -> list[nn.Module]:
+    return [_Layer(nn.Conv2d(channels, channels, 3, 1, 1), channels, is_residual=True) for _ in range(count)]
+
+
+def _valley(channels: int) -> list[nn.Module]:
+    """The last two layers of both encoders: 3 × 3 positions to one, then a layer on that one."""
+    return [_Layer(nn.Conv2d(channels, 512, 3), 512), _Layer(nn.Conv2d(512, 512, 1), 512)]
+
+
+def _face_encoder() -> nn.ModuleList:
+    blocks, before = [], 6
+    for index, (width, residuals) in enumerate(_ENCODER):
+        first = nn.Conv2d(before, width, 3, 2, 1) if index else nn.Conv2d(before, width, 7, 1, 3)
+        blocks.append(nn.Sequential(_Layer(first, width), *_residuals(width, residuals)))
+        before = width
+    return nn.ModuleList([*blocks, nn.Sequential(*_valley(before))])
+
+
+def _audio_encoder() -> nn.Sequential:
+    layers, before = [], 1
+    for width, stride, residuals in _AUDIO:
+        layers += [_Layer(nn.Conv2d(before, width, 3, stride, 1), width), *_residuals(width, residuals)]
+        before = width
+    return nn.Sequential(*layers, *_valley(before))
+
+
+def _face_decoder() -> nn.ModuleList:
+    """Each block's output meets the encoder's of equal size, whose channels the next block takes along."""
+    blocks, before = [nn.Sequential(_Layer(nn.Conv2d(512, 512, 1), 512))], 512
+    joined = [512, *(width for width, _ in reversed(_ENCODER))]
+    for index, (width, residuals) in enumerate(_DECODER):
+        up = {"stride": 2, "padding": 1, "output_padding": 1} if index else {"stride": 1, "padding": 0}
+        first = nn.ConvTranspose2d(before + joined[index], width, 3, **up)
+        blocks.append(nn.Sequential(_Layer(first, width), *_residuals(width, residuals)))
+        before = width
+    return nn.ModuleList(blocks)

@@ -1,0 +1,199 @@
+"""The Wav2Lip teacher: its published network speaks a recording with the face of the pseudo video's frames."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+
+from metatalk_lib.artifacts import sha256_file
+from metatalk_lib.assets import find_asset, require_file
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.mel_spectrogram import chunk_starts, compute_mel_spectrogram, cut_mel_chunks
+from metatalk_lib.networks.wav2lip import FACE_SIZE, Wav2LipGenerator
+from metatalk_lib.official_weights import load_checkpoint, load_strictly
+from metatalk_lib.teacher import Spoken, Utterance
+
+PADS_PX = (0, 10, 0, 0)
+"""What a face box grows by at its top, bottom, left and right, px of the 256 px video."""
+SMOOTHING_FRAMES = 5
+BATCH = 32
+"""Faces that go through the network at once; the official 128 needs four times the memory for the same faces."""
+FOREHEAD = 0.35
+"""How far the detector's box reaches above the brows, of the distance from brows to chin."""
+
+
+class Wav2LipTeacher:
+    """Wav2Lip's generator with the inference recipe of its authors.
+
+    Face boxes come from the landmarks of stage 01. Frames walk forth and back where theirs start again with a jump, and
+    every frame has a mel chunk where their list ends some three frames early (`mel_spectrogram.chunk_starts`).
+
+    Args:
+        network: the generator with published weights, from `load_wav2lip`.
+        landmarks: (F, 68, 2) of the video's frames, px of that video.
+        frame_id: (F,) their numbers, ascending.
+        weights: what identifies the weights, for `fingerprint`.
+        device: where the network runs.
+
+    Raises:
+        ParameterError: landmarks and numbers differ in length.
+
+    Source: Meta Talk 2.1 and 2.3; recipe of Rudrabha/Wav2Lip inference.py (research only), by its facts.
+    """
+
+    name = "wav2lip"
+    needs_phonemes = False
+
+    def __init__(
+        self,
+        network: Wav2LipGenerator,
+        landmarks: Float[np.ndarray, "F 68 2"],
+        frame_id: Int[np.ndarray, " G"],
+        *,
+        weights: str = "",
+        device: torch.device | None = None,
+    ) -> None:
+        if len(landmarks) != len(frame_id):
+            raise ParameterError(f"wav2lip: landmarks of {len(landmarks)} frames, but {len(frame_id)} frame numbers.")
+        self.device = device or torch.device("cpu")
+        self.network = network.to(self.device).eval()
+        self.landmarks, self.frame_id, self.weights = landmarks, frame_id, weights
+
+    def speak(
+        self,
+        utterance: Utterance,
+        fps: Fraction,
+        frame_id: Int[np.ndarray, " T"],
+        frames: Iterable[UInt8[np.ndarray, "S S 3"]],
+    ) -> Spoken:
+        """Let the face say the utterance; no expression is known, as the network paints pixels."""
+        mel = compute_mel_spectrogram(utterance.speech.samples)
+        chunks = cut_mel_chunks(mel, chunk_starts(mel.shape[1], len(frame_id), fps))
+        return Spoken(self._paint(self._boxes(frame_id), chunks, frames), None)
+
+    def fingerprint(self, frame_id: Int[np.ndarray, " T"]) -> bytes:
+        """The weights and the landmarks of the frames."""
+        return f"{self.name} {self.weights} {PADS_PX} {FOREHEAD}".encode() + self._select(frame_id).tobytes()
+
+    def _select(self, frame_id: Int[np.ndarray, " T"]) -> Float[np.ndarray, "T 68 2"]:
+        rows = np.searchsorted(self.frame_id, frame_id).clip(0, len(self.frame_id) - 1)
+        if not np.array_equal(self.frame_id[rows], frame_id):
+            raise DataError("wav2lip: some frames have no landmarks. Run 01_crop again.")
+        return self.landmarks[rows]
+
+    def _boxes(self, frame_id: Int[np.ndarray, " T"]) -> Int[np.ndarray, "T 4"]:
+        return smooth_boxes(pad_boxes(boxes_of_faces(self._select(frame_id)), PADS_PX))
+
+    def _paint(
+        self, boxes: Int[np.ndarray, "T 4"], chunks: Float[np.ndarray, "T 80 16"], frames: Iterable[np.ndarray]
+    ) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
+        rows = zip(boxes, chunks, frames, strict=True)
+        while batch := list(itertools.islice(rows, BATCH)):
+            size = batch[0][2].shape[0]
+            corners = [np.clip(box, 0, size) for box, _, _ in batch]
+            faces = np.stack([_cut_face(frame, box) for box, (_, _, frame) in zip(corners, batch, strict=True)])
+            painted = self._generate(np.stack([chunk for _, chunk, _ in batch]), faces)
+            for box, (_, _, frame), face in zip(corners, batch, painted, strict=True):
+                yield _paste_face(frame, box, face)
+
+    def _generate(
+        self, chunks: Float[np.ndarray, "B 80 16"], faces: UInt8[np.ndarray, "B 96 96 3"]
+    ) -> UInt8[np.ndarray, "B 96 96 3"]:
+        """BGR faces that speak: both copies of the face go in, the first without its lower half."""
+        masked = faces.copy()
+        masked[:, FACE_SIZE // 2 :] = 0
+        inputs = np.concatenate([masked, faces], axis=3).transpose(0, 3, 1, 2).astype(np.float32) / 255
+        with torch.no_grad():
+            out = self.network(
+                torch.from_numpy(chunks[:, None].copy()).to(self.device), torch.from_numpy(inputs).to(self.device)
+            )
+        # truncated, not rounded, as the official code has it
+        return (out.cpu().numpy().transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+
+
+def load_wav2lip(path: Path | None = None) -> tuple[Wav2LipGenerator, str]:
+    """The generator with published weights, and the file's checksum.
+
+    Takes `wav2lip.pth` and `wav2lip_gan.pth` (a dict with `state_dict`, keys with or without `module.`) and the
+    TorchScript files of the current README, `Wav2Lip-SD-GAN.pt` and `Wav2Lip-SD-NOGAN.pt`.
+
+    Args:
+        path: the file; where the asset `wav2lip` lies, when none is given.
+
+    Raises:
+        DataError: the file is missing, cannot be read safely, or does not fit the network key by key.
+
+    Source: Rudrabha/Wav2Lip inference.py; file names of its README.
+    """
+    path = path or require_file("wav2lip")
+    advice = f"Fetch it again from {find_asset('wav2lip').source}."
+    content = load_checkpoint(path, advice, may_be_script=True)
+    weights = content.get("state_dict", content) if isinstance(content, dict) else content
+    if isinstance(weights, dict):
+        weights = {str(key).replace("module.", ""): value for key, value in weights.items()}
+    with torch.device("meta"):
+        network = Wav2LipGenerator()
+    network = network.to_empty(device="cpu")
+    load_strictly(network, weights, path, advice)
+    return network.eval(), sha256_file(path)
+
+
+def boxes_of_faces(landmarks: Float[np.ndarray, "T 68 2"]) -> Int[np.ndarray, "T 4"]:
+    """Face boxes as a face detector draws them, from landmarks: jaw to jaw, chin to some way up the forehead.
+
+    Args:
+        landmarks: px.
+
+    Returns:
+        Left, top, right, bottom, px, truncated to whole numbers as the official detector's are.
+
+    Source: original to this project; the official recipe takes the boxes of the S3FD detector.
+    """
+    left, right = landmarks[:, :17, 0].min(axis=1), landmarks[:, :17, 0].max(axis=1)
+    brows, chin = landmarks[:, 17:27, 1].min(axis=1), landmarks[:, :17, 1].max(axis=1)
+    return np.stack([left, brows - FOREHEAD * (chin - brows), right, chin], axis=1).astype(np.int64)
+
+
+def pad_boxes(boxes: Int[np.ndarray, "T 4"], pads_px: tuple[int, int, int, int]) -> Int[np.ndarray, "T 4"]:
+    """Grow boxes (left, top, right, bottom) by what is given for the top, bottom, left and right, px."""
+    top, bottom, left, right = pads_px
+    return boxes + np.array([-left, -top, right, bottom])
+
+
+def smooth_boxes(boxes: Int[np.ndarray, "T 4"]) -> Int[np.ndarray, "T 4"]:
+    """Average each box over five frames as Wav2Lip does: forward, in place, in whole numbers.
+
+    Box i becomes the truncated mean of boxes i to i + 4; each of the last four rows averages the last five, those among
+    them that were replaced already included. Fewer than five boxes are all averaged together.
+
+    Args:
+        boxes: whole numbers; the array is not changed.
+
+    Source: Rudrabha/Wav2Lip inference.py.
+    """
+    smoothed = boxes.copy()
+    for row in range(len(smoothed)):
+        first = min(row, max(0, len(smoothed) - SMOOTHING_FRAMES))
+        smoothed[row] = np.mean(smoothed[first : first + SMOOTHING_FRAMES], axis=0)
+    return smoothed
+
+
+def _cut_face(frame: UInt8[np.ndarray, "S S 3"], box: np.ndarray) -> UInt8[np.ndarray, "96 96 3"]:
+    left, top, right, bottom = box
+    if right <= left or bottom <= top:
+        raise DataError(f"wav2lip: the face box {box.tolist()} is empty. Look at the landmarks of 01_crop.")
+    return cv2.resize(frame[top:bottom, left:right, ::-1], (FACE_SIZE, FACE_SIZE))
+
+
+def _paste_face(
+    frame: UInt8[np.ndarray, "S S 3"], box: np.ndarray, face: UInt8[np.ndarray, "96 96 3"]
+) -> UInt8[np.ndarray, "S S 3"]:
+    left, top, right, bottom = box
+    out = frame.copy()
+    out[top:bottom, left:right] = cv2.resize(face, (int(right - left), int(bottom - top)))[..., ::-1]
+    return out
