@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from skimage.measure import points_in_poly
 
 from metatalk_lib.camera import transform
@@ -99,13 +99,17 @@ def true_surfaces(model: FaceModel, truth: dict[str, np.ndarray], rows: np.ndarr
 
 def sample_surfaces(model: FaceModel, control: Float[np.ndarray, "T Nb 3"]) -> Surfaces:
     """Points on the surface that control vertices make."""
+    operator = model.subdivision.to_dense().double().numpy()
+    rows = (operator[::FACE_STRIDE], operator[find_lips(model)], model.landmark_matrix.double().numpy())
+    return Surfaces(*(np.stack([part @ frame for frame in control]) for part in rows))
+
+
+def find_lips(model: FaceModel) -> Bool[np.ndarray, " V"]:
+    """Surface vertices of the open model that lie on the lips."""
     mean = (model.subdivision @ model.mean_shape).numpy()
     outer = (model.landmark_matrix @ model.mean_shape).numpy()[OUTER_LIP]
     places = (model.landmark_matrix @ model.mean_shape).numpy()[MOUTH]
-    on_lips = points_in_poly(mean[:, :2], outer[:, :2]) & (mean[:, 2] > places[:, 2].min() - 0.05)
-    operator = model.subdivision.to_dense().double().numpy()
-    rows = (operator[::FACE_STRIDE], operator[on_lips], model.landmark_matrix.double().numpy())
-    return Surfaces(*(np.stack([part @ frame for frame in control]) for part in rows))
+    return points_in_poly(mean[:, :2], outer[:, :2]) & (mean[:, 2] > places[:, 2].min() - 0.05)
 
 
 def gap(landmarks: Float[np.ndarray, "T 68 3"], pairs: tuple) -> Float[np.ndarray, " T"]:

@@ -1,0 +1,380 @@
+"""Speech to lips: studio truth, recorded voices, real clips, voices against each other, silence, music, speed, goldens.
+
+    python -m benchmarks.lips [--clips FOLDER]
+
+One A2E network a lead is trained on five minutes of what the viseme teacher says; all figures come from
+`talk.predict_speech`, as finished videos do. Needs Flite and Festival with the held-out voices (training/README.md).
+"""
+
+import argparse
+import itertools
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from benchmarks.face_truth import find_lips
+from benchmarks.report import Row, finish
+from metatalk_lib.audio import Audio, read_audio, to_mono_16k
+from metatalk_lib.audio_encoder import encode_audio, load_audio_encoder
+from metatalk_lib.audio_to_expression import TrainedA2E, train_a2e
+from metatalk_lib.corpus import plan_utterances
+from metatalk_lib.face_model import load_face_model
+from metatalk_lib.landmarks import mouth_opening, track_landmarks
+from metatalk_lib.lead import Lead
+from metatalk_lib.lip_curves import compute_lip_curves, compute_r2
+from metatalk_lib.metrics import correlation
+from metatalk_lib.mfcc import compute_mfcc_blocks
+from metatalk_lib.paths import PROJECT_ROOT
+from metatalk_lib.recognition import recognise_phonemes
+from metatalk_lib.silence import find_silence
+from metatalk_lib.speech import SENTENCES, Speech, pad_with_pauses, synthesize
+from metatalk_lib.studio.cast import CHARACTERS
+from metatalk_lib.studio.motion import write_script
+from metatalk_lib.sync import compute_sync
+from metatalk_lib.talk import predict_speech
+from metatalk_lib.teachers import measure_lead
+from metatalk_lib.video import probe_video, read_frames
+from metatalk_lib.visemes import viseme_curves
+from training.recorded_voices import VOICES as RECORDED_VOICES
+from training.recorded_voices import synthesize_recorded
+from training.speech_corpus import HELD_OUT_RECORDED, HELD_OUT_SENTENCES
+from training.words import draw_text
+
+REAL = PROJECT_ROOT.parent / "shared" / "real"
+CLIPS = ("speaker_512.mp4", "speaker_1080p.mp4")
+FPS = Fraction(25)
+PAIR_SECONDS = 300.0
+UNSEEN_VOICES = ("en-us+Alex", "en-us+linda", "en-gb+steph", "en-us+Denis", "en-us+belinda", "en-us+max", "en-gb+adam")
+"""Variants that neither the encoder nor any teacher's corpus speaks with, one for each studio character."""
+STUDIO_SECONDS = 10.0
+EIGHT_VOICES = ("en-us+f2", "en-us+m3", "en-us+Alex", "en-us+linda", "awb", "rms", "slt", "kal_diphone")
+SHIFTS = 200
+MAX_SEARCHED_LAG = 10
+
+
+class Pairs(NamedTuple):
+    """Five minutes of what the teacher says: features and expressions of each utterance."""
+
+    features: list[np.ndarray]
+    expressions: list[np.ndarray]
+
+
+class Spoken(NamedTuple):
+    """Predicted curves of a recording, at `FPS` unless said otherwise: expression and mouth opening in mm."""
+
+    expression: Float[np.ndarray, "T 64"]
+    opening: Float[np.ndarray, " T"]
+
+
+@lru_cache(maxsize=1)
+def face():
+    """The open face model."""
+    return load_face_model()
+
+
+def to_expression(actions: np.ndarray) -> np.ndarray:
+    """Expressions of facial actions."""
+    return (actions @ face().actions_to_expression.numpy()).astype(np.float32)
+
+
+def opening_of(expression: np.ndarray) -> np.ndarray:
+    """Mouth opening of the mean face, mm."""
+    return compute_lip_curves(face(), np.zeros(80), expression).opening_mm
+
+
+@lru_cache(maxsize=4)
+def make_pairs(fps: Fraction, lead_s: float) -> Pairs:
+    """What the viseme teacher says, without the detour over pictures."""
+    encoder = load_audio_encoder()
+    plan = plan_utterances(PAIR_SECONDS, 0, fps)
+    blocks = [compute_mfcc_blocks(u.speech.samples, u.frame_count, fps) for u in plan]
+    taught = [viseme_curves(u.speech.phonemes, u.frame_count, fps, lead_s=lead_s) for u in plan]
+    return Pairs([encode_audio(encoder, item) for item in blocks], [to_expression(item) for item in taught])
+
+
+@lru_cache(maxsize=8)
+def trained(fps: Fraction = FPS, lead_s: float = 0.0, architecture: str = "meta_talk") -> TrainedA2E:
+    """A2E as stage 04 trains it."""
+    return train_a2e(*make_pairs(fps, lead_s), architecture=architecture)[0]
+
+
+def speak(audio: Audio, a2e: TrainedA2E, fps: Fraction = FPS) -> Spoken:
+    """What the lips do, with smoothing and silence gate."""
+    expression, _ = predict_speech(audio, fps, a2e)
+    return Spoken(expression, opening_of(expression))
+
+
+def audio_of(speech: Speech) -> Audio:
+    """The sound of an utterance."""
+    return Audio(speech.samples[:, None], speech.rate)
+
+
+def studio_rows() -> list[Row]:
+    """Seven characters say their sentences with voices that nobody has learnt; the studio knows the truth."""
+    scores = {name: [] for name in ("R2", "r", "lag", "audiodvp R2", "shuffled r", "reversed R2")}
+    for character, voice in zip((CHARACTERS[name] for name in "ABCDEFG"), UNSEEN_VOICES, strict=True):
+        fps = Fraction(character.fps)
+        speech = write_script(replace(character, voice=voice), STUDIO_SECONDS, 7)
+        frames = round(STUDIO_SECONDS * fps)
+        style = {"jaw": character.speech_jaw, "lips": character.speech_lips, "strength": character.speech_strength}
+        truth = to_expression(viseme_curves(speech.phonemes, frames, fps, **style))
+        own = speak(audio_of(speech), trained(fps), fps)
+        other = speak(audio_of(speech), trained(fps, architecture="audiodvp"), fps)
+        seen = lip_positions(truth)
+        sync = compute_sync(own.opening, opening_of(truth))
+        scores["R2"].append(compute_r2(lip_positions(own.expression), seen))
+        scores["audiodvp R2"].append(compute_r2(lip_positions(other.expression), seen))
+        scores["reversed R2"].append(compute_r2(lip_positions(own.expression[::-1]), seen))
+        scores["r"].append(sync.correlation)
+        scores["lag"].append(abs(sync.best_lag))
+        scores["shuffled r"].append(correlation(np.roll(own.opening, frames // 2), opening_of(truth)))
+    mean = {name: float(np.mean(values)) for name, values in scores.items()}
+    return [
+        Row("studio A to G, unseen voices: R2 of the lips' vertices, mean", mean["R2"], "", ">=", 0.75),
+        Row("studio: mouth opening at zero lag, r, mean", mean["r"], "", ">=", 0.90),
+        Row("studio: largest best lag", float(max(scores["lag"])), "frames", "<=", 1),
+        Row("studio: R2, worst character", min(scores["R2"]), "", None, None),
+        Row("studio: r, worst character", min(scores["r"]), "", None, None),
+        Row("studio: R2 with AudioDVP's A2E", mean["audiodvp R2"], "", None, None),
+        Row("studio: R2, audio reversed (cheat)", mean["reversed R2"], "", ">=", 0.75, is_cheat=True),
+        Row("studio: r, audio turned round (cheat)", mean["shuffled r"], "", ">=", 0.90, is_cheat=True),
+    ]
+
+
+@lru_cache(maxsize=1)
+def _lip_basis() -> np.ndarray:
+    rows = face().subdivision.to_dense().double().numpy()[find_lips(face())]
+    basis = face().expression_basis.double().numpy()
+    return np.einsum("vb,ebk->evk", rows, basis).reshape(len(basis), -1)
+
+
+def lip_positions(expression: np.ndarray) -> np.ndarray:
+    """Displacement of the lips' surface vertices, (T, 3 V) dm."""
+    return expression.astype(np.float64) @ _lip_basis()
+
+
+def recorded_rows() -> list[Row]:
+    """Voices of people that nobody has learnt, with their synthesiser's segment times."""
+    rows, generator = [], np.random.default_rng(11)
+    for voice in HELD_OUT_RECORDED:
+        language, produced, truth = RECORDED_VOICES[voice].language, [], []
+        for text in HELD_OUT_SENTENCES:
+            text = text if language == "en" else draw_text(language, generator)
+            speech = pad_with_pauses(synthesize_recorded(text, voice), 0.3, 0.3)
+            produced.append(speak(audio_of(speech), trained()).opening)
+            truth.append(opening_of(to_expression(viseme_curves(speech.phonemes, len(produced[-1]), FPS))))
+        produced, truth = np.concatenate(produced), np.concatenate(truth)
+        name = f"recorded voice {voice} ({language}), never trained on: mouth opening, r"
+        rows.append(Row(name, correlation(produced, truth), "", ">=", 0.75))
+        turned = correlation(np.roll(produced, len(produced) // 2), truth)
+        rows.append(Row(f"recorded voice {voice}: audio turned round (cheat)", turned, "", ">=", 0.75, is_cheat=True))
+    return rows
+
+
+class Clip(NamedTuple):
+    """A real person's clip: sound, mouth opening over the distance of the eyes, and the lead of its lips."""
+
+    name: str
+    sound: Audio
+    opening: Float[np.ndarray, " T"]
+    lead: Lead
+
+
+def load_clip(path: Path) -> Clip:
+    """Track the mouth of a clip and measure its lead."""
+    info = probe_video(path)
+    track = track_landmarks(
+        read_frames(path), frame_count=info.frame_count, fps=info.fps, face_position="largest", name=path
+    )
+    eyes = np.linalg.norm(track.landmarks[:, 36] - track.landmarks[:, 45], axis=1)
+    lead = measure_lead(face(), path, track.landmarks, info.fps, valid=track.detected)
+    return Clip(path.stem, read_audio(path), mouth_opening(track.landmarks) / eyes, lead)
+
+
+def real_rows(folder: Path) -> list[Row]:
+    """Both clips with their own sound, the lead calibrated on the other one; every clip is reported as it is."""
+    clips = [load_clip(folder / name) for name in CLIPS]
+    rows, values = [], []
+    for clip, other in (clips, clips[::-1]):
+        a2e = trained(FPS, other.lead.lead_s)
+        produced = speak(clip.sound, a2e).opening[: len(clip.opening)]
+        values.append(correlation(produced, clip.opening))
+        chance = shifted_correlations(clip, a2e)
+        silent = speak(Audio(np.zeros_like(clip.sound.samples), clip.sound.rate), a2e).opening
+        bar, best = float(np.percentile(chance[1:], 95)), compute_sync(clip.opening, produced).best_correlation
+        name = f"real {clip.name}"
+        rows += [
+            Row(f"{name}: r at zero lag, above 95 % of shifts", values[-1], "", ">=", bar),
+            Row(f"{name}: r, audio turned round by half (cheat)", chance[0], "", ">=", 0.35, is_cheat=True),
+            Row(f"{name}: opening's deviation, silent over spoken", silent.std() / produced.std(), "", "<=", 0.05),
+            Row(f"{name}: lead used, of the other clip", other.lead.lead_s, "s", None, None),
+            Row(f"{name}: its own lead", clip.lead.lead_s, "s", None, None),
+            Row(f"{name}: r at its best lag", best, "", None, None),
+            Row(f"{name}: the recogniser and the teacher, r", teacher_correlation(clip, other.lead), "", None, None),
+        ]
+    return [Row("real clips: mean r at zero lag", float(np.mean(values)), "", ">=", 0.35), *rows]
+
+
+def shifted_correlations(clip: Clip, a2e: TrainedA2E) -> np.ndarray:
+    """r for circular shifts of the sound: by half the clip first, then 200 evenly spread ones of at least a second."""
+    count, rate = len(clip.sound.samples), clip.sound.rate
+    shifts = [count // 2, *np.linspace(rate, count - rate, SHIFTS).astype(int)]
+    values = []
+    for shift in shifts:
+        turned = Audio(np.roll(clip.sound.samples, shift, axis=0), rate)
+        values.append(correlation(speak(turned, a2e).opening[: len(clip.opening)], clip.opening))
+    return np.array(values)
+
+
+def teacher_correlation(clip: Clip, lead: Lead) -> float:
+    """What the viseme teacher itself reaches on the clip, with recognised phonemes."""
+    phonemes = recognise_phonemes(to_mono_16k(clip.sound))
+    taught = opening_of(to_expression(viseme_curves(phonemes, len(clip.opening), FPS, lead_s=lead.lead_s)))
+    return correlation(taught, clip.opening)
+
+
+def voice_rows() -> list[Row]:
+    """One sentence in eight voices: predicted curves against each other, aligned in time by the true ones."""
+    produced, truth = [], []
+    for voice in EIGHT_VOICES:
+        text = HELD_OUT_SENTENCES[3]
+        spoken = synthesize(text, voice) if voice.startswith("en-") else synthesize_recorded(text, voice)
+        speech = pad_with_pauses(spoken, 0.3, 0.3)
+        produced.append(speak(audio_of(speech), trained()).opening)
+        truth.append(viseme_curves(speech.phonemes, len(produced[-1]), FPS))
+    own, ceiling, cheat = [], [], []
+    for a, b in itertools.combinations(range(len(EIGHT_VOICES)), 2):
+        left, right = align_in_time(truth[a], truth[b])
+        openings = [opening_of(to_expression(item)) for item in (truth[a], truth[b])]
+        own.append(correlation(produced[a][left], produced[b][right]))
+        ceiling.append(correlation(openings[0][left], openings[1][right]))
+        cheat.append(correlation(produced[a][left], produced[b][::-1][right]))
+    return [
+        Row("one sentence in eight voices: pairwise r, mean", float(np.mean(own)), "", ">=", 0.9),
+        Row("eight voices: r of the truth's own curves", float(np.mean(ceiling)), "", None, None),
+        Row("eight voices: one of each pair reversed (cheat)", float(np.mean(cheat)), "", ">=", 0.9, is_cheat=True),
+    ]
+
+
+def align_in_time(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of two sequences that belong together: dynamic time warping on the Euclidean distance of their rows."""
+    cost = np.linalg.norm(first[:, None] - second[None], axis=2)
+    total = np.full((len(first) + 1, len(second) + 1), np.inf)
+    total[0, 0] = 0
+    for i, j in itertools.product(range(len(first)), range(len(second))):
+        total[i + 1, j + 1] = cost[i, j] + min(total[i, j], total[i, j + 1], total[i + 1, j])
+    path, i, j = [], len(first), len(second)
+    while i and j:
+        path.append((i - 1, j - 1))
+        before = ((i - 1, j - 1), (i - 1, j), (i, j - 1))
+        i, j = min(before, key=lambda place: total[place])
+    return tuple(np.array(path[::-1]).T)
+
+
+def silence_rows() -> list[Row]:
+    """Sentences with 0.8 s of silence between them: the mouth's opening in the inner part of each pause."""
+    parts = [pad_with_pauses(synthesize(text, UNSEEN_VOICES[0]), 0.4, 0.4) for text in HELD_OUT_SENTENCES[:4]]
+    samples = np.concatenate([part.samples for part in parts])
+    audio = Audio(samples[:, None], parts[0].rate)
+    spoken = speak(audio, trained())
+    silent = find_silence(to_mono_16k(audio), len(spoken.opening), FPS)
+    inner = np.convolve(silent, np.ones(7), mode="same") == 7
+    closed = float(opening_of(np.zeros((1, 64), np.float32))[0])
+    share = (spoken.opening - closed) / (np.percentile(spoken.opening, 99) - closed)
+    open_in_speech = float(share[~silent].mean())
+    return [
+        Row("silence of 0.8 s: largest opening, share of its range", float(share[inner].max()), "", "<=", 0.05),
+        Row("speech: mean opening, share of its range (cheat)", open_in_speech, "", "<=", 0.05, is_cheat=True),
+    ]
+
+
+def other_sound_rows(folder: Path) -> list[Row]:
+    """Chinese speech runs and moves the lips; music mostly leaves them closed."""
+    rows, a2e = [], trained()
+    reference = speak(audio_of(pad_with_pauses(synthesize(SENTENCES[0], UNSEEN_VOICES[0]), 0.3, 0.3)), a2e).opening
+    closed, size = reference.min(), np.percentile(reference, 95) - reference.min()
+    if (folder / "speech_zh.wav").exists():
+        chinese = speak(read_audio(folder / "speech_zh.wav"), a2e).opening
+        share = float(chinese.std() / reference.std())
+        rows.append(Row("Chinese speech: deviation of the opening, share of English", share, "", ">=", 0.3))
+    music = speak(Audio(play_music(8.0)[:, None], 16000), a2e).opening
+    shares = [float((opening > closed + size / 4).mean()) for opening in (music, reference)]
+    return [
+        *rows,
+        Row("music: share of frames with the mouth a quarter open", shares[0], "", "<=", 0.3),
+        Row("speech: the same (cheat)", shares[1], "", "<=", 0.3, is_cheat=True),
+    ]
+
+
+def play_music(seconds: float) -> np.ndarray:
+    """A melody with vibrato over a bass and a drum; not of the family that the encoder was trained with."""
+    time_s = np.arange(round(16000 * seconds)) / 16000
+    generator = np.random.default_rng(5)
+    notes = np.repeat(generator.integers(0, 13, round(seconds / 0.25) + 1), 4000)[: len(time_s)]
+    vibrato = 1 + 0.01 * np.sin(2 * np.pi * 5.5 * time_s)
+    phase = 2 * np.pi * np.cumsum(330 * 2 ** (notes / 12) * vibrato) / 16000
+    melody = np.sign(np.sin(phase)) * 0.15 + 0.2 * np.sin(phase)
+    bass = 0.25 * ((np.cumsum(55 * 2 ** (notes // 5 / 12)) / 16000) % 1 - 0.5)
+    drum = generator.normal(size=len(time_s)) * np.exp(-25 * (time_s % 0.5)) * 0.3
+    return (melody + bass + drum).astype(np.float32)
+
+
+def speed_rows() -> list[Row]:
+    """Training on five minutes of pairs, and everything from sound to expression, on two threads."""
+    torch.set_num_threads(2)
+    pairs = make_pairs(FPS, 0.0)
+    started = time.perf_counter()
+    train_a2e(*pairs)
+    training_s = time.perf_counter() - started
+    sound = Audio(np.random.default_rng(0).normal(scale=0.1, size=(60 * 16000, 1)).astype(np.float32), 16000)
+    a2e, times = trained(), []
+    for _ in range(3):
+        started = time.perf_counter()
+        frames = len(predict_speech(sound, FPS, a2e)[0])
+        times.append(time.perf_counter() - started)
+    torch.set_num_threads(1)
+    return [
+        Row("A2E training on 5 minutes of pairs", training_s, "s", "<=", 60),
+        Row("from sound to expression", frames / float(np.median(times)), "fps", ">=", 500),
+    ]
+
+
+GOLDENS = ("networks_audio", "networks_wav2lip", "mfcc", "mel_spectrogram", "wav2lip", "audio_encoder")
+
+
+def golden_rows() -> list[Row]:
+    """The tests that compare networks and front ends with the goldens: all must pass."""
+    files = [str(PROJECT_ROOT / "tests" / f"test_{name}.py") for name in GOLDENS]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-k", "golden", *files], cwd=PROJECT_ROOT, capture_output=True, text=True
+    )
+    print(run.stdout[-300:])
+    return [Row("goldens of networks and front ends: exit code of their tests", run.returncode, "", "<=", 0)]
+
+
+def main() -> None:
+    """Run the benchmark and exit with 1 when a row falls short."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, default=REAL, help=f"folder with {' and '.join(CLIPS)}")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = studio_rows() + recorded_rows() + voice_rows() + silence_rows() + other_sound_rows(arguments.clips)
+    if all((arguments.clips / name).exists() for name in CLIPS):
+        rows += real_rows(arguments.clips)
+    else:
+        print(f"no real clips: {arguments.clips} does not hold {' and '.join(CLIPS)}; name a folder with --clips")
+    rows += speed_rows() + golden_rows()
+    sys.exit(finish("lips", rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""A sentence that is typed, spoken by the synthesiser and put on a person's lips, without any video."""
+
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from metatalk_lib.audio import Audio
+from metatalk_lib.audio_to_expression import TrainedA2E
+from metatalk_lib.corpus import PADDING_S, pad_speech
+from metatalk_lib.errors import ParameterError
+from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.lip_curves import compute_lip_curves
+from metatalk_lib.renderer import render_face
+from metatalk_lib.speech import Speech, synthesize
+from metatalk_lib.talk import drive, predict_speech
+from metatalk_lib.visemes import phoneme_to_viseme
+
+LONGEST_TEXT = 400
+"""Characters of a sentence; some half a minute of speech."""
+
+
+class SpokenSentence(NamedTuple):
+    """A sentence on a person's lips.
+
+    Attributes:
+        speech: 16 kHz, with its phonemes.
+        opening_mm: (T,) mouth opening that A2E predicts, mm.
+        width_mm: (T,) mouth width that A2E predicts, mm.
+        faces: (K, S, S, 3) drawn faces.
+        frames: (K,) their frames.
+        labels: the visemes at these frames.
+    """
+
+    speech: Speech
+    opening_mm: Float[np.ndarray, " T"]
+    width_mm: Float[np.ndarray, " T"]
+    faces: UInt8[np.ndarray, "K S S 3"]
+    frames: Int[np.ndarray, " K"]
+    labels: tuple[str, ...]
+
+
+def speak_sentence(
+    text: str,
+    voice: str,
+    model: FaceModel,
+    coefficients: Coefficients,
+    a2e: TrainedA2E,
+    *,
+    fps: Fraction,
+    count: int = 24,
+    size: int = 128,
+) -> SpokenSentence:
+    """Speak a sentence and show what the person's lips do.
+
+    Args:
+        text: at most `LONGEST_TEXT` characters.
+        voice: of the synthesiser, such as `en-us+f2`.
+        model: the face model of the fit.
+        coefficients: a fit of the person; pose and light of its first trusted frame are shown.
+        a2e: the person's trained A2E.
+        fps: frames a second.
+        count: number of drawn faces, spread evenly over the sentence.
+        size: side of a drawn face, px.
+
+    Raises:
+        ParameterError: no text, too much of it, or an unknown voice.
+        DataError: the text holds nothing that can be spoken.
+
+    Source: original to this project.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise ParameterError(f"the sentence has {len(text)} characters; at most {LONGEST_TEXT} are spoken at once.")
+    speech = pad_speech(synthesize(text, voice), PADDING_S)
+    expression, _ = predict_speech(Audio(speech.samples[:, None], speech.rate), fps, a2e)
+    curves = compute_lip_curves(model, coefficients.identity, expression)
+    frames = np.unique(np.linspace(0, len(expression) - 1, count).round().astype(np.int64))
+    shown = coefficients.frame_id[np.argmax(coefficients.valid)]
+    driven = drive(coefficients, np.full(len(frames), shown), expression[frames])
+    faces = np.stack([render_face(model, driven, row, size).image for row in range(len(frames))])
+    labels = tuple(_viseme_at(speech, frame / float(fps)) for frame in frames)
+    return SpokenSentence(speech, curves.opening_mm, curves.width_mm, faces, frames, labels)
+
+
+def _viseme_at(speech: Speech, time_s: float) -> str:
+    return next((phoneme_to_viseme(p.symbol) for p in speech.phonemes if p.start_s <= time_s < p.end_s), "sil")

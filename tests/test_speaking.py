@@ -1,0 +1,88 @@
+"""A typed sentence on a person's lips, and the widget that types it."""
+
+import io
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from synthetic import make_coefficients, make_face_model
+
+from metatalk_lib import speaking_widget
+from metatalk_lib.audio_encoder import encode_audio, load_audio_encoder
+from metatalk_lib.audio_to_expression import TrainedA2E, train_a2e
+from metatalk_lib.corpus import plan_utterances
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.mfcc import compute_mfcc_blocks
+from metatalk_lib.speaking import speak_sentence
+from metatalk_lib.speaking_widget import SpeakingLips
+from metatalk_lib.visemes import viseme_curves
+
+FPS = Fraction(25)
+TEXT = "We move the big boat."
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_face_model()
+
+
+@pytest.fixture(scope="module")
+def person():
+    return make_coefficients(4)
+
+
+@pytest.fixture(scope="module")
+def a2e(model) -> TrainedA2E:
+    torch.set_num_threads(1)
+    encoder, to_expression = load_audio_encoder(), model.actions_to_expression.numpy()
+    plan = plan_utterances(20.0, 0, FPS)
+    features = [encode_audio(encoder, compute_mfcc_blocks(u.speech.samples, u.frame_count, FPS)) for u in plan]
+    taught = [viseme_curves(u.speech.phonemes, u.frame_count, FPS) @ to_expression for u in plan]
+    return train_a2e(features, [item.astype(np.float32) for item in taught], epochs=0)[0]
+
+
+def test_a_sentence_moves_the_lips_and_ends_with_closed_ones(model, person, a2e):
+    spoken = speak_sentence(TEXT, "en-us", model, person, a2e, fps=FPS, count=8, size=32)
+    assert len(spoken.opening_mm) == len(spoken.width_mm) == round(25 * spoken.speech.duration_s)
+    assert spoken.faces.shape == (8, 32, 32, 3)
+    assert spoken.frames[0] == 0
+    assert spoken.frames[-1] == len(spoken.opening_mm) - 1
+    assert spoken.labels[0] == spoken.labels[-1] == "sil"
+    assert spoken.opening_mm[[0, -1]].max() < spoken.opening_mm.max()
+    assert (spoken.faces.reshape(8, -1).max(axis=1) > 0).all()
+
+
+def test_what_cannot_be_spoken_is_refused(model, person, a2e):
+    with pytest.raises(ParameterError, match="no voice `martian`"):
+        speak_sentence(TEXT, "martian", model, person, a2e, fps=FPS)
+    with pytest.raises(ParameterError, match="at most 400"):
+        speak_sentence("la " * 200, "en-us", model, person, a2e, fps=FPS)
+    with pytest.raises((ParameterError, DataError), match="at least one word|no sound"):
+        speak_sentence("  ", "en-us", model, person, a2e, fps=FPS)
+
+
+def test_the_widget_speaks_what_is_typed_and_shows_errors(model, person, a2e, monkeypatch):
+    asked = []
+
+    def speak(text, voice, *rest, fps):
+        asked.append((text, voice))
+        return speak_sentence(text, voice, *rest, fps=fps, count=4, size=24)
+
+    monkeypatch.setattr(speaking_widget, "speak_sentence", speak)
+    widget = SpeakingLips(model, person, a2e, fps=FPS)
+    assert widget.player.layout.display == "none"
+    widget.text.value, widget.voice.value = TEXT, "en-gb"
+    widget.button.click()
+    assert asked == [(TEXT, "en-gb")]
+    for picture in (widget.phonemes, widget.curves, widget.faces):
+        assert picture.value.startswith(b"\x89PNG")
+    samples, rate = soundfile.read(io.BytesIO(widget.player.value))
+    assert rate == 16000
+    assert len(samples) > 16000
+    assert widget.errors.value == ""
+    widget.text.value = " "
+    widget.button.click()
+    assert "at least one word" in widget.errors.value
+    assert not widget.button.disabled
