@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 CHARACTER ?= A
 PROFILE ?= demo
 
-.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lab gallery clean
+.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-lab gallery clean
 
 env: $(STAMP)
 
@@ -31,7 +31,7 @@ lint: $(STAMP)
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-bench: bench-walk bench-times bench-resume bench-reconstruction
+bench: bench-walk bench-times bench-resume bench-reconstruction bench-lips
 
 bench-walk: $(STAMP)
 	$(BIN)/python -m benchmarks.walk
@@ -44,6 +44,9 @@ bench-resume: $(STAMP)
 
 bench-reconstruction: $(STAMP)
 	$(BIN)/python -m benchmarks.reconstruction
+
+bench-lips: $(STAMP)
+	$(BIN)/python -m benchmarks.lips
 
 gallery: $(STAMP)
 	$(BIN)/python -m benchmarks.gallery

@@ -29,7 +29,9 @@ METHODS = ("auto", "words", "phones")
 
 _FRAME_RATE = 100
 _LEVEL = 0.9
-_NOISE = 3e-4
+_NOISES = (3e-4, 1e-3, 3e-3, 1e-2)
+"""Hiss that is mixed in, of full scale: digital silence confuses the recogniser. More of it where the alignment fails,
+which at the first level happens to one clean sentence in seven."""
 _SPELLING: dict[str, str] = {
     **{"a": "AE", "ɐ": "AH", "ɑ": "AA", "ɒ": "AA", "æ": "AE", "ə": "AH", "ɚ": "ER", "ɜ": "ER", "ɛ": "EH", "e": "EY"},
     **{"i": "IY", "ɪ": "IH", "o": "OW", "ɔ": "AO", "ʌ": "AH", "u": "UW", "ʊ": "UH", "ᵻ": "IH", "ɹ": "R", "ɾ": "T"},
@@ -71,13 +73,12 @@ def recognise_phonemes(
         raise ParameterError(f"recognition: the transcript {transcript!r} has no words. Leave it out or write some.")
     if words and method == "phones":
         raise ParameterError("recognition: a transcript is given, but `phones` hears no words. Take `words`.")
-    pcm = _to_pcm(samples_16k)
-    segments = None if method == "phones" else _align(pcm, words)
+    segments = None if method == "phones" else _align(samples_16k, words)
     if segments is None and (words or method == "words"):
         reason = "the transcript does not fit the recording" if words else "no English words were heard"
         raise DataError(f"recognition: {reason}. Correct or leave out the transcript, or take the method `phones`.")
     if segments is None:
-        segments = _hear_phones(pcm)
+        segments = _hear_phones(_to_pcm(samples_16k, _NOISES[0]))
     step = FEATURE_RATE // _FRAME_RATE
     events = [(start * step, ARPABET.get(name, PAUSE)) for name, start in segments]
     return build_phonemes(_hush(events, samples_16k), len(samples_16k), FEATURE_RATE)
@@ -97,36 +98,41 @@ def _split_words(transcript: str) -> list[str]:
     return re.findall(r"[a-z]+(?:'[a-z]+)*", transcript.lower().replace("’", "'"))
 
 
-def _to_pcm(samples_16k: np.ndarray) -> bytes:
-    """16-bit samples at a level that the recogniser knows, with a breath of noise: digital silence confuses it."""
+def _to_pcm(samples_16k: np.ndarray, noise: float) -> bytes:
+    """16-bit samples at a level that the recogniser knows from its training; at least one of its windows."""
     peak = float(np.abs(samples_16k).max(initial=0.0))
     loud = samples_16k * (_LEVEL / peak) if peak > 0 else samples_16k
     padded = np.pad(loud, (0, max(0, FEATURE_RATE // 10 - len(loud))))
-    return to_pcm16(padded + np.random.default_rng(0).normal(scale=_NOISE, size=len(padded))).tobytes()
+    return to_pcm16(padded + np.random.default_rng(0).normal(scale=noise, size=len(padded))).tobytes()
 
 
-def _align(pcm: bytes, words: list[str]) -> list[tuple[str, int]] | None:
+def _align(samples_16k: np.ndarray, words: list[str]) -> list[tuple[str, int]] | None:
     """(phone, first frame) of the words, heard where none are given; None where they do not fit the sound."""
     decoder = pocketsphinx.Decoder(loglevel="FATAL")
-    if not words:
-        _decode(decoder, pcm)
-        words = _split_words(decoder.hyp().hypstr) if decoder.hyp() else []
+    words = words or _hear_words(decoder, _to_pcm(samples_16k, _NOISES[0]))
     if not words:
         return None
     for word in dict.fromkeys(words):
         if decoder.lookup_word(word) is None:
             decoder.add_word(word, _spell(word), True)
-    try:
-        decoder.set_align_text(" ".join(words))
-        _decode(decoder, pcm)
-        decoder.set_alignment()
-        _decode(decoder, pcm)
-        alignment = decoder.get_alignment()
-    except RuntimeError:
-        return None
-    if alignment is None:
-        return None
-    return [(phone.name, phone.start) for word in alignment for phone in word]
+    for noise in _NOISES:
+        pcm = _to_pcm(samples_16k, noise)
+        try:
+            decoder.set_align_text(" ".join(words))
+            _decode(decoder, pcm)
+            decoder.set_alignment()
+            _decode(decoder, pcm)
+            alignment = decoder.get_alignment()
+        except RuntimeError:
+            continue
+        if alignment is not None:
+            return [(phone.name, phone.start) for word in alignment for phone in word]
+    return None
+
+
+def _hear_words(decoder: pocketsphinx.Decoder, pcm: bytes) -> list[str]:
+    _decode(decoder, pcm)
+    return _split_words(decoder.hyp().hypstr) if decoder.hyp() else []
 
 
 def _hear_phones(pcm: bytes) -> list[tuple[str, int]]:

@@ -86,15 +86,21 @@ def add_noise_floor(samples: Float[np.ndarray, " S"], generator: np.random.Gener
 
 
 def _draw_chords(time_s: Float[np.ndarray, " S"], generator: np.random.Generator) -> Float[np.ndarray, " S"]:
-    """A chord a beat, of struck tones with harmonics."""
-    samples, beat_s = np.zeros(len(time_s)), generator.uniform(0.2, 0.8)
-    for start_s in np.arange(0, time_s[-1], beat_s):
-        decay = np.exp(-np.maximum(time_s - start_s, 0) / generator.uniform(0.1, 1)) * (time_s >= start_s)
-        for _ in range(int(generator.integers(2, 7))):
-            pitch_hz, fall = 110 * 2 ** (generator.integers(0, 36) / 12), generator.uniform(0.5, 2)
-            for harmonic in range(1, int(generator.integers(2, 9))):
-                phase = 2 * np.pi * (pitch_hz * harmonic * time_s + generator.random())
-                samples += decay * np.sin(phase) / harmonic**fall
+    """One to six voices of tones with harmonics, held or struck, some with vibrato; half of the time with a drum."""
+    samples, beat_s = np.zeros(len(time_s)), generator.uniform(0.15, 0.8)
+    beat = (time_s / beat_s).astype(int)
+    since_s = time_s - beat * beat_s
+    for _ in range(int(generator.integers(1, 7))):
+        pitch_hz = 55 * 2 ** (generator.integers(0, 48, beat[-1] + 1) / 12)[beat]
+        vibrato = 1 + generator.uniform(0, 0.02) * np.sin(2 * np.pi * generator.uniform(4, 7) * time_s)
+        phase = 2 * np.pi * np.cumsum(pitch_hz * vibrato) / FEATURE_RATE
+        fall, held_s = generator.uniform(0.5, 2.5), generator.uniform(0.1, 3)
+        harmonics = np.arange(1, int(generator.integers(2, 16)), 1 + int(generator.random() < 0.3))
+        tone = sum(np.sin(number * phase) / number**fall for number in harmonics)
+        samples += generator.uniform(0.3, 1) * tone * np.exp(-since_s / held_s)
+    if generator.random() < 0.5:
+        drum = generator.normal(size=len(time_s)) * np.exp(-generator.uniform(8, 40) * since_s)
+        samples += generator.uniform(0.2, 1.5) * shape_spectrum(drum, generator.normal(0, 8.0, len(EQ_POINTS_HZ)))
     return samples
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.fft import dct
 from torch import nn
 
 from metatalk_lib.artifacts import atomic_path, save_weights
@@ -101,15 +102,52 @@ def train(utterances: Sequence[Utterance], *, steps: int, seed: int) -> nn.Modul
     share = frames[usable] / frames[usable].sum()
     optimiser = torch.optim.AdamW(speech.parameters(), lr=RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.1)
+    augmentation = CepstrumAugmentation(speech["encoder"].mfcc_std.numpy())
     generator, losses = np.random.default_rng(seed), []
     for step in range(1, steps + 1):
         chosen = usable[generator.choice(len(usable), CHUNKS_PER_STEP, p=share)]
-        losses.append(_step(speech, _cut(utterances, lips, chosen, generator), optimiser))
+        losses.append(_step(speech, _cut(utterances, lips, chosen, generator, augmentation), optimiser))
         schedule.step()
         if step % 500 == 0 or step == steps:
             lip_loss, viseme_loss = np.mean(losses[-500:], axis=0)
             print(f"step {step}: lip error {lip_loss:.3f} of the variance, viseme loss {viseme_loss:.3f}", flush=True)
     return speech.to(memory_format=torch.contiguous_format).eval()
+
+
+class CepstrumAugmentation:
+    """Other throats and microphones for each chunk, straight on its cepstra.
+
+    A throat of another length stretches the mel axis by a factor, which is a matrix on the cepstra; a microphone adds
+    a constant to each. So no chunk is ever heard twice.
+
+    Source: vocal tract length perturbation after Jaitly and Hinton (2013); original in this form.
+    """
+
+    FACTORS = np.linspace(0.88, 1.12, 25)
+    FILTERS, LIFTER = 26, 22
+    OFFSET_SHARE = 0.35
+    """Spread of the added constant, of each coefficient's own standard deviation."""
+
+    def __init__(self, mfcc_std: np.ndarray) -> None:
+        self.mfcc_std = mfcc_std
+        self.matrices = np.stack([self._stretch(factor) for factor in self.FACTORS]).astype(np.float32)
+
+    def __call__(self, chunks: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """(B, S, 12) cepstra of other people with other microphones."""
+        chosen = self.matrices[generator.integers(len(self.matrices), size=len(chunks))]
+        offsets = self.OFFSET_SHARE * self.mfcc_std * generator.normal(size=(len(chunks), 1, len(self.mfcc_std)))
+        return (chunks @ chosen.transpose(0, 2, 1) + offsets).astype(np.float32)
+
+    def _stretch(self, factor: float) -> np.ndarray:
+        size = len(self.mfcc_std)
+        transform = dct(np.eye(self.FILTERS), axis=0, norm="ortho")[1 : size + 1]
+        lifter = 1 + self.LIFTER / 2 * np.sin(np.pi * np.arange(1, size + 1) / self.LIFTER)
+        places = np.clip(np.arange(self.FILTERS) * factor, 0, self.FILTERS - 1)
+        below = np.minimum(places.astype(int), self.FILTERS - 2)
+        moved = np.zeros((self.FILTERS, self.FILTERS))
+        moved[np.arange(self.FILTERS), below] = 1 - (places - below)
+        moved[np.arange(self.FILTERS), below + 1] = places - below
+        return (lifter[:, None] * transform) @ moved @ (transform.T / lifter)
 
 
 def measure(speech: nn.ModuleDict, targets: LipTargets, test: Sequence[Utterance]) -> dict[str, float]:
@@ -170,12 +208,11 @@ def main() -> None:
     parser.add_argument("--test-utterances", type=int, default=24, help="spoken for each column of the card's table")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="processes that speak, then threads that train")
-    parser.add_argument("--corpus", type=Path, help="file that keeps what was spoken, for another training")
+    parser.add_argument("--corpus", type=Path, help="own file that keeps what was spoken, for another training")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    training, speaking_s = _load_or_speak(arguments)
     started = time.perf_counter()
-    training = _load_or_speak(arguments)
-    spoken = time.perf_counter()
     speech = train(training, steps=arguments.steps, seed=arguments.seed)
     targets = LipTargets(np.concatenate([item.actions for item in training]).astype(np.float64))
     results = {}
@@ -191,8 +228,8 @@ def main() -> None:
         "Training data": f"{len(training)} utterances, {frames} frames, {frames / FPS / 3600:.1f} hours; "
         f"{len(SENTENCES_SEEN)} English sentences ({len(HELD_OUT_SENTENCES)} held out), word lists of {len(WORDS)} "
         f"languages; {len(SYNTHETIC)} English synthetic voices, {len(VARIANTS)} variants, {len(RECORDED)} recorded",
-        "Time": f"{(spoken - started) / 60:.1f} minutes of speaking, "
-        f"{(time.perf_counter() - spoken) / 60:.1f} minutes of training, {arguments.threads} threads",
+        "Time": f"{speaking_s / 60:.1f} minutes of speaking, "
+        f"{(time.perf_counter() - started) / 60:.1f} minutes of training, {arguments.threads} threads",
         "Size": f"{sum(value.numel() for value in speech['encoder'].parameters())} weights of the encoder",
     }
     command = (
@@ -204,14 +241,17 @@ def main() -> None:
     print(card.read_text("utf-8"))
 
 
-def _load_or_speak(arguments: argparse.Namespace) -> list[Utterance]:
+def _load_or_speak(arguments: argparse.Namespace) -> tuple[list[Utterance], float]:
+    """The utterances, and how many seconds it took to speak them, in this run or in the one that kept them."""
     if arguments.corpus and arguments.corpus.exists():
         return pickle.loads(arguments.corpus.read_bytes())
+    started = time.perf_counter()
     training = make_training(arguments.utterances, arguments.seed, arguments.threads)
+    spoken = training, time.perf_counter() - started
     if arguments.corpus:
         with atomic_path(arguments.corpus) as temporary:
-            temporary.write_bytes(pickle.dumps(training, protocol=5))
-    return training
+            temporary.write_bytes(pickle.dumps(spoken, protocol=5))
+    return spoken
 
 
 def _set_statistics(speech: nn.ModuleDict, utterances: Sequence[Utterance], targets: LipTargets) -> None:
@@ -224,7 +264,11 @@ def _set_statistics(speech: nn.ModuleDict, utterances: Sequence[Utterance], targ
 
 
 def _cut(
-    utterances: Sequence[Utterance], lips: Sequence[np.ndarray], chosen: np.ndarray, generator: np.random.Generator
+    utterances: Sequence[Utterance],
+    lips: Sequence[np.ndarray],
+    chosen: np.ndarray,
+    generator: np.random.Generator,
+    augmentation: CepstrumAugmentation,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Chunks of `SHORTEST_FRAMES` frames at random places: their steps, and lips and visemes of the inner frames."""
     parts = []
@@ -234,7 +278,8 @@ def _cut(
         inner = slice(start + MARGIN, start + SHORTEST_FRAMES - MARGIN)
         steps = item.mfcc[4 * start : 4 * (start + SHORTEST_FRAMES) + 24]
         parts.append((steps, lips[index][inner], item.visemes[inner]))
-    return tuple(torch.from_numpy(np.stack(column)) for column in zip(*parts, strict=True))
+    steps, wanted, classes = (np.stack(column) for column in zip(*parts, strict=True))
+    return tuple(map(torch.from_numpy, (augmentation(steps, generator), wanted, classes)))
 
 
 def _step(speech: nn.ModuleDict, batch: tuple, optimiser: torch.optim.Optimizer) -> tuple[float, float]:
