@@ -9,10 +9,13 @@ from metatalk_lib.curve_figures import (
     plot_audio_features,
     plot_curves,
     plot_landmark_motion,
+    plot_lead,
+    plot_mel_spectrogram,
     plot_mfcc_blocks,
     plot_training_curve,
 )
 from metatalk_lib.landmarks import LandmarkTrack
+from metatalk_lib.lead import estimate_lead
 
 
 def test_blocks_share_one_colour_scale():
@@ -52,3 +55,20 @@ def test_landmark_motion_shows_both_tracks_and_shades_bridged_frames():
     axes = plot_landmark_motion(track, Fraction(25)).axes
     assert [line.get_label() for line in axes[0].lines] == ["predicted", "smoothed"]
     assert all(len(ax.collections[0].get_paths()) == 1 for ax in axes)
+
+
+def test_the_mel_spectrogram_is_shown_over_seconds():
+    figure = plot_mel_spectrogram(np.random.default_rng(0).normal(size=32000).astype(np.float32))
+    (image,) = figure.axes[0].images
+    assert image.get_array().shape == (80, 161)
+    assert image.get_extent() == [0, 161 / 80, 0, 80]
+
+
+def test_the_chosen_lead_is_named():
+    heard = np.sin(np.arange(100) / 3)
+    figure = plot_lead(estimate_lead(heard, np.roll(heard, -2), Fraction(25)))
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert any(label.startswith("chosen: ") for label in labels)
+    still = plot_lead(estimate_lead(heard, np.zeros(100), Fraction(25)))
+    labels = [text.get_text() for text in still.axes[0].get_legend().get_texts()]
+    assert any("default" in label and "60 ms" in label for label in labels)

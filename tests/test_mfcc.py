@@ -1,6 +1,8 @@
 """mfcc: AT-net's blocks and SyncNet's input against their goldens, alignment at any frame rate, streaming."""
 
+import tracemalloc
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from scipy.fft import dct
 from synthetic import reference_signal
 
 from metatalk_lib import mfcc as mfcc_module
+from metatalk_lib.audio import Audio, mono_16k_length, open_audio, stream_mono_16k, write_audio
 from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.mel_spectrogram import stream_mel_spectrogram
 from metatalk_lib.mfcc import (
     compute_mfcc,
     compute_mfcc_blocks,
@@ -18,6 +22,7 @@ from metatalk_lib.mfcc import (
     stream_mfcc_blocks,
     to_pcm16,
 )
+from metatalk_lib.silence import measure_power
 
 GOLDEN = REFERENCE_DIR / "front_atvg_mfcc.npz"
 
@@ -121,3 +126,28 @@ def test_the_papers_80_coefficients_tell_sounds_apart_and_are_finite():
     assert (blocks.std(axis=(0, 1)) > 0.01).all()
     with pytest.raises(ParameterError, match="12 or 80 coefficients, not 13"):
         compute_mfcc_blocks(reference_signal(), 50, Fraction(25), coefficients=13)
+
+
+@pytest.mark.parametrize("front_end", ["mfcc", "mel", "power"])
+def test_memory_does_not_grow_with_the_length_of_a_recording(tmp_path: Path, front_end: str):
+    """Five minutes take no more memory than one, but for one number each 10 ms where a level is kept."""
+    peaks = []
+    for seconds in (60, 300):
+        path = tmp_path / f"{seconds}.wav"
+        noise = np.random.default_rng(0).normal(scale=0.1, size=(22050 * seconds, 1)).astype(np.float32)
+        write_audio(path, Audio(noise, 22050))
+        del noise
+        recording = open_audio(path)
+        tracemalloc.start()
+        if front_end == "power":
+            measure_power(stream_mono_16k(recording))
+        else:
+            groups = (
+                stream_mfcc_blocks(stream_mono_16k(recording), 25 * seconds, Fraction(25))
+                if front_end == "mfcc"
+                else stream_mel_spectrogram(stream_mono_16k(recording), mono_16k_length(recording))
+            )
+            assert sum(1 for _ in groups) > 1
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0] + 100 * 240 * 8 * 3

@@ -73,6 +73,11 @@ def test_openings_are_compared_frame_by_frame(pair, monkeypatch):
     np.testing.assert_allclose(openings.detected_px, 0.5 * taught, rtol=1e-4)
     assert openings.correlation == pytest.approx(1.0, abs=1e-4)
     assert openings.detected_fraction == pytest.approx(11 / 12)
+    save_arrays(pair.with_suffix(".npz"), frame_id=np.arange(FRAMES))
+    painted = compare_openings(model, identity, pair)
+    assert painted.correlation is None
+    assert np.isnan(painted.taught_mm).all()
+    np.testing.assert_array_equal(painted.detected_px, openings.detected_px)
 
 
 def test_a_missing_file_is_refused(pair):

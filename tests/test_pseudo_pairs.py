@@ -13,7 +13,7 @@ from metatalk_lib.audio import Audio, write_audio
 from metatalk_lib.errors import DataError
 from metatalk_lib.face_model import Coefficients
 from metatalk_lib.params import AudioToExpressionConfig
-from metatalk_lib.pseudo_pairs import describe_pairs, load_pair, load_pairs
+from metatalk_lib.pseudo_pairs import describe_pairs, load_pair, load_pairs, mean_teacher_correlation
 from metatalk_lib.stage import open_stage
 
 FRAMES = 30
@@ -92,3 +92,14 @@ def test_description_counts_frames_and_measures_the_fit(tmp_path: Path):
     assert row["teacher r"] == pytest.approx(1)
     assert (row["utterance"], row["frames"], row["not valid"]) == ("000", FRAMES, 1)
     assert row["silent"] in (9, 10)
+
+
+def test_a_teacher_without_expressions_leaves_its_column_empty(tmp_path: Path):
+    paths = write_pair(tmp_path, np.arange(FRAMES))
+    save_arrays(paths[2], frame_id=np.arange(FRAMES))
+    pair = load_pair(*paths)
+    assert pair.taught is None
+    rows = describe_pairs(LipModel(), LipModel(), [pair])
+    assert rows[0]["teacher r"] is None
+    assert mean_teacher_correlation(rows) is None
+    assert mean_teacher_correlation([*rows, {"teacher r": 0.5}, {"teacher r": 0.7}]) == pytest.approx(0.6)

@@ -112,6 +112,11 @@ def test_agreement_with_the_teacher(model, target, tmp_path):
     save_arrays(path, expression=target.expression[:2])
     with pytest.raises(DataError, match="has 2 frames, its fit 4"):
         compare_with_teacher(model, [target], model, target.identity, [path])
+    save_arrays(path, frame_id=target.frame_id)
+    painted = compare_with_teacher(model, [target], model, target.identity, [path])
+    assert painted.correlation is painted.slope is None
+    assert np.isnan(painted.taught).all()
+    assert np.isfinite(painted.fitted).all()
 
 
 def test_lip_opening_is_the_distance_of_the_inner_lips(model):

@@ -12,11 +12,14 @@ from reference import REFERENCE_DIR, load_rule_b
 from torch import nn
 
 from metatalk_lib import assets
+from metatalk_lib.artifacts import load_json
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.mel_spectrogram import compute_mel_spectrogram
 from metatalk_lib.networks.wav2lip import Wav2LipGenerator
+from metatalk_lib.pseudo_video import list_pairs, load_taught, make_pseudo_video
 from metatalk_lib.speech import Speech
 from metatalk_lib.teacher import Teacher, Utterance
+from metatalk_lib.video import probe_video, write_video
 from metatalk_lib.wav2lip import (
     PADS_PX,
     Wav2LipTeacher,
@@ -104,6 +107,25 @@ def speak_alone(network: nn.Module, chunk: np.ndarray, crop: np.ndarray) -> np.n
     with torch.no_grad():
         out = network(torch.from_numpy(chunk)[None, None].float(), stacked)[0].permute(1, 2, 0).numpy()
     return cv2.resize((255 * out).astype(np.uint8), crop.shape[1::-1])[..., ::-1]
+
+
+def test_its_pairs_are_the_viseme_teachers_but_for_the_expressions(tmp_path: Path, network, utterance):
+    write_video(tmp_path / "face_256.mp4", make_frames(12), fps=FPS)
+    teacher = Wav2LipTeacher(network, make_landmarks(12), np.arange(12))
+    report = make_pseudo_video(
+        tmp_path / "pairs", teacher, [utterance], tmp_path / "face_256.mp4", range(2, 11), fps=FPS, seed=0
+    )
+    assert report.frames == 25
+    (description,) = list_pairs(tmp_path / "pairs")
+    content = load_json(description)
+    assert (content["teacher"], content["phonemes"], content["frame_count"]) == ("wav2lip", [], 25)
+    assert load_taught(description.with_suffix(".npz")) is None
+    info = probe_video(description.with_suffix(".mp4"))
+    assert (info.width, info.frame_count, info.has_audio) == (SIZE, 25, True)
+    again = make_pseudo_video(
+        tmp_path / "pairs", teacher, [utterance], tmp_path / "face_256.mp4", range(2, 11), fps=FPS, seed=0
+    )
+    assert again.kept == 1
 
 
 def test_the_fingerprint_follows_weights_and_landmarks(network):
