@@ -11,28 +11,32 @@ import itertools
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
-from benchmarks.face_truth import find_lips
+from benchmarks.lip_speaker import (
+    FPS,
+    audio_of,
+    face,
+    lip_positions,
+    make_pairs,
+    opening_of,
+    speak,
+    to_expression,
+    trained,
+)
+from benchmarks.real_lips import CLIPS, real_rows
 from benchmarks.report import Row, finish
 from metatalk_lib.audio import Audio, read_audio, to_mono_16k
-from metatalk_lib.audio_encoder import encode_audio, load_audio_encoder
-from metatalk_lib.audio_to_expression import TrainedA2E, load_a2e, train_a2e
-from metatalk_lib.corpus import plan_utterances
-from metatalk_lib.face_model import Coefficients, load_face_model
-from metatalk_lib.landmarks import mouth_opening, track_landmarks
-from metatalk_lib.lead import Lead
+from metatalk_lib.audio_to_expression import load_a2e, train_a2e
+from metatalk_lib.face_model import Coefficients
 from metatalk_lib.lip_curves import compute_lip_curves, compute_r2
 from metatalk_lib.metrics import correlation
-from metatalk_lib.mfcc import compute_mfcc_blocks
 from metatalk_lib.params import character_params_path, load_params, profile_params_path
 from metatalk_lib.paths import PROJECT_ROOT, STAGES
 from metatalk_lib.recognition import recognise_phonemes
@@ -43,8 +47,6 @@ from metatalk_lib.studio.cast import CHARACTERS
 from metatalk_lib.studio.motion import write_script
 from metatalk_lib.sync import compute_sync
 from metatalk_lib.talk import predict_speech
-from metatalk_lib.teachers import measure_lead
-from metatalk_lib.video import probe_video, read_frames
 from metatalk_lib.visemes import viseme_curves
 from training.recorded_voices import VOICES as RECORDED_VOICES
 from training.recorded_voices import synthesize_recorded
@@ -52,9 +54,6 @@ from training.speech_corpus import HELD_OUT_RECORDED, HELD_OUT_SENTENCES
 from training.words import draw_text
 
 REAL = PROJECT_ROOT.parent / "shared" / "real"
-CLIPS = ("speaker_512.mp4", "speaker_1080p.mp4")
-FPS = Fraction(25)
-PAIR_SECONDS = 300.0
 UNSEEN_VOICES = ("en-us+Alex", "en-us+linda", "en-gb+steph", "en-us+Denis", "en-us+belinda", "en-us+max", "en-gb+adam")
 """Variants that neither the encoder nor any teacher's corpus speaks with, one for each studio character."""
 STUDIO_SECONDS = 10.0
@@ -72,65 +71,6 @@ EIGHT_VOICES = (
 RECORDED_ENGLISH = ("awb", "rms", "slt", "kal_diphone")
 RECOGNISED = 8
 """Sentences of a voice for the recogniser's figures."""
-SHIFTS = 200
-MAX_SEARCHED_LAG = 10
-
-
-class Pairs(NamedTuple):
-    """Five minutes of what the teacher says: features and expressions of each utterance."""
-
-    features: list[np.ndarray]
-    expressions: list[np.ndarray]
-
-
-class Spoken(NamedTuple):
-    """Predicted curves of a recording, at `FPS` unless said otherwise: expression and mouth opening in mm."""
-
-    expression: Float[np.ndarray, "T 64"]
-    opening: Float[np.ndarray, " T"]
-
-
-@lru_cache(maxsize=1)
-def face():
-    """The open face model."""
-    return load_face_model()
-
-
-def to_expression(actions: np.ndarray) -> np.ndarray:
-    """Expressions of facial actions."""
-    return (actions @ face().actions_to_expression.numpy()).astype(np.float32)
-
-
-def opening_of(expression: np.ndarray) -> np.ndarray:
-    """Mouth opening of the mean face, mm."""
-    return compute_lip_curves(face(), np.zeros(80), expression).opening_mm
-
-
-@lru_cache(maxsize=4)
-def make_pairs(fps: Fraction, lead_s: float) -> Pairs:
-    """What the viseme teacher says, without the detour over pictures."""
-    encoder = load_audio_encoder()
-    plan = plan_utterances(PAIR_SECONDS, 0, fps)
-    blocks = [compute_mfcc_blocks(u.speech.samples, u.frame_count, fps) for u in plan]
-    taught = [viseme_curves(u.speech.phonemes, u.frame_count, fps, lead_s=lead_s) for u in plan]
-    return Pairs([encode_audio(encoder, item) for item in blocks], [to_expression(item) for item in taught])
-
-
-@lru_cache(maxsize=8)
-def trained(fps: Fraction = FPS, lead_s: float = 0.0, architecture: str = "meta_talk") -> TrainedA2E:
-    """A2E as stage 04 trains it."""
-    return train_a2e(*make_pairs(fps, lead_s), architecture=architecture)[0]
-
-
-def speak(audio: Audio, a2e: TrainedA2E, fps: Fraction = FPS) -> Spoken:
-    """What the lips do, with smoothing and silence gate."""
-    expression, _ = predict_speech(audio, fps, a2e)
-    return Spoken(expression, opening_of(expression))
-
-
-def audio_of(speech: Speech) -> Audio:
-    """The sound of an utterance."""
-    return Audio(speech.samples[:, None], speech.rate)
 
 
 def studio_rows() -> list[Row]:
@@ -163,18 +103,6 @@ def studio_rows() -> list[Row]:
         Row("studio: R2, audio reversed (cheat)", mean["reversed R2"], "", ">=", 0.75, is_cheat=True),
         Row("studio: r, audio turned round (cheat)", mean["shuffled r"], "", ">=", 0.90, is_cheat=True),
     ]
-
-
-@lru_cache(maxsize=1)
-def _lip_basis() -> np.ndarray:
-    rows = face().subdivision.to_dense().double().numpy()[find_lips(face())]
-    basis = face().expression_basis.double().numpy()
-    return np.einsum("vb,ebk->evk", rows, basis).reshape(len(basis), -1)
-
-
-def lip_positions(expression: np.ndarray) -> np.ndarray:
-    """Displacement of the lips' surface vertices, (T, 3 V) dm."""
-    return expression.astype(np.float64) @ _lip_basis()
 
 
 def recorded_rows() -> list[Row]:
@@ -239,68 +167,6 @@ def pipeline_rows() -> list[Row]:
         Row("A by stages 02 to 04, unseen sentences and voice: r", sync.correlation, "", None, None),
         Row("A by stages 02 to 04: best lag", sync.best_lag, "frames", None, None),
     ]
-
-
-class Clip(NamedTuple):
-    """A real person's clip: sound, mouth opening over the distance of the eyes, and the lead of its lips."""
-
-    name: str
-    sound: Audio
-    opening: Float[np.ndarray, " T"]
-    lead: Lead
-
-
-def load_clip(path: Path) -> Clip:
-    """Track the mouth of a clip and measure its lead."""
-    info = probe_video(path)
-    track = track_landmarks(
-        read_frames(path), frame_count=info.frame_count, fps=info.fps, face_position="largest", name=path
-    )
-    eyes = np.linalg.norm(track.landmarks[:, 36] - track.landmarks[:, 45], axis=1)
-    lead = measure_lead(face(), path, track.landmarks, info.fps, valid=track.detected)
-    return Clip(path.stem, read_audio(path), mouth_opening(track.landmarks) / eyes, lead)
-
-
-def real_rows(folder: Path) -> list[Row]:
-    """Both clips with their own sound, the lead calibrated on the other one; every clip is reported as it is."""
-    clips = [load_clip(folder / name) for name in CLIPS]
-    rows, values = [], []
-    for clip, other in (clips, clips[::-1]):
-        a2e = trained(FPS, other.lead.lead_s)
-        produced = speak(clip.sound, a2e).opening[: len(clip.opening)]
-        values.append(correlation(produced, clip.opening))
-        chance = shifted_correlations(clip, a2e)
-        silent = speak(Audio(np.zeros_like(clip.sound.samples), clip.sound.rate), a2e).opening
-        bar, best = float(np.percentile(chance[1:], 95)), compute_sync(clip.opening, produced).best_correlation
-        name = f"real {clip.name}"
-        rows += [
-            Row(f"{name}: r at zero lag, above 95 % of shifts", values[-1], "", ">=", bar),
-            Row(f"{name}: r, audio turned round by half (cheat)", chance[0], "", ">=", 0.35, is_cheat=True),
-            Row(f"{name}: opening's deviation, silent over spoken", silent.std() / produced.std(), "", "<=", 0.05),
-            Row(f"{name}: lead used, of the other clip", other.lead.lead_s, "s", None, None),
-            Row(f"{name}: its own lead", clip.lead.lead_s, "s", None, None),
-            Row(f"{name}: r at its best lag", best, "", None, None),
-            Row(f"{name}: the recogniser and the teacher, r", teacher_correlation(clip, other.lead), "", None, None),
-        ]
-    return [Row("real clips: mean r at zero lag", float(np.mean(values)), "", ">=", 0.35), *rows]
-
-
-def shifted_correlations(clip: Clip, a2e: TrainedA2E) -> np.ndarray:
-    """r for circular shifts of the sound: by half the clip first, then 200 evenly spread ones of at least a second."""
-    count, rate = len(clip.sound.samples), clip.sound.rate
-    shifts = [count // 2, *np.linspace(rate, count - rate, SHIFTS).astype(int)]
-    values = []
-    for shift in shifts:
-        turned = Audio(np.roll(clip.sound.samples, shift, axis=0), rate)
-        values.append(correlation(speak(turned, a2e).opening[: len(clip.opening)], clip.opening))
-    return np.array(values)
-
-
-def teacher_correlation(clip: Clip, lead: Lead) -> float:
-    """What the viseme teacher itself reaches on the clip, with recognised phonemes."""
-    phonemes = recognise_phonemes(to_mono_16k(clip.sound))
-    taught = opening_of(to_expression(viseme_curves(phonemes, len(clip.opening), FPS, lead_s=lead.lead_s)))
-    return correlation(taught, clip.opening)
 
 
 def voice_rows() -> list[Row]:

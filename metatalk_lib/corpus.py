@@ -1,5 +1,6 @@
 """What the teacher says: sentences spoken by the synthesiser, or a folder of recordings with or without transcripts."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 from metatalk_lib.audio import FEATURE_RATE, Audio, frame_count_for, open_audio, to_mono_16k
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.recognition import recognise_phonemes
-from metatalk_lib.silence import compute_level_db, measure_power
+from metatalk_lib.silence import LEVEL_STEP, compute_level_db, measure_power
 from metatalk_lib.speech import SENTENCES, VOICES, Phoneme, Speech, pad_with_pauses, synthesize
 from metatalk_lib.teacher import Utterance
 
@@ -25,6 +26,7 @@ LONGEST_S = 10.0
 """Longer recordings are cut at their quietest places into pieces of at most this length, s."""
 SHORTEST_S = 0.4
 """What is shorter holds no word."""
+_STEPS_A_SECOND = FEATURE_RATE // LEVEL_STEP
 
 
 def plan_utterances(seconds: float, seed: int, fps: Fraction) -> list[Utterance]:
@@ -155,29 +157,33 @@ def cut_speech(speech: Speech, longest_s: float = LONGEST_S) -> list[Speech]:
 
     Source: original to this project.
     """
-    if speech.duration_s <= longest_s:
-        return [speech]
     level_db = compute_level_db(measure_power([speech.samples]))
-    steps_s = len(level_db) / speech.duration_s
-    # the quietest place of the second half of what may be taken; rather a late one where several are as quiet
-    low, high = round(0.5 * longest_s * steps_s), round(longest_s * steps_s)
-    smooth = np.convolve(level_db, np.ones(9) / 9, mode="same")[low:high]
-    cut_s = (low + len(smooth) - 1 - int(np.argmin(smooth[::-1]))) / steps_s
-    return [_part(speech, 0.0, cut_s), *cut_speech(_part(speech, cut_s, speech.duration_s), longest_s)]
+    smooth = np.convolve(level_db, np.ones(9) / 9, mode="same")
+    low, high = round(0.5 * longest_s * _STEPS_A_SECOND), round(longest_s * _STEPS_A_SECOND)
+    edges = [0]
+    while len(level_db) - edges[-1] > high:
+        # the quietest place in the second half of what may be taken, the latest where several are as quiet
+        reach = smooth[edges[-1] + low : edges[-1] + high]
+        edges.append(edges[-1] + low + len(reach) - 1 - int(np.argmin(reach[::-1])))
+    ends_s = [*(edge / _STEPS_A_SECOND for edge in edges), speech.duration_s]
+    return [_part(speech, start_s, end_s) for start_s, end_s in itertools.pairwise(ends_s)]
 
 
 def _read_speech(path: Path, folder: Path, needs_phonemes: bool, method: str) -> Iterator[Speech]:
+    """A recording in pieces. With a transcript it is aligned as a whole; else a piece is heard when it is asked for."""
     samples = to_mono_16k(open_audio(path))
     if len(samples) < SHORTEST_S * FEATURE_RATE:
         return
-    name, transcript = str(path.relative_to(folder)), read_transcript(path)
-    phonemes: tuple[Phoneme, ...] = ()
-    if needs_phonemes:
-        try:
-            phonemes = recognise_phonemes(samples, transcript=transcript, method=method)
-        except (DataError, ParameterError) as error:
-            raise DataError(f"{path}: {error}") from error
-    yield from cut_speech(Speech(samples, FEATURE_RATE, phonemes, transcript, name))
+    whole = Speech(samples, FEATURE_RATE, (), read_transcript(path), str(path.relative_to(folder)))
+    try:
+        if needs_phonemes and whole.text:
+            whole = replace(whole, phonemes=recognise_phonemes(samples, transcript=whole.text, method=method))
+        for part in cut_speech(whole):
+            if needs_phonemes and not part.phonemes:
+                part = replace(part, phonemes=recognise_phonemes(part.samples, method=method))
+            yield part
+    except (DataError, ParameterError) as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _part(speech: Speech, start_s: float, end_s: float) -> Speech:

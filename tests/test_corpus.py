@@ -120,6 +120,23 @@ def test_long_recordings_are_cut_where_it_is_quiet():
         assert part.phonemes[-1].end_s == pytest.approx(part.duration_s, abs=1e-3)
 
 
+def test_an_hour_is_cut_and_only_what_is_needed_is_heard(tmp_path: Path, monkeypatch):
+    heard = []
+
+    def hear(samples, **options):
+        heard.append(len(samples))
+        return (Phoneme("a", 0.0, len(samples) / 16000),)
+
+    monkeypatch.setattr(corpus, "recognise_phonemes", hear)
+    noise = np.random.default_rng(0).normal(scale=0.1, size=3600 * 16000).astype(np.float32)
+    assert len(cut_speech(Speech(noise, 16000, (), "", "x"))) >= 360
+    write_audio(tmp_path / "long.wav", Audio(noise[: 120 * 16000, None], 16000))
+    plan = plan_recordings(tmp_path, 25.0, 0, FPS, needs_phonemes=True)
+    assert len(heard) - len(plan) in (0, 1)
+    assert max(heard) <= 10 * 16000
+    assert sum(heard) < 50 * 16000
+
+
 def test_of_a_sound_and_a_video_of_one_name_the_sound_is_taken(tmp_path: Path):
     for name in ("a.mp4", "a.wav", "b.MP4", ".hidden.wav"):
         (tmp_path / name).touch()
