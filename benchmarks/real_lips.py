@@ -58,7 +58,9 @@ def real_rows(folder: Path) -> list[Row]:
         rows += [
             Row(f"{name}: r at zero lag, above 95 % of shifts", values[-1], "", ">=", bar),
             Row(f"{name}: r, audio turned round by half (cheat)", chance[0], "", ">=", 0.35, is_cheat=True),
-            Row(f"{name}: opening's deviation, silent over spoken", silent.std() / produced.std(), "", "<=", 0.05),
+            Row(
+                f"{name}: opening's deviation, silent over spoken", float(silent.std() / produced.std()), "", "<=", 0.05
+            ),
             Row(f"{name}: lead used, of the other clip", other.lead.lead_s, "s", None, None),
             Row(f"{name}: its own lead", clip.lead.lead_s, "s", None, None),
             Row(f"{name}: r at its best lag", best, "", None, None),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.lip_speaker import face, lip_positions, opening_of, to_expression
-from benchmarks.lips import align_in_time, play_music
+from benchmarks.lips import align_in_time, edge_error, find_edges, play_music
 from metatalk_lib.visemes import ARKIT_ACTIONS
 
 
@@ -42,3 +42,10 @@ def test_the_music_is_music():
     assert len(samples) == 32000
     assert 0.05 < samples.std() < 1
     assert samples == pytest.approx(play_music(2.0))
+
+
+def test_edges_of_long_pauses_are_found_and_short_closures_are_not():
+    share = np.ones(100)
+    share[:20] = share[50:55] = share[60:80] = 0
+    assert find_edges(share).tolist() == [20, 60, 80]
+    assert edge_error(np.array([21, 60, 78]), np.array([20, 60, 80])) == pytest.approx(1.0)
