@@ -94,6 +94,7 @@ ASSETS = (
     Asset(
         "espeak_ng", "speech of the studio and of the teacher", "open", None, "PyPI package espeakng-loader", "GPL-3.0"
     ),
+    Asset("pocketsphinx", "phonemes of recordings", "open", None, "PyPI package pocketsphinx", "BSD-2-Clause"),
     Asset(
         "audio_encoder_open",
         "audio features (AT-net architecture, trained by us)",
