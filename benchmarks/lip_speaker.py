@@ -15,22 +15,22 @@ from metatalk_lib.corpus import plan_utterances
 from metatalk_lib.face_model import FaceModel, load_face_model
 from metatalk_lib.lip_curves import compute_lip_curves
 from metatalk_lib.mfcc import compute_mfcc_blocks
-from metatalk_lib.speech import Speech
 from metatalk_lib.talk import predict_speech
 from metatalk_lib.visemes import viseme_curves
+from training.speech_corpus import SENTENCES_SEEN
 
 FPS = Fraction(25)
 PAIR_SECONDS = 300.0
 
 
-class Pairs(NamedTuple):
+class TaughtPairs(NamedTuple):
     """Five minutes of what the teacher says: features and expressions of each utterance."""
 
     features: list[np.ndarray]
     expressions: list[np.ndarray]
 
 
-class Spoken(NamedTuple):
+class SpokenLips(NamedTuple):
     """Predicted curves of a recording, at `FPS` unless said otherwise: expression and mouth opening in mm."""
 
     expression: Float[np.ndarray, "T 64"]
@@ -54,13 +54,13 @@ def opening_of(expression: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def make_pairs(fps: Fraction, lead_s: float) -> Pairs:
-    """What the viseme teacher says, without the detour over pictures."""
+def make_pairs(fps: Fraction, lead_s: float) -> TaughtPairs:
+    """What the viseme teacher says, without the detour over pictures; none of the held-out sentences is among it."""
     encoder = load_audio_encoder()
-    plan = plan_utterances(PAIR_SECONDS, 0, fps)
+    plan = plan_utterances(PAIR_SECONDS, 0, fps, SENTENCES_SEEN)
     blocks = [compute_mfcc_blocks(u.speech.samples, u.frame_count, fps) for u in plan]
     taught = [viseme_curves(u.speech.phonemes, u.frame_count, fps, lead_s=lead_s) for u in plan]
-    return Pairs([encode_audio(encoder, item) for item in blocks], [to_expression(item) for item in taught])
+    return TaughtPairs([encode_audio(encoder, item) for item in blocks], [to_expression(item) for item in taught])
 
 
 @lru_cache(maxsize=8)
@@ -69,15 +69,10 @@ def trained(fps: Fraction = FPS, lead_s: float = 0.0, architecture: str = "meta_
     return train_a2e(*make_pairs(fps, lead_s), architecture=architecture)[0]
 
 
-def speak(audio: Audio, a2e: TrainedA2E, fps: Fraction = FPS) -> Spoken:
+def speak(audio: Audio, a2e: TrainedA2E, fps: Fraction = FPS) -> SpokenLips:
     """What the lips do, with smoothing and silence gate."""
     expression, _ = predict_speech(audio, fps, a2e)
-    return Spoken(expression, opening_of(expression))
-
-
-def audio_of(speech: Speech) -> Audio:
-    """The sound of an utterance."""
-    return Audio(speech.samples[:, None], speech.rate)
+    return SpokenLips(expression, opening_of(expression))
 
 
 @lru_cache(maxsize=1)

@@ -10,12 +10,13 @@ from benchmarks.lip_speaker import FPS, face, opening_of, speak, to_expression, 
 from benchmarks.report import Row
 from metatalk_lib.audio import Audio, read_audio, to_mono_16k
 from metatalk_lib.audio_to_expression import TrainedA2E
-from metatalk_lib.landmarks import mouth_opening, track_landmarks
+from metatalk_lib.errors import DataError
+from metatalk_lib.hearing import measure_lead
+from metatalk_lib.landmarks import relative_mouth_opening, track_landmarks
 from metatalk_lib.lead import Lead
 from metatalk_lib.metrics import correlation
 from metatalk_lib.recognition import recognise_phonemes
 from metatalk_lib.sync import compute_sync
-from metatalk_lib.teachers import measure_lead
 from metatalk_lib.video import probe_video, read_frames
 from metatalk_lib.visemes import viseme_curves
 
@@ -35,12 +36,13 @@ class Clip(NamedTuple):
 def load_clip(path: Path) -> Clip:
     """Track the mouth of a clip and measure its lead."""
     info = probe_video(path)
+    if info.fps != FPS:
+        raise DataError(f"{path} has {info.fps} frames a second; this benchmark compares curves at {FPS}.")
     track = track_landmarks(
         read_frames(path), frame_count=info.frame_count, fps=info.fps, face_position="largest", name=path
     )
-    eyes = np.linalg.norm(track.landmarks[:, 36] - track.landmarks[:, 45], axis=1)
     lead = measure_lead(face(), path, track.landmarks, info.fps, valid=track.detected)
-    return Clip(path.stem, read_audio(path), mouth_opening(track.landmarks) / eyes, lead)
+    return Clip(path.stem, read_audio(path), relative_mouth_opening(track.landmarks), lead)
 
 
 def real_rows(folder: Path) -> list[Row]:

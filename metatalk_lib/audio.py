@@ -11,7 +11,7 @@ import av
 import numpy as np
 import soundfile
 import soxr
-from jaxtyping import Float
+from jaxtyping import Float, Int16
 
 from metatalk_lib.artifacts import atomic_path
 from metatalk_lib.errors import DataError, ParameterError
@@ -103,14 +103,15 @@ class AudioFile:
         Raises:
             DataError: the file was removed or changed since it was opened.
         """
-        found = 0
+        changed = DataError(f"{self.path} was changed while it was read. Leave it alone and run again.")
+        left = self.sample_count
         for block, rate in _read_blocks(self.path):
-            found += len(block)
-            if rate != self.rate or block.shape[1] != self.channels:
-                break
+            left -= len(block)
+            if rate != self.rate or block.shape[1] != self.channels or left < 0:
+                raise changed
             yield block
-        if found != self.sample_count:
-            raise DataError(f"{self.path} was changed while it was read. Leave it alone and run again.")
+        if left:
+            raise changed
 
 
 def open_audio(path: str | Path) -> AudioFile:
@@ -158,9 +159,14 @@ def write_audio(path: str | Path, audio: Audio) -> None:
     """
     path = Path(path)
     _checked(audio.samples, audio.rate, path)
-    scaled = np.clip(np.rint(audio.samples.astype(np.float64) * 32768.0), -32768, 32767).astype(np.int16)
+    scaled = to_pcm16(audio.samples)
     with atomic_path(path) as temporary:
         soundfile.write(temporary, scaled, audio.rate, format="WAV", subtype="PCM_16")
+
+
+def to_pcm16(samples: Float[np.ndarray, "S *C"]) -> Int16[np.ndarray, "S *C"]:
+    """Whole 16-bit numbers as a WAV file holds them: round(32768 x), clipped."""
+    return np.clip(np.rint(samples.astype(np.float64) * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def stream_mono_16k(recording: Recording) -> Iterator[Float[np.ndarray, " _"]]:
@@ -256,21 +262,21 @@ class SampleWindow:
 
     def cut(self, start: int, stop: int) -> Float[np.ndarray, "_ *C"]:
         """Samples `start` to `stop`. What lies before `start` is forgotten: a later cut must not begin earlier."""
-        self.read_until(stop)
-        first = max(start, self._start)
+        if max(start, 0) < self._start:
+            raise ParameterError(f"sample {start} was forgotten already; what is held begins at {self._start}.")
+        self._read_until(stop)
+        first = max(start, 0)
         self._held, self._start = self._held[first - self._start :], first
         before = min(max(0, -start), stop - start)
         edges = ((before, 0), *((0, 0) for _ in self._held.shape[1:]))
         return fit_length(np.pad(self._held[: max(0, stop - first)], edges), stop - start)
 
-    def read_until(self, stop: int) -> int:
-        """Hold the signal up to `stop` and return where it ends: below `stop` the signal has no more."""
+    def _read_until(self, stop: int) -> None:
         parts, end = [self._held], self._start + len(self._held)
         while end < stop and (piece := next(self._pieces, None)) is not None:
             parts.append(piece)
             end += len(piece)
         self._held = np.concatenate(parts) if len(parts) > 1 else self._held
-        return end
 
 
 def _read_blocks(path: Path) -> Iterator[tuple[np.ndarray, int]]:
@@ -316,15 +322,21 @@ def _place_in_time(
     """Samples of a stream from the first video frame on: an early start is cut, a late one filled with zeros."""
     resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
     first_s, skip, left = None, 0, None
+    channels = stream.channels
     for frame in itertools.chain(container.decode(stream), [None]):
+        if frame is not None and (frame.layout.nb_channels, frame.sample_rate) != (channels, rate):
+            raise DataError(
+                f"the sound of {container.name} changes from {channels} channels at {rate} Hz to "
+                f"{frame.layout.nb_channels} at {frame.sample_rate} Hz. Convert it to WAV."
+            )
         if frame is not None and first_s is None:
             first_s = frame.time or 0.0
             shift = round((first_s - _video_start_s(container, first_s)) * rate)
-            skip, end_s = max(0, -shift), _stream_end_s(stream)
+            skip, end_s = max(0, -shift), _stated_end_s(container, stream)
             # AAC fills its last block with zeros beyond the end that the container states
             left = None if end_s is None else max(1, round((end_s - first_s) * rate))
             if shift > 0:
-                yield np.zeros((shift, stream.channels), np.float32)
+                yield np.zeros((shift, channels), np.float32)
         for part in resampler.resample(frame):
             samples = part.to_ndarray().T.astype(np.float32)[:left]
             left = None if left is None else left - len(samples)
@@ -342,8 +354,9 @@ def _video_start_s(container: av.container.InputContainer, sound_start_s: float)
     return sound_start_s
 
 
-def _stream_end_s(stream: av.AudioStream) -> float | None:
-    if stream.duration is None:
+def _stated_end_s(container: av.container.InputContainer, stream: av.AudioStream) -> float | None:
+    """The end that a container states, s; bare streams such as .aac and .mp3 have an estimate, which is no end."""
+    if stream.duration is None or not {"mp4", "matroska"} & set(container.format.name.split(",")):
         return None
     return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
 

@@ -10,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from metatalk_lib.artifacts import load_weights, sha256_file
-from metatalk_lib.assets import find_asset, require_file
+from metatalk_lib.assets import require_file
 from metatalk_lib.audio import Recording, frame_count_for, stream_mono_16k
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.mfcc import stream_mfcc_blocks
 from metatalk_lib.networks.at_net import ATNet
 from metatalk_lib.networks.open_audio_encoder import OpenAudioEncoder, SpeechHeads
-from metatalk_lib.official_weights import load_checkpoint, load_strictly
+from metatalk_lib.official_weights import load_published, load_strictly
 from metatalk_lib.paths import PACKAGE_DATA_DIR
 from metatalk_lib.visemes import VISEMES
 
@@ -55,8 +55,7 @@ def load_audio_encoder(name: str = "open") -> nn.Module:
         ParameterError: no such encoder.
         DataError: its weights are missing or do not fit.
     """
-    if name not in ENCODERS:
-        raise ParameterError(f"no audio encoder `{name}`. There are: {', '.join(ENCODERS)}.")
+    _check_name(name)
     return load_open_speech()[0] if name == "open" else load_atnet_encoder()
 
 
@@ -84,28 +83,23 @@ def load_atnet_encoder(path: Path | None = None) -> ATNetEncoder:
 
     Source: nesting of lelechen63/ATVGnet code/demo.py.
     """
-    path = path or require_file("atnet")
-    advice = f"Fetch it again from {find_asset('atnet').source}."
-    weights = load_checkpoint(path, advice)
-    if isinstance(weights, dict):
-        weights = {str(key).removeprefix("module."): value for key, value in weights.items()}
-    with torch.device("meta"):
-        network = ATNet()
-    network = network.to_empty(device="cpu")
-    load_strictly(network, weights, path, advice)
-    return ATNetEncoder(network).eval()
+    return ATNetEncoder(load_published(ATNet, "atnet", path)).eval()
 
 
-def fingerprint_encoder(name: str) -> str:
-    """Checksum of an encoder's weights: A2E networks serve only the features that they were trained on.
+def encoder_file(name: str) -> Path:
+    """The file of an encoder's weights. A2E networks serve only the features that they were trained on.
 
     Raises:
         ParameterError: no such encoder.
         DataError: its weights are missing.
     """
-    if name not in ENCODERS:
-        raise ParameterError(f"no audio encoder `{name}`. There are: {', '.join(ENCODERS)}.")
-    return sha256_file(PACKAGE_DATA_DIR / OPEN_FILE if name == "open" else require_file("atnet"))
+    _check_name(name)
+    return PACKAGE_DATA_DIR / OPEN_FILE if name == "open" else require_file("atnet")
+
+
+def fingerprint_encoder(name: str) -> str:
+    """Checksum of an encoder's weights; errors as `encoder_file`."""
+    return sha256_file(encoder_file(name))
 
 
 def encode_audio(encoder: nn.Module, mfcc: Float[np.ndarray, "T 28 12"]) -> Float[np.ndarray, "T 256"]:
@@ -155,3 +149,8 @@ def predict_actions(features: Iterable[Float[np.ndarray, "_ 256"]], heads: Speec
     """
     with torch.no_grad():
         return heads.predict_actions(torch.from_numpy(np.concatenate(list(features)))).numpy()
+
+
+def _check_name(name: str) -> None:
+    if name not in ENCODERS:
+        raise ParameterError(f"no audio encoder `{name}`. There are: {', '.join(ENCODERS)}.")

@@ -15,9 +15,10 @@ from torch import nn
 
 from metatalk_lib.a2e_fitting import Pairs, optimise, split_frames, start_as_filters, start_from_ridge
 from metatalk_lib.artifacts import load_json, load_weights, save_json, save_weights
-from metatalk_lib.audio_encoder import ENCODE_BATCH, fingerprint_encoder
+from metatalk_lib.audio_encoder import ENCODE_BATCH, ENCODERS, fingerprint_encoder
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.networks.audio_to_expression import EXPRESSION_SIZE, FEATURE_SIZE, WINDOW, AudioDVPA2E, MetaTalkA2E
+from metatalk_lib.official_weights import load_strictly
 
 SILENCE_FADE_S = 0.08
 """Time in which the mouth closes after speech ends, and opens before it begins."""
@@ -297,7 +298,7 @@ def load_a2e(folder: Path) -> TrainedA2E:
     """
     settings = load_json(folder / "a2e.json")
     encoder = settings.get("audio_encoder", "open")
-    if settings.get("audio_encoder_sha256") != fingerprint_encoder(encoder):
+    if encoder not in ENCODERS or settings.get("audio_encoder_sha256") != fingerprint_encoder(encoder):
         raise DataError(
             f"{folder / 'a2e.json'} was trained on the features of another version of the audio encoder `{encoder}`. "
             "Run stage 04_audio_to_expression again."
@@ -306,7 +307,8 @@ def load_a2e(folder: Path) -> TrainedA2E:
     holder = nn.Module()
     holder.network = network
     holder.register_buffer("expression_mean", torch.zeros(EXPRESSION_SIZE))
-    _load_weights(holder, folder / "a2e.safetensors", "Run stage 04_audio_to_expression again.")
+    path, advice = folder / "a2e.safetensors", "Run stage 04_audio_to_expression again."
+    load_strictly(holder, load_weights(path, advice), path, advice)
     return TrainedA2E(
         network.eval(),
         settings["architecture"],
@@ -339,15 +341,6 @@ def _build_network(architecture: str, activation: str) -> nn.Module:
     if architecture == "audiodvp":
         return AudioDVPA2E()
     raise ParameterError(f"unknown A2E architecture `{architecture}`. There are: meta_talk, audiodvp.")
-
-
-def _load_weights(module: nn.Module, path: Path, advice: str) -> None:
-    weights = load_weights(path, advice)
-    try:
-        module.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} does not hold the expected weights ({reason}). {advice}") from error
 
 
 def _check_pairs(

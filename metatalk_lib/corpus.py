@@ -2,18 +2,19 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from metatalk_lib.audio import FEATURE_RATE, Audio, frame_count_for, open_audio, to_mono_16k
+from metatalk_lib.audio import FEATURE_RATE, frame_count_for, open_audio, to_mono_16k
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.recognition import recognise_phonemes
-from metatalk_lib.silence import LEVEL_STEP, compute_level_db, measure_power
-from metatalk_lib.speech import SENTENCES, VOICES, Phoneme, Speech, pad_with_pauses, synthesize
+from metatalk_lib.silence import LEVEL_STEP, compute_level_db, find_silence, measure_power
+from metatalk_lib.speech import PAUSE, SENTENCES, VOICES, Phoneme, Speech, pad_with_pauses, synthesize
 from metatalk_lib.teacher import Utterance
 
 PADDING_S = 0.25
@@ -29,8 +30,20 @@ SHORTEST_S = 0.4
 _STEPS_A_SECOND = FEATURE_RATE // LEVEL_STEP
 
 
-def plan_utterances(seconds: float, seed: int, fps: Fraction) -> list[Utterance]:
-    """Synthesise sentences of the corpus until they fill a length.
+class CorpusPlan(NamedTuple):
+    """What is said.
+
+    Attributes:
+        utterances: in their order.
+        too_short: recordings that were left out because they are shorter than `SHORTEST_S`.
+    """
+
+    utterances: list[Utterance]
+    too_short: tuple[Path, ...] = ()
+
+
+def plan_utterances(seconds: float, seed: int, fps: Fraction, sentences: Sequence[str] = SENTENCES) -> list[Utterance]:
+    """Synthesise sentences until they fill a length.
 
     Each pass goes through all sentences in a new order; voices rotate, so that a sentence meets another voice in each
     pass; speed and pitch vary. Two plans with one seed agree as far as the shorter one goes.
@@ -39,46 +52,44 @@ def plan_utterances(seconds: float, seed: int, fps: Fraction) -> list[Utterance]
         seconds: least total length, s, with padding.
         seed: of order, voices, speed and pitch.
         fps: of the video.
+        sentences: what is said.
 
     Raises:
         ParameterError: the length is not positive.
     """
-    if not seconds > 0:
-        raise ParameterError(f"teacher: pseudo_seconds is {seconds}; it must be positive.")
+    _check_length(seconds)
     generator = np.random.default_rng(seed)
     first_voice = int(generator.integers(len(VOICES)))
     utterances: list[Utterance] = []
     total = 0.0
     while total < seconds:
-        if len(utterances) % len(SENTENCES) == 0:
-            order = generator.permutation(len(SENTENCES))
+        if len(utterances) % len(sentences) == 0:
+            order = generator.permutation(len(sentences))
         number = len(utterances)
         speech = synthesize(
-            SENTENCES[order[number % len(SENTENCES)]],
+            sentences[order[number % len(sentences)]],
             VOICES[(first_voice + number) % len(VOICES)],
             speed_wpm=int(generator.integers(*SPEED_RANGE_WPM)),
             pitch=int(generator.integers(*PITCH_RANGE)),
         )
-        padded = pad_speech(speech, PADDING_S)
-        count = frame_count_for(Audio(padded.samples[:, None], padded.rate), fps)
-        utterances.append(Utterance(number, padded, count))
-        total += padded.duration_s
+        utterances.append(_make_utterance(number, speech, fps))
+        total += utterances[-1].speech.duration_s
     return utterances
 
 
 def pad_speech(speech: Speech, padding_s: float) -> Speech:
     """Resample to 16 kHz and add silence on both sides; the phonemes move with the sound."""
-    samples = to_mono_16k(Audio(speech.samples[:, None], speech.rate))
-    return pad_with_pauses(replace(speech, samples=samples, rate=FEATURE_RATE), padding_s, padding_s)
+    return pad_with_pauses(replace(speech, samples=to_mono_16k(speech.audio), rate=FEATURE_RATE), padding_s, padding_s)
 
 
 def plan_recordings(
     folder: Path, seconds: float, seed: int, fps: Fraction, *, needs_phonemes: bool, method: str = "auto"
-) -> list[Utterance]:
+) -> CorpusPlan:
     """Take recordings of a folder, in a random order, until they fill a length or all are taken.
 
     Beside `name.wav` (or any other sound, or a video with sound) may lie `name.txt` with its transcript; a line such as
-    `Text:  HELLO THERE` of the LRS2 corpus is understood, other lines of such a file are left out.
+    `Text:  HELLO THERE` of the LRS2 corpus is understood, other lines of such a file are left out. A transcript is not
+    looked at where `method` is `phones`.
 
     Args:
         folder: with its subfolders, such as LRS2's `main`.
@@ -89,28 +100,29 @@ def plan_recordings(
         method: of the recogniser.
 
     Returns:
-        The utterances; fewer than asked for where the folder holds less.
+        The utterances, which fill less than `seconds` where the folder holds less, and what was left out.
 
     Raises:
         ParameterError: the length is not positive.
         DataError: the folder is missing or holds no recording, or one cannot be read or does not fit its transcript.
     """
-    if not seconds > 0:
-        raise ParameterError(f"teacher: pseudo_seconds is {seconds}; it must be positive.")
+    _check_length(seconds)
     paths = list_recordings(folder)
-    utterances: list[Utterance] = []
-    total = 0.0
+    utterances, too_short, total = [], [], 0.0
     for place in np.random.default_rng(seed).permutation(len(paths)):
+        if total >= seconds:
+            break
+        before = len(utterances)
         for speech in _read_speech(paths[place], folder, needs_phonemes, method):
+            utterances.append(_make_utterance(len(utterances), speech, fps))
+            total += utterances[-1].speech.duration_s
             if total >= seconds:
-                return utterances
-            padded = pad_speech(speech, PADDING_S)
-            count = frame_count_for(Audio(padded.samples[:, None], padded.rate), fps)
-            utterances.append(Utterance(len(utterances), padded, count))
-            total += padded.duration_s
+                break
+        if len(utterances) == before:
+            too_short.append(paths[place])
     if not utterances:
         raise DataError(f"no recording in {folder} is longer than {SHORTEST_S} s. Name another corpus_dir.")
-    return utterances
+    return CorpusPlan(utterances, tuple(too_short))
 
 
 def list_recordings(folder: Path) -> list[Path]:
@@ -151,22 +163,37 @@ def read_transcript(recording: Path) -> str:
 def cut_speech(speech: Speech, longest_s: float = LONGEST_S) -> list[Speech]:
     """Cut an utterance at its quietest places into pieces of at most `longest_s`; phonemes are cut along.
 
+    Which words of the text lie in which piece is not known: the pieces of what had to be cut have none.
+
     Args:
         speech: 16 kHz.
         longest_s: s, at least 1.
 
     Source: original to this project.
     """
+    if speech.duration_s <= longest_s:
+        return [speech]
     level_db = compute_level_db(measure_power([speech.samples]))
     smooth = np.convolve(level_db, np.ones(9) / 9, mode="same")
     low, high = round(0.5 * longest_s * _STEPS_A_SECOND), round(longest_s * _STEPS_A_SECOND)
+    last = len(level_db) - round(SHORTEST_S * _STEPS_A_SECOND)
     edges = [0]
     while len(level_db) - edges[-1] > high:
         # the quietest place in the second half of what may be taken, the latest where several are as quiet
-        reach = smooth[edges[-1] + low : edges[-1] + high]
+        reach = smooth[edges[-1] + low : min(edges[-1] + high, last)]
         edges.append(edges[-1] + low + len(reach) - 1 - int(np.argmin(reach[::-1])))
     ends_s = [*(edge / _STEPS_A_SECOND for edge in edges), speech.duration_s]
     return [_part(speech, start_s, end_s) for start_s, end_s in itertools.pairwise(ends_s)]
+
+
+def _check_length(seconds: float) -> None:
+    if not seconds > 0:
+        raise ParameterError(f"teacher: pseudo_seconds is {seconds}; it must be positive.")
+
+
+def _make_utterance(number: int, speech: Speech, fps: Fraction) -> Utterance:
+    padded = pad_speech(speech, PADDING_S)
+    return Utterance(number, padded, frame_count_for(padded.audio, fps))
 
 
 def _read_speech(path: Path, folder: Path, needs_phonemes: bool, method: str) -> Iterator[Speech]:
@@ -174,20 +201,28 @@ def _read_speech(path: Path, folder: Path, needs_phonemes: bool, method: str) ->
     samples = to_mono_16k(open_audio(path))
     if len(samples) < SHORTEST_S * FEATURE_RATE:
         return
-    whole = Speech(samples, FEATURE_RATE, (), read_transcript(path), str(path.relative_to(folder)))
+    transcript = "" if method == "phones" else read_transcript(path)
+    whole = Speech(samples, FEATURE_RATE, (), transcript, str(path.relative_to(folder)))
     try:
-        if needs_phonemes and whole.text:
-            whole = replace(whole, phonemes=recognise_phonemes(samples, transcript=whole.text, method=method))
+        if needs_phonemes and transcript:
+            whole = replace(whole, phonemes=recognise_phonemes(samples, transcript=transcript, method=method))
         for part in cut_speech(whole):
             if needs_phonemes and not part.phonemes:
-                part = replace(part, phonemes=recognise_phonemes(part.samples, method=method))
+                part = replace(part, phonemes=_hear(part.samples, method))
             yield part
     except (DataError, ParameterError) as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _hear(samples_16k: np.ndarray, method: str) -> tuple[Phoneme, ...]:
+    """Phonemes of a piece of a recording; one pause where all of it is silent."""
+    if find_silence(samples_16k, len(samples_16k) // LEVEL_STEP, Fraction(_STEPS_A_SECOND)).all():
+        return (Phoneme(PAUSE, 0.0, len(samples_16k) / FEATURE_RATE),)
+    return recognise_phonemes(samples_16k, method=method)
 
 
 def _part(speech: Speech, start_s: float, end_s: float) -> Speech:
     first, last = round(start_s * speech.rate), round(end_s * speech.rate)
     inside = [p for p in speech.phonemes if p.end_s > start_s and p.start_s < end_s]
     moved = tuple(Phoneme(p.symbol, max(p.start_s, start_s) - start_s, min(p.end_s, end_s) - start_s) for p in inside)
-    return replace(speech, samples=speech.samples[first:last], phonemes=moved)
+    return replace(speech, samples=speech.samples[first:last], phonemes=moved, text="")

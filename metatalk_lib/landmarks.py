@@ -177,6 +177,11 @@ def mouth_opening(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, 
     return np.asarray(gaps.mean(axis=-1))
 
 
+def relative_mouth_opening(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*T"]:
+    """Mouth opening over the distance of the outer eye corners: what a face shows at any size."""
+    return mouth_opening(landmarks) / np.linalg.norm(landmarks[..., 36, :] - landmarks[..., 45, :], axis=-1)
+
+
 def mouth_width(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*T"]:
     """Distance of the mouth's corners 48 and 54, px."""
     return np.asarray(np.linalg.norm(landmarks[..., 48, :] - landmarks[..., 54, :], axis=-1))

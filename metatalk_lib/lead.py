@@ -55,8 +55,8 @@ def estimate_lead(
 ) -> Lead:
     """Compare the mouth opening that the sound asks for with the one that is seen.
 
-    With r(k) = corr(heard[t + k], seen[t]) over the frames where both exist and are trusted, N = 3 Hz × the clip's
-    length and an expected lead μ = 0.06 s with spread σ = 0.04 s, the lead is the k with the largest
+    With r(k) = corr(heard[t + k], seen[t]) over the frames where both exist and are trusted, N = 3 Hz × the length of
+    the trusted frames, and an expected lead μ = 0.06 s with spread σ = 0.04 s, the lead is the k with the largest
 
         −N/2 sign(r) ln(1 − r(k)²) − (k / fps − μ)² / (2 σ²),
 
@@ -79,10 +79,12 @@ def estimate_lead(
     """
     trusted = np.ones(len(seen), bool) if valid is None else valid
     if not len(heard) == len(seen) == len(trusted):
-        raise ParameterError(f"estimate_lead: curves of {len(heard)} and {len(seen)} frames. Join them on frame_id.")
+        raise ParameterError(
+            f"estimate_lead: curves of {len(heard)} and {len(seen)} frames, {len(trusted)} flags. Join on frame_id."
+        )
     lags = np.arange(int(np.ceil(RANGE_S[0] * fps)), int(np.floor(RANGE_S[1] * fps)) + 1)
     leads_s = lags / float(fps)
-    if len(heard) < SHORTEST_S * fps or heard[trusted].std() == 0 or seen[trusted].std() == 0:
+    if trusted.sum() < SHORTEST_S * fps or heard[trusted].std() == 0 or seen[trusted].std() == 0:
         return Lead(DEFAULT_LEAD_S, False, 0.0, 0.0, leads_s, np.zeros(len(lags)), np.zeros(len(lags)))
     correlations = _correlate(heard, seen, trusted, lags)
     chance = _chance(heard, seen, trusted, lags)
@@ -109,7 +111,7 @@ def _correlate(
 
 
 def _chance(heard: np.ndarray, seen: np.ndarray, trusted: np.ndarray, lags: np.ndarray) -> float:
-    """95th percentile of the largest correlation over the lags for circular shifts by at least a second or a tenth."""
+    """95th percentile of the largest correlation over the lags, for circular shifts by more than the searched range."""
     generator, count = np.random.default_rng(_SEED), len(heard)
     nearest = max(len(lags), count // 10)
     shifts = generator.integers(nearest, max(nearest + 1, count - nearest), size=SHIFTS)

@@ -51,10 +51,10 @@ def stream_mel_spectrogram(
 
     Args:
         pieces: of a 16 kHz mono signal.
-        sample_count: its length.
+        sample_count: its length, as `audio.mono_16k_length` gives it.
 
     Raises:
-        DataError: the signal is too short for the mirrored ends, or shorter than `sample_count`.
+        DataError: the signal is too short for the mirrored ends.
     """
     if sample_count <= _HALF:
         raise DataError(f"the audio has {sample_count} samples at 16 kHz; a mel spectrogram needs more than {_HALF}.")

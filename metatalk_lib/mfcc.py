@@ -23,7 +23,8 @@ BLOCK_STEPS = 28
 GROUP_FRAMES = 512
 """Blocks that are computed at once; neighbouring blocks share most of their steps."""
 
-_LIFTER = 22
+LIFTER = 22
+MEL_FILTERS = 26
 _PRE_EMPHASIS = 0.97
 
 
@@ -36,7 +37,7 @@ class _Bank:
     cepstra: int
 
 
-_BANKS = {12: _Bank(512, 26, 13), 80: _Bank(1024, 81, 81)}
+_BANKS = {12: _Bank(512, MEL_FILTERS, 13), 80: _Bank(1024, 81, 81)}
 """Coefficients after the log energy → sizes. 81 filters need the longer FFT: the low ones would hold no bin."""
 
 
@@ -64,6 +65,8 @@ def compute_mfcc(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, "M 1
 def compute_syncnet_mfcc(pcm_16k: Int16[np.ndarray, " S"]) -> Float[np.ndarray, "13 M"]:
     """SyncNet's input: the cepstra of 16-bit values, one row a coefficient; frame f is heard in columns 4f to 4f + 19.
 
+    What the scores LSE-D and LSE-C are computed from.
+
     Args:
         pcm_16k: mono, whole numbers; coefficient 0, the log energy, depends on their scale.
 
@@ -79,7 +82,7 @@ def compute_public_mfcc_blocks(samples_16k: Float[np.ndarray, " S"]) -> Float[np
     blocks, one fewer than frames for whole seconds at 25 fps. `compute_mfcc_blocks` has one for every frame.
 
     Args:
-        samples_16k: mono, at least 40 ms.
+        samples_16k: mono, at least 721 samples (45 ms).
 
     Raises:
         DataError: the recording is too short for one block.
@@ -107,7 +110,8 @@ def compute_mfcc_blocks(
         samples_16k: mono.
         frame_count: number of video frames, T >= 1.
         fps: frames per second.
-        coefficients: 12 as the public AT-net reads them, or 80 as the paper prints (81 mel filters, FFT of 1024).
+        coefficients: 12 as the public AT-net and the open encoder read them, or 80 as the paper prints (81 mel
+            filters, FFT of 1024), for which no weights are published: `ATNet(coefficients=80)` is there to train.
 
     Returns:
         T blocks of 28 steps and the 12 or 80 coefficients after the log energy.
@@ -146,11 +150,6 @@ def stream_mfcc_blocks(
         yield _cepstra(emphasised, distinct, _BANKS[coefficients])[inverse.reshape(windows.shape), 1:]
 
 
-def to_pcm16(samples: Float[np.ndarray, " S"]) -> Int16[np.ndarray, " S"]:
-    """Whole 16-bit numbers as a WAV file holds them: round(32768 x), clipped."""
-    return np.clip(np.rint(samples.astype(np.float64) * 32768.0), -32768, 32767).astype(np.int16)
-
-
 def _pre_emphasise(samples: np.ndarray) -> np.ndarray:
     """x[n] - 0.97 x[n-1] for all samples but the first, which only serves as predecessor; precision is kept."""
     return samples[1:] - samples.dtype.type(_PRE_EMPHASIS) * samples[:-1]
@@ -159,7 +158,7 @@ def _pre_emphasise(samples: np.ndarray) -> np.ndarray:
 def _cepstra(emphasised: np.ndarray, starts: np.ndarray, bank: _Bank, chunk: int = 4096) -> np.ndarray:
     """Cepstra of the windows that begin at `starts`; in chunks, as the windows overlap and would fill the memory."""
     windows = np.lib.stride_tricks.sliding_window_view(emphasised, MFCC_WINDOW)
-    lifter = 1.0 + _LIFTER / 2 * np.sin(np.pi * np.arange(bank.cepstra) / _LIFTER)
+    lifter = 1.0 + LIFTER / 2 * np.sin(np.pi * np.arange(bank.cepstra) / LIFTER)
     tiny = np.finfo(np.float64).eps
     parts = []
     for begin in range(0, len(starts), chunk):

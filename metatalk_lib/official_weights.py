@@ -5,12 +5,15 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
+from metatalk_lib.assets import find_asset, require_file
 from metatalk_lib.errors import DataError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 GIT_LFS_START = b"version https://git-lfs.github.com/spec/"
 # Added by torch 0.4.1; state dicts of older files lack it, and it changes nothing in evaluation mode.
@@ -24,7 +27,7 @@ def load_checkpoint(path: Path, advice: str, *, may_be_script: bool = False) -> 
     Args:
         path: the file.
         advice: what errors tell to do: where the file comes from.
-        may_be_script: take a TorchScript archive, too, and give its state dict; its program is not run.
+        may_be_script: take a TorchScript archive, too, and give its state dict; its `forward` is not run.
 
     Raises:
         DataError: the file is absent, is a git-LFS pointer, is no checkpoint or a damaged one, or holds objects of
@@ -38,8 +41,8 @@ def load_checkpoint(path: Path, advice: str, *, may_be_script: bool = False) -> 
     if may_be_script and _is_script(path):
         try:
             return dict(torch.jit.load(path, map_location="cpu").state_dict())
-        except RuntimeError as error:
-            raise DataError(f"{path} is a damaged TorchScript archive. {advice}") from error
+        except Exception as error:  # damaged archives fail in many ways
+            raise DataError(f"{path} is a damaged TorchScript archive ({type(error).__name__}). {advice}") from error
     try:
         with warnings.catch_warnings():
             # torch remarks on the pickle protocol of files that it then refuses
@@ -55,6 +58,35 @@ def load_checkpoint(path: Path, advice: str, *, may_be_script: bool = False) -> 
             f"{path} is no checkpoint of torch, or it is damaged ({type(error).__name__}, {path.stat().st_size} "
             f"bytes). {advice}"
         ) from error
+
+
+def load_published(
+    network_class: type[Network], asset: str, path: Path | None = None, *, may_be_script: bool = False
+) -> Network:
+    """A network with its published weights, in evaluation mode.
+
+    Takes a flat state dict, or one under `state_dict`; `module.`, which parallel training puts into keys, is left out.
+
+    Args:
+        network_class: built without arguments.
+        asset: name of the asset.
+        path: the file; where the asset lies when none is given.
+        may_be_script: as in `load_checkpoint`.
+
+    Raises:
+        DataError: the file is missing, cannot be read safely, or does not fit the network key by key.
+    """
+    path = path or require_file(asset)
+    advice = f"Fetch it again from {find_asset(asset).source}."
+    content = load_checkpoint(path, advice, may_be_script=may_be_script)
+    weights = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if isinstance(weights, Mapping):
+        weights = {str(key).replace("module.", ""): value for key, value in weights.items()}
+    with torch.device("meta"):
+        network = network_class()
+    network = network.to_empty(device="cpu")
+    load_strictly(network, weights, path, advice)
+    return network.eval()
 
 
 def load_strictly(network: nn.Module, weights: object, path: Path, advice: str) -> None:
@@ -99,10 +131,11 @@ def load_strictly(network: nn.Module, weights: object, path: Path, advice: str) 
 
 def _is_script(path: Path) -> bool:
     """A TorchScript archive is a zip file with a `constants.pkl`, which `torch.save` never writes."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _list(what: str, names: list[str]) -> str:

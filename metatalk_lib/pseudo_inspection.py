@@ -41,7 +41,7 @@ class Mouths(NamedTuple):
     Attributes:
         images: (K, M, M, 3) squares about the mouth.
         frames: (K,) numbers in the clip.
-        labels: visemes at these frames.
+        labels: visemes at these frames; empty where the utterance came without phonemes.
     """
 
     images: UInt8[np.ndarray, "K M M 3"]
@@ -99,7 +99,8 @@ def cut_mouths(
     half = max(8, round(float(MOUTH_MARGIN * np.median(np.ptp(mouths[..., 0], axis=1)) / 2)))
     images = [_cut_square(frames[i], points.mean(0), half) for i, points in zip(picked, mouths, strict=True)]
     fps = description["fps"][0] / description["fps"][1]
-    labels = tuple(_viseme_at(description["phonemes"], i / fps) for i in picked)
+    phonemes = description["phonemes"]
+    labels = tuple(_viseme_at(phonemes, i / fps) if phonemes else "" for i in picked)
     return Mouths(np.stack(images), picked, labels)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from metatalk_lib.artifacts import load_arrays, load_json, save_arrays, save_json, sha256_file
-from metatalk_lib.audio import Audio, write_audio
+from metatalk_lib.audio import write_audio
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients
 from metatalk_lib.progress import track
@@ -159,7 +159,7 @@ def _make_pair(
     if all(path.exists() for path in paths.values()) and load_json(paths[".json"]) == description:
         return True
     paths[".json"].unlink(missing_ok=True)
-    sound = Audio(utterance.speech.samples[:, None], utterance.speech.rate)
+    sound = utterance.speech.audio
     write_audio(paths[".wav"], sound)
     taught = {} if spoken.expression is None else {"expression": spoken.expression.astype(np.float32)}
     save_arrays(paths[".npz"], frame_id=frame_id, **taught)

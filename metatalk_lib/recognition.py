@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import unicodedata
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -10,9 +11,8 @@ import numpy as np
 import pocketsphinx
 from jaxtyping import Float
 
-from metatalk_lib.audio import FEATURE_RATE
+from metatalk_lib.audio import FEATURE_RATE, to_pcm16
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.mfcc import to_pcm16
 from metatalk_lib.silence import find_silence
 from metatalk_lib.speech import PAUSE, Phoneme, build_phonemes, synthesize
 
@@ -49,20 +49,23 @@ def recognise_phonemes(
     """Phonemes of a recording, without gaps or overlap from its beginning to its end.
 
     `words` hears English words (or takes the transcript), then finds the best place of their sounds in time. `phones`
-    hears sounds without any words, in any language, less surely. `auto` takes words, and phones where the words cannot
-    be found in the sound.
+    hears sounds without any words, in any language, less surely. `auto` takes words, and phones where no words are
+    heard or the transcript is not in Latin letters.
 
     Args:
         samples_16k: mono.
-        transcript: what is said, where it is known; words that the dictionary lacks are spelt by the synthesiser.
+        transcript: what is said, where it is known; numbers, and words that the dictionary lacks, are spelt by the
+            synthesiser as English.
         method: as above; a transcript needs `auto` or `words`.
 
     Returns:
         The phonemes in IPA; silence and noises are pauses.
 
     Raises:
-        ParameterError: an unknown method, a transcript without words, or one together with `phones`.
-        DataError: the transcript does not fit the recording.
+        ParameterError: an unknown method, a transcript without words, one together with `phones`, or one with words in
+            other than Latin letters where `words` is asked for.
+        DataError: the transcript does not fit the recording, a word in it cannot be spelt, or no words are heard where
+            `words` is asked for.
 
     Source: pocketsphinx 5 (BSD) with its own American English model; original to this project.
     """
@@ -72,7 +75,12 @@ def recognise_phonemes(
     if transcript and not words:
         raise ParameterError(f"recognition: the transcript {transcript!r} has no words. Leave it out or write some.")
     if words and method == "phones":
-        raise ParameterError("recognition: a transcript is given, but `phones` hears no words. Take `words`.")
+        raise ParameterError("recognition: a transcript is given, but `phones` hears no words. Leave one of them out.")
+    foreign = next((word for word in words if not _is_latin(word)), None)
+    if foreign and method == "words":
+        raise ParameterError(f"recognition: `{foreign}` is not in Latin letters. Take `phones` without a transcript.")
+    if foreign:
+        words, method = [], "phones"
     segments = None if method == "phones" else _align(samples_16k, words)
     if segments is None and (words or method == "words"):
         reason = "the transcript does not fit the recording" if words else "no English words were heard"
@@ -95,7 +103,12 @@ def _hush(events: list[tuple[int, str]], samples_16k: np.ndarray) -> list[tuple[
 
 
 def _split_words(transcript: str) -> list[str]:
-    return re.findall(r"[a-z]+(?:'[a-z]+)*", transcript.lower().replace("’", "'"))
+    """Words and numbers in small letters, apostrophes inside them kept."""
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", transcript.lower().replace("’", "'"))
+
+
+def _is_latin(word: str) -> bool:
+    return all(letter in "0123456789'" or "LATIN" in unicodedata.name(letter, "") for letter in word)
 
 
 def _to_pcm(samples_16k: np.ndarray, noise: float) -> bytes:

@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from metatalk_lib.audio import Audio
 from metatalk_lib.audio_to_expression import TrainedA2E
 from metatalk_lib.corpus import PADDING_S, pad_speech
-from metatalk_lib.errors import ParameterError
+from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.lip_curves import compute_lip_curves
 from metatalk_lib.renderer import render_face
@@ -66,14 +65,16 @@ def speak_sentence(
 
     Raises:
         ParameterError: no text, too much of it, or an unknown voice.
-        DataError: the text holds nothing that can be spoken.
+        DataError: the text holds nothing that can be spoken, or no frame of the fit is trusted.
 
     Source: original to this project.
     """
     if len(text) > LONGEST_TEXT:
         raise ParameterError(f"the sentence has {len(text)} characters; at most {LONGEST_TEXT} are spoken at once.")
+    if not coefficients.valid.any():
+        raise DataError("no frame of the person's fit is trusted. Look at the landmarks of 01_crop.")
     speech = pad_speech(synthesize(text, voice), PADDING_S)
-    expression, _ = predict_speech(Audio(speech.samples[:, None], speech.rate), fps, a2e)
+    expression, _ = predict_speech(speech.audio, fps, a2e)
     curves = compute_lip_curves(model, coefficients.identity, expression)
     frames = np.unique(np.linspace(0, len(expression) - 1, count).round().astype(np.int64))
     shown = coefficients.frame_id[np.argmax(coefficients.valid)]

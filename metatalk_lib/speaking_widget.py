@@ -1,5 +1,6 @@
 """A field for a sentence, which is then heard and seen on a person's lips."""
 
+import html
 import io
 from fractions import Fraction
 
@@ -54,7 +55,9 @@ class SpeakingLips:
         try:
             spoken = speak_sentence(self.text.value, self.voice.value, *self._person, fps=self._fps)
         except MetaTalkError as error:
-            self.errors.value = f"<b>{error}</b>"
+            self.errors.value = f"<b>{html.escape(str(error))}</b>"
+            for part in (self.player, self.phonemes, self.curves, self.faces):
+                part.layout.display = "none"
             return
         finally:
             self.button.disabled = False

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from metatalk_lib import espeak_worker
+from metatalk_lib.audio import Audio
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.sentences import SENTENCES, STUDIO_SENTENCES
 
@@ -103,6 +104,11 @@ class Speech:
     def duration_s(self) -> float:
         """Length of the samples, s."""
         return len(self.samples) / self.rate
+
+    @property
+    def audio(self) -> Audio:
+        """The sound alone, of one channel."""
+        return Audio(self.samples[:, None], self.rate)
 
 
 def synthesize(text: str, voice: str = "en-us", *, speed_wpm: int = 160, pitch: int = 50) -> Speech:

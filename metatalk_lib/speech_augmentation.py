@@ -69,7 +69,7 @@ def draw_other_sound(generator: np.random.Generator) -> Float[np.ndarray, " S"]:
     kind = generator.integers(3)
     if kind == 0:
         samples = np.zeros(count)
-        return add_noise_floor(samples, generator) if generator.random() < 0.5 else samples.astype(np.float32)
+        return _add_noise_floor(samples, generator) if generator.random() < 0.5 else samples.astype(np.float32)
     if kind == 1:
         samples = _draw_chords(time_s, generator)
     else:
@@ -79,7 +79,7 @@ def draw_other_sound(generator: np.random.Generator) -> Float[np.ndarray, " S"]:
     return degrade_recording(samples, generator) if generator.random() < 0.8 else samples
 
 
-def add_noise_floor(samples: Float[np.ndarray, " S"], generator: np.random.Generator) -> Float[np.ndarray, " S"]:
+def _add_noise_floor(samples: Float[np.ndarray, " S"], generator: np.random.Generator) -> Float[np.ndarray, " S"]:
     """Add the hiss of a quiet recording, -80 to -40 dB re full scale."""
     hiss = shape_spectrum(generator.normal(size=len(samples)), generator.normal(0, 6.0, len(EQ_POINTS_HZ)))
     return (samples + hiss * 10 ** (generator.uniform(-80, -40) / 20) / hiss.std()).astype(np.float32)

@@ -200,7 +200,7 @@ def prepare_driving_audio(config: RendererConfig, output: Path) -> Path:
             raise DataError(f"the recording {path} does not exist. Check the parameter `driving_audio`.")
         return path
     speech = synthesize(config.driving_text, config.driving_voice)
-    write_audio(output, Audio(speech.samples[:, None].astype(np.float32), speech.rate))
+    write_audio(output, speech.audio)
     return output
 
 

@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from metatalk_lib.artifacts import sha256_file
-from metatalk_lib.assets import find_asset, require_file
+from metatalk_lib.assets import require_file
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.mel_spectrogram import chunk_starts, compute_mel_spectrogram, cut_mel_chunks
 from metatalk_lib.networks.wav2lip import FACE_SIZE, Wav2LipGenerator
-from metatalk_lib.official_weights import load_checkpoint, load_strictly
+from metatalk_lib.official_weights import load_published
+from metatalk_lib.pseudo_video import PSEUDO_SIZE
 from metatalk_lib.teacher import Spoken, Utterance
 
 PADS_PX = (0, 10, 0, 0)
@@ -30,13 +31,15 @@ FOREHEAD = 0.35
 class Wav2LipTeacher:
     """Wav2Lip's generator with the inference recipe of its authors.
 
-    Face boxes come from the landmarks of stage 01. Frames walk forth and back where theirs start again with a jump, and
-    every frame has a mel chunk where their list ends some three frames early (`mel_spectrogram.chunk_starts`).
+    Face boxes come from the landmarks of stage 01; they are grown, cut at the frame's edges and smoothed along the
+    video as theirs are. Frames walk forth and back where theirs start again with a jump, and every frame has a mel
+    chunk where their list ends some three frames early (`mel_spectrogram.chunk_starts`).
 
     Args:
         network: the generator with published weights, from `load_wav2lip`.
         landmarks: (F, 68, 2) of the video's frames, px of that video.
         frame_id: (F,) their numbers, ascending.
+        size: side of the video, px.
         weights: what identifies the weights, for `fingerprint`.
         device: where the network runs.
 
@@ -55,6 +58,7 @@ class Wav2LipTeacher:
         landmarks: Float[np.ndarray, "F 68 2"],
         frame_id: Int[np.ndarray, " G"],
         *,
+        size: int = PSEUDO_SIZE,
         weights: str = "",
         device: torch.device | None = None,
     ) -> None:
@@ -62,7 +66,8 @@ class Wav2LipTeacher:
             raise ParameterError(f"wav2lip: landmarks of {len(landmarks)} frames, but {len(frame_id)} frame numbers.")
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device).eval()
-        self.landmarks, self.frame_id, self.weights = landmarks, frame_id, weights
+        self.frame_id, self.weights = frame_id, weights
+        self.boxes = smooth_boxes(np.clip(pad_boxes(boxes_of_faces(landmarks), PADS_PX), 0, size))
 
     def speak(
         self,
@@ -74,31 +79,26 @@ class Wav2LipTeacher:
         """Let the face say the utterance; no expression is known, as the network paints pixels."""
         mel = compute_mel_spectrogram(utterance.speech.samples)
         chunks = cut_mel_chunks(mel, chunk_starts(mel.shape[1], len(frame_id), fps))
-        return Spoken(self._paint(self._boxes(frame_id), chunks, frames), None)
+        return Spoken(self._paint(self._select(frame_id), chunks, frames), None)
 
     def fingerprint(self, frame_id: Int[np.ndarray, " T"]) -> bytes:
-        """The weights and the landmarks of the frames."""
-        return f"{self.name} {self.weights} {PADS_PX} {FOREHEAD}".encode() + self._select(frame_id).tobytes()
+        """The weights and the boxes of the frames."""
+        return f"{self.name} {self.weights}".encode() + self._select(frame_id).tobytes()
 
-    def _select(self, frame_id: Int[np.ndarray, " T"]) -> Float[np.ndarray, "T 68 2"]:
+    def _select(self, frame_id: Int[np.ndarray, " T"]) -> Int[np.ndarray, "T 4"]:
         rows = np.searchsorted(self.frame_id, frame_id).clip(0, len(self.frame_id) - 1)
         if not np.array_equal(self.frame_id[rows], frame_id):
             raise DataError("wav2lip: some frames have no landmarks. Run 01_crop again.")
-        return self.landmarks[rows]
-
-    def _boxes(self, frame_id: Int[np.ndarray, " T"]) -> Int[np.ndarray, "T 4"]:
-        return smooth_boxes(pad_boxes(boxes_of_faces(self._select(frame_id)), PADS_PX))
+        return self.boxes[rows]
 
     def _paint(
         self, boxes: Int[np.ndarray, "T 4"], chunks: Float[np.ndarray, "T 80 16"], frames: Iterable[np.ndarray]
     ) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
         rows = zip(boxes, chunks, frames, strict=True)
         while batch := list(itertools.islice(rows, BATCH)):
-            size = batch[0][2].shape[0]
-            corners = [np.clip(box, 0, size) for box, _, _ in batch]
-            faces = np.stack([_cut_face(frame, box) for box, (_, _, frame) in zip(corners, batch, strict=True)])
+            faces = np.stack([_cut_face(frame, box) for box, _, frame in batch])
             painted = self._generate(np.stack([chunk for _, chunk, _ in batch]), faces)
-            for box, (_, _, frame), face in zip(corners, batch, painted, strict=True):
+            for (box, _, frame), face in zip(batch, painted, strict=True):
                 yield _paste_face(frame, box, face)
 
     def _generate(
@@ -131,16 +131,7 @@ def load_wav2lip(path: Path | None = None) -> tuple[Wav2LipGenerator, str]:
     Source: Rudrabha/Wav2Lip inference.py; file names of its README.
     """
     path = path or require_file("wav2lip")
-    advice = f"Fetch it again from {find_asset('wav2lip').source}."
-    content = load_checkpoint(path, advice, may_be_script=True)
-    weights = content.get("state_dict", content) if isinstance(content, dict) else content
-    if isinstance(weights, dict):
-        weights = {str(key).replace("module.", ""): value for key, value in weights.items()}
-    with torch.device("meta"):
-        network = Wav2LipGenerator()
-    network = network.to_empty(device="cpu")
-    load_strictly(network, weights, path, advice)
-    return network.eval(), sha256_file(path)
+    return load_published(Wav2LipGenerator, "wav2lip", path, may_be_script=True), sha256_file(path)
 
 
 def boxes_of_faces(landmarks: Float[np.ndarray, "T 68 2"]) -> Int[np.ndarray, "T 4"]:
@@ -169,7 +160,8 @@ def smooth_boxes(boxes: Int[np.ndarray, "T 4"]) -> Int[np.ndarray, "T 4"]:
     """Average each box over five frames as Wav2Lip does: forward, in place, in whole numbers.
 
     Box i becomes the truncated mean of boxes i to i + 4; each of the last four rows averages the last five, those among
-    them that were replaced already included. Fewer than five boxes are all averaged together.
+    them that were replaced already included. Fewer than five boxes are all averaged together (theirs then averages the
+    last one, two or three only).
 
     Args:
         boxes: whole numbers; the array is not changed.

@@ -20,9 +20,10 @@ from metatalk_lib.audio import (
     read_audio,
     stream_mono_16k,
     to_mono_16k,
+    to_pcm16,
     write_audio,
 )
-from metatalk_lib.errors import DataError
+from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.video import write_video
 
 
@@ -156,6 +157,42 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path):
     write_audio(tmp_path / "a.wav", make_tone_audio(0.5, 16000))
     with pytest.raises(DataError, match="was changed while it was read"):
         list(file.blocks())
+    write_audio(tmp_path / "a.wav", make_tone_audio(1.0, 16000, channels=2))
+    with pytest.raises(DataError, match="was changed while it was read"):
+        list(file.blocks())
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "options"), [("aac", "aac", {}), ("mp3", "libmp3lame", {"write_xing": "0"})]
+)
+def test_bare_streams_whose_length_is_only_estimated_are_read_to_their_end(tmp_path: Path, suffix, codec, options):
+    path = tmp_path / f"a.{suffix}"
+    _encode(path, [make_tone_audio(20.0, 44100)], codec, options)
+    assert read_audio(path).duration_s == pytest.approx(20.0, abs=0.1)
+    assert open_audio(path).sample_count == read_audio(path).sample_count
+
+
+def test_a_stream_that_changes_its_channels_is_refused(tmp_path: Path):
+    for name, channels in (("mono", 1), ("stereo", 2)):
+        _encode(tmp_path / f"{name}.mp3", [make_tone_audio(2.0, 44100, channels)], "libmp3lame", {"write_xing": "0"})
+    joined = tmp_path / "joined.mp3"
+    joined.write_bytes((tmp_path / "mono.mp3").read_bytes() + (tmp_path / "stereo.mp3").read_bytes())
+    for read in (read_audio, open_audio):
+        with pytest.raises(DataError, match="changes from 1 channels .* to 2|cannot be decoded"):
+            read(joined)
+
+
+def _encode(path: Path, parts: list[Audio], codec: str, options: dict[str, str]) -> None:
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=parts[0].rate, layout="mono" if parts[0].channels == 1 else "stereo")
+        sent = 0
+        for part in parts:
+            planes = np.ascontiguousarray(part.samples.T)
+            frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=stream.layout)
+            frame.rate, frame.pts, frame.time_base = part.rate, sent, Fraction(1, part.rate)
+            sent += part.sample_count
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
 
 def test_a_window_over_a_stream_has_zeros_outside_the_signal():
@@ -166,6 +203,8 @@ def test_a_window_over_a_stream_has_zeros_outside_the_signal():
     assert window.cut(1, 6).tolist() == [2, 3, 4, 5, 6]
     assert window.cut(8, 13).tolist() == [9, 10, 0, 0, 0]
     assert window.cut(12, 14).tolist() == [0, 0]
+    with pytest.raises(ParameterError, match="sample 11 was forgotten"):
+        window.cut(11, 14)
 
 
 @pytest.mark.parametrize("fps", [Fraction(25), Fraction(2997, 100), Fraction(30000, 1001), Fraction(30), Fraction(60)])
@@ -174,3 +213,7 @@ def test_frames_and_samples_are_aligned_exactly_for_an_hour(fps: Fraction):
     starts = frame_starts(frames, fps)
     for frame in (0, 1, frames // 3, frames - 1):
         assert abs(Fraction(int(starts[frame])) - Fraction(16000 * frame) / fps) <= Fraction(1, 2)
+
+
+def test_whole_numbers_of_16_bits_are_clipped_not_wrapped():
+    assert to_pcm16(np.array([-2, -1, 0, 0.5, 2], np.float32)).tolist() == [-32768, -32768, 0, 16384, 32767]

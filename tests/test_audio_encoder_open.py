@@ -15,12 +15,12 @@ from metatalk_lib.audio import Audio
 from metatalk_lib.audio_encoder import encode_audio, load_audio_encoder
 from metatalk_lib.corpus import pad_speech
 from metatalk_lib.face_model import load_face_model
+from metatalk_lib.hearing import hear_opening
 from metatalk_lib.lip_curves import compute_r2
 from metatalk_lib.mfcc import compute_mfcc_blocks
 from metatalk_lib.networks.open_audio_encoder import OpenAudioEncoder, SpeechHeads
 from metatalk_lib.paths import PACKAGE_DATA_DIR, PROJECT_ROOT
 from metatalk_lib.speech import STUDIO_SENTENCES, Speech, synthesize
-from metatalk_lib.teachers import hear_opening
 from metatalk_lib.visemes import VISEMES, viseme_curves
 
 FPS = Fraction(25)
@@ -94,7 +94,7 @@ def test_the_shipped_heads_close_the_mouth_where_nobody_speaks():
     model = load_face_model()
     openings = [
         hear_opening(model, audio, FPS, round(audio.duration_s * 25))
-        for audio in (Audio(samples[:, None], 16000), Audio(spoken.samples[:, None], spoken.rate))
+        for audio in (Audio(samples[:, None], 16000), spoken.audio)
     ]
     assert openings[0].std() < 0.2 * openings[1].std()
     assert openings[0].mean() < 0.5 * openings[1].mean()

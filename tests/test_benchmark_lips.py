@@ -49,3 +49,4 @@ def test_edges_of_long_pauses_are_found_and_short_closures_are_not():
     share[:20] = share[50:55] = share[60:80] = 0
     assert find_edges(share).tolist() == [20, 60, 80]
     assert edge_error(np.array([21, 60, 78]), np.array([20, 60, 80])) == pytest.approx(1.0)
+    assert edge_error(np.array([]), np.array([20, 60, 80])) == edge_error(np.arange(9), np.array([1])) == np.inf

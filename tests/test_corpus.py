@@ -29,13 +29,13 @@ FPS = Fraction(25)
 def folder(tmp_path: Path) -> Path:
     """Two recordings with transcripts in LRS2's layout, one of them a video, a plain one, and files to leave alone."""
     first = synthesize("We put the big map on the table.")
-    write_audio(tmp_path / "main/5535/00001.wav", Audio(first.samples[:, None], first.rate))
+    write_audio(tmp_path / "main/5535/00001.wav", first.audio)
     (tmp_path / "main/5535/00001.txt").write_text(
         "Text:  WE PUT THE BIG MAP ON THE TABLE\nConf:  4\n\nWORD START END\n"
     )
     second = synthesize("Every morning brings more people.")
     black = [np.zeros((32, 32, 3), np.uint8)] * round(25 * second.duration_s)
-    write_video(tmp_path / "main/5536/00001.mp4", black, fps=FPS, audio=Audio(second.samples[:, None], second.rate))
+    write_video(tmp_path / "main/5536/00001.mp4", black, fps=FPS, audio=second.audio)
     (tmp_path / "main/5536/00001.txt").write_text("Every morning brings more people.")
     write_audio(tmp_path / "tone.wav", make_tone_audio(2.0, 44100, channels=2))
     write_audio(tmp_path / "blip.wav", make_tone_audio(0.1, 44100))
@@ -79,7 +79,8 @@ def test_padding_is_silent_and_moves_the_phonemes():
 
 
 def test_a_folder_of_clips_becomes_utterances(folder: Path):
-    plan = plan_recordings(folder, 60.0, 0, FPS, needs_phonemes=True)
+    plan, too_short = plan_recordings(folder, 60.0, 0, FPS, needs_phonemes=True)
+    assert [path.name for path in too_short] == ["blip.wav"]
     assert sorted(u.speech.voice for u in plan) == ["main/5535/00001.wav", "main/5536/00001.mp4", "tone.wav"]
     assert [u.number for u in plan] == [0, 1, 2]
     by_voice = {u.speech.voice: u for u in plan}
@@ -93,15 +94,14 @@ def test_a_folder_of_clips_becomes_utterances(folder: Path):
 
 def test_a_teacher_that_needs_no_phonemes_gets_none_and_nothing_is_recognised(folder: Path, monkeypatch):
     monkeypatch.setattr(corpus, "recognise_phonemes", None)
-    plan = plan_recordings(folder, 60.0, 0, FPS, needs_phonemes=False)
+    plan = plan_recordings(folder, 60.0, 0, FPS, needs_phonemes=False).utterances
     assert all(u.speech.phonemes == () for u in plan)
 
 
 def test_the_length_ends_the_plan_and_the_seed_orders_it(folder: Path):
-    assert len(plan_recordings(folder, 1.0, 0, FPS, needs_phonemes=False)) == 1
-    orders = {
-        tuple(u.speech.voice for u in plan_recordings(folder, 60.0, s, FPS, needs_phonemes=False)) for s in range(6)
-    }
+    assert len(plan_recordings(folder, 1.0, 0, FPS, needs_phonemes=False).utterances) == 1
+    plans = [plan_recordings(folder, 60.0, seed, FPS, needs_phonemes=False) for seed in range(6)]
+    orders = {tuple(utterance.speech.voice for utterance in plan.utterances) for plan in plans}
     assert len(orders) > 1
 
 
@@ -131,10 +131,31 @@ def test_an_hour_is_cut_and_only_what_is_needed_is_heard(tmp_path: Path, monkeyp
     noise = np.random.default_rng(0).normal(scale=0.1, size=3600 * 16000).astype(np.float32)
     assert len(cut_speech(Speech(noise, 16000, (), "", "x"))) >= 360
     write_audio(tmp_path / "long.wav", Audio(noise[: 120 * 16000, None], 16000))
-    plan = plan_recordings(tmp_path, 25.0, 0, FPS, needs_phonemes=True)
-    assert len(heard) - len(plan) in (0, 1)
+    write_audio(tmp_path / "longer.wav", Audio(noise[: 90 * 16000, None], 16000))
+    plan = plan_recordings(tmp_path, 25.0, 0, FPS, needs_phonemes=True).utterances
+    assert len(heard) == len(plan)
     assert max(heard) <= 10 * 16000
-    assert sum(heard) < 50 * 16000
+    assert sum(heard) < 40 * 16000
+
+
+def test_no_piece_is_a_splinter_and_none_claims_the_whole_text():
+    noise = np.random.default_rng(0).normal(scale=0.1, size=round(10.02 * 16000)).astype(np.float32)
+    parts = cut_speech(Speech(noise, 16000, (), "many words", "x"))
+    assert len(parts) == 2
+    assert min(part.duration_s for part in parts) >= 0.4
+    assert [part.text for part in parts] == ["", ""]
+    assert cut_speech(Speech(noise[: 9 * 16000], 16000, (), "all of it", "x"))[0].text == "all of it"
+
+
+def test_phones_are_heard_beside_a_transcript_and_silence_is_a_pause(folder: Path, tmp_path: Path):
+    quiet = tmp_path / "quiet"
+    quiet.mkdir()
+    write_audio(quiet / "a.wav", Audio(np.zeros((32000, 1), np.float32), 16000))
+    plan, _ = plan_recordings(quiet, 5.0, 0, FPS, needs_phonemes=True, method="words")
+    assert {p.symbol for p in plan[0].speech.phonemes} == {PAUSE}
+    plan, _ = plan_recordings(folder, 60.0, 0, FPS, needs_phonemes=True, method="phones")
+    assert all(u.speech.text == "" for u in plan)
+    assert all(u.speech.phonemes for u in plan)
 
 
 def test_of_a_sound_and_a_video_of_one_name_the_sound_is_taken(tmp_path: Path):

@@ -56,6 +56,8 @@ def test_curves_that_have_nothing_in_common_give_the_default(seed: int):
 def test_too_short_or_still_a_clip_gives_the_default():
     assert estimate_lead(make_curve(1, 0.0), make_curve(1, 0.1), FPS).lead_s == DEFAULT_LEAD_S
     assert not estimate_lead(np.zeros(250), make_curve(10, 0.1), FPS).is_measured
+    nobody = np.zeros(250, bool)
+    assert estimate_lead(make_curve(10, 0.0), make_curve(10, 0.1), FPS, valid=nobody).lead_s == DEFAULT_LEAD_S
 
 
 def test_unequal_lengths_are_refused():

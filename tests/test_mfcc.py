@@ -20,7 +20,6 @@ from metatalk_lib.mfcc import (
     compute_public_mfcc_blocks,
     compute_syncnet_mfcc,
     stream_mfcc_blocks,
-    to_pcm16,
 )
 from metatalk_lib.silence import measure_power
 
@@ -102,10 +101,6 @@ def test_syncnet_input_equals_the_golden():
     with np.load(REFERENCE_DIR / "front_syncnet_mfcc.npz") as golden:
         pcm = np.round(reference_signal().astype(np.float64) * 32767).astype(np.int16)
         np.testing.assert_allclose(compute_syncnet_mfcc(pcm), golden["mfcc"], atol=2e-5)
-
-
-def test_whole_numbers_of_16_bits_are_clipped_not_wrapped():
-    assert to_pcm16(np.array([-2, -1, 0, 0.5, 2], np.float32)).tolist() == [-32768, -32768, 0, 16384, 32767]
 
 
 @pytest.mark.parametrize("coefficients", [12, 80])

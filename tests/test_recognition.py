@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from metatalk_lib.audio import Audio, to_mono_16k
+from metatalk_lib.audio import to_mono_16k
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.recognition import ARPABET, recognise_phonemes
 from metatalk_lib.speech import PAUSE, Speech, pad_with_pauses, synthesize
@@ -21,7 +21,7 @@ def spoken() -> Speech:
 
 @pytest.fixture(scope="module")
 def samples(spoken) -> np.ndarray:
-    return to_mono_16k(Audio(spoken.samples[:, None], spoken.rate))
+    return to_mono_16k(spoken.audio)
 
 
 def starts(phonemes, symbols: str) -> list[float]:
@@ -55,9 +55,20 @@ def test_the_gain_does_not_matter(samples):
 
 def test_words_beyond_the_dictionary_are_spelt_by_the_synthesiser():
     speech = synthesize("Zlotynski met Grobnik in Wurblestadt.", "en-us", speed_wpm=130)
-    samples = to_mono_16k(Audio(speech.samples[:, None], speech.rate))
+    samples = to_mono_16k(speech.audio)
     found = recognise_phonemes(samples, transcript="Zlotynski met Grobnik in Wurblestadt.")
     assert "".join(p.symbol for p in found if p.symbol != PAUSE).count("b") >= 2
+
+
+def test_numbers_and_accents_are_spoken_and_foreign_letters_are_left_to_the_ear():
+    speech = pad_with_pauses(synthesize("In the café we met 25 people.", "en-us", speed_wpm=130), 0.3, 0.3)
+    samples = to_mono_16k(speech.audio)
+    found = "".join(p.symbol for p in recognise_phonemes(samples, transcript="In the café we met 25 people."))
+    assert "f" in found
+    assert found.count("p") == 2
+    assert len(found) > len("".join(p.symbol for p in recognise_phonemes(samples[:32000], method="phones")))
+    by_ear = recognise_phonemes(samples, transcript="доброе утро")
+    assert [p.symbol for p in by_ear] == [p.symbol for p in recognise_phonemes(samples, method="phones")]
 
 
 def test_silence_and_a_blink_of_sound_are_pauses():
@@ -71,9 +82,11 @@ def test_what_does_not_fit_is_refused(samples):
     with pytest.raises(ParameterError, match="no method `letters`"):
         recognise_phonemes(samples, method="letters")
     with pytest.raises(ParameterError, match="has no words"):
-        recognise_phonemes(samples, transcript="… 12 …")
+        recognise_phonemes(samples, transcript="… — …")
     with pytest.raises(ParameterError, match="hears no words"):
         recognise_phonemes(samples, transcript=TEXT, method="phones")
+    with pytest.raises(ParameterError, match="`доброе` is not in Latin letters"):
+        recognise_phonemes(samples, transcript="доброе утро", method="words")
     with pytest.raises(DataError, match="the transcript does not fit the recording"):
         recognise_phonemes(samples[:16000], transcript=" ".join([TEXT] * 12))
 

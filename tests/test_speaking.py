@@ -1,6 +1,7 @@
 """A typed sentence on a person's lips, and the widget that types it."""
 
 import io
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -50,7 +51,8 @@ def test_a_sentence_moves_the_lips_and_ends_with_closed_ones(model, person, a2e)
     assert spoken.frames[0] == 0
     assert spoken.frames[-1] == len(spoken.opening_mm) - 1
     assert spoken.labels[0] == spoken.labels[-1] == "sil"
-    assert spoken.opening_mm[[0, -1]].max() < spoken.opening_mm.max()
+    closed, widest = spoken.opening_mm[[0, -1]].max(), spoken.opening_mm.max()
+    assert closed - spoken.opening_mm.min() < 0.3 * (widest - spoken.opening_mm.min())
     assert (spoken.faces.reshape(8, -1).max(axis=1) > 0).all()
 
 
@@ -86,3 +88,14 @@ def test_the_widget_speaks_what_is_typed_and_shows_errors(model, person, a2e, mo
     widget.button.click()
     assert "at least one word" in widget.errors.value
     assert not widget.button.disabled
+    assert widget.faces.layout.display == widget.player.layout.display == "none"
+    widget.text.value, widget.voice.value = "<x>" * 200, "en-us"
+    widget.button.click()
+    assert "&lt;" not in widget.errors.value
+    assert "at most 400" in widget.errors.value
+
+
+def test_a_fit_without_a_trusted_frame_is_refused(model, person, a2e):
+    lost = replace(person, valid=np.zeros(4, bool))
+    with pytest.raises(DataError, match="no frame of the person's fit is trusted"):
+        speak_sentence(TEXT, "en-us", model, lost, a2e, fps=FPS)

@@ -7,15 +7,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from metatalk_lib.audio import Audio, to_mono_16k
+from metatalk_lib.audio import to_mono_16k
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.mfcc import compute_mfcc_blocks
-from metatalk_lib.speech import PAUSE, VOICES, pad_with_pauses, synthesize
+from metatalk_lib.speech import PAUSE, pad_with_pauses, synthesize
 from metatalk_lib.speech_augmentation import draw_other_sound
 from metatalk_lib.visemes import VISEMES, split_phoneme
 from training import recorded_voices, speech_corpus
 from training.recorded_voices import synthesize_recorded
-from training.speech_corpus import HELD_OUT_RECORDED, HELD_OUT_SYNTHETIC, RECORDED, SYNTHETIC, Utterance
+from training.speech_corpus import HELD_OUT_RECORDED, HELD_OUT_SYNTHETIC, RECORDED, SYNTHETIC, TrainingUtterance
 from training.words import WORDS, draw_text
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed (training only)")
@@ -26,7 +26,9 @@ def test_nothing_is_both_trained_on_and_held_out():
     assert not set(SYNTHETIC) & set(HELD_OUT_SYNTHETIC)
     assert not set(RECORDED) & set(HELD_OUT_RECORDED)
     assert not set(speech_corpus.SENTENCES_SEEN) & set(speech_corpus.HELD_OUT_SENTENCES)
-    assert set(HELD_OUT_SYNTHETIC) < set(VOICES)
+    variants = {voice.partition("+")[2] for voice in HELD_OUT_SYNTHETIC}
+    assert not variants & {variant.removeprefix("+") for variant in speech_corpus.VARIANTS}
+    assert not variants & {voice.partition("+")[2] for voice in SYNTHETIC}
     assert set(HELD_OUT_RECORDED) < set(recorded_voices.VOICES)
 
 
@@ -53,7 +55,7 @@ def test_steps_hold_the_blocks_of_the_front_end(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(speech_corpus, "degrade_recording", lambda samples, generator: samples)
     monkeypatch.setattr(speech_corpus, "scale_throat", lambda speech, factor: _to_16k(speech))
     drawn = speech_corpus.draw_training(np.random.default_rng(3))
-    assert isinstance(drawn, Utterance)
+    assert isinstance(drawn, TrainingUtterance)
     frames = len(drawn.actions)
     assert drawn.mfcc.shape == (4 * frames + 24, 12)
     assert len(drawn.visemes) == frames
@@ -64,7 +66,7 @@ def test_steps_hold_the_blocks_of_the_front_end(monkeypatch: pytest.MonkeyPatch)
 
 
 def _to_16k(speech):
-    return replace(speech, samples=to_mono_16k(Audio(speech.samples[:, None], speech.rate)), rate=16000)
+    return replace(speech, samples=to_mono_16k(speech.audio), rate=16000)
 
 
 def _draw_again(generator: np.random.Generator):

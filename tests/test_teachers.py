@@ -8,17 +8,18 @@ import pytest
 from reference import load_rule_b
 from synthetic import make_coefficients, make_face_model
 
-from metatalk_lib import teachers
-from metatalk_lib.audio import Audio, write_audio
+from metatalk_lib import teacher_choice
+from metatalk_lib.audio import write_audio
 from metatalk_lib.corpus import plan_utterances
 from metatalk_lib.errors import DataError
 from metatalk_lib.face_model import load_face_model
+from metatalk_lib.hearing import expected_actions, hear_opening, measure_lead
 from metatalk_lib.lip_curves import compute_lip_curves
 from metatalk_lib.networks.wav2lip import Wav2LipGenerator
 from metatalk_lib.params import PseudoVideoConfig
 from metatalk_lib.speech import Speech, pad_with_pauses, synthesize
 from metatalk_lib.teacher import Utterance, VisemeTeacher
-from metatalk_lib.teachers import expected_actions, hear_opening, make_teacher, measure_lead, plan_corpus
+from metatalk_lib.teacher_choice import make_teacher, plan_corpus
 from metatalk_lib.visemes import viseme_curves
 from metatalk_lib.wav2lip import Wav2LipTeacher
 
@@ -54,14 +55,14 @@ def test_parameters_choose_the_teacher(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(DataError, match=r"wav2lip .* is missing"):
         make_teacher(PseudoVideoConfig(teacher="wav2lip"), model, fit, landmarks, lead_s=0.0)
     network = load_rule_b(Wav2LipGenerator(), "wav2lip")
-    monkeypatch.setattr(teachers, "load_wav2lip", lambda: (network, "abc"))
+    monkeypatch.setattr(teacher_choice, "load_wav2lip", lambda: (network, "abc"))
     painted = make_teacher(PseudoVideoConfig(teacher="wav2lip"), model, fit, landmarks, lead_s=0.0)
     assert isinstance(painted, Wav2LipTeacher)
     assert painted.weights == "abc"
 
 
 def test_a_corpus_folder_is_spoken_with_phonemes_only_where_they_are_needed(tmp_path: Path, spoken):
-    write_audio(tmp_path / "a.wav", Audio(spoken.samples[:, None], spoken.rate))
+    write_audio(tmp_path / "a.wav", spoken.audio)
     config = PseudoVideoConfig(corpus_dir=str(tmp_path), pseudo_seconds=2.0)
     viseme = VisemeTeacher(make_face_model(), make_coefficients(8))
     assert all(u.speech.phonemes for u in plan_corpus(config, FPS, viseme))
@@ -76,13 +77,13 @@ def test_a_corpus_folder_is_spoken_with_phonemes_only_where_they_are_needed(tmp_
 def test_the_sound_tells_how_far_the_mouth_opens(spoken, fps: Fraction):
     count = round(spoken.duration_s * fps)
     truth = mean_opening(viseme_curves(spoken.phonemes, count, fps))
-    heard = hear_opening(load_face_model(), Audio(spoken.samples[:, None], spoken.rate), fps, count)
+    heard = hear_opening(load_face_model(), spoken.audio, fps, count)
     assert np.corrcoef(heard, truth)[0, 1] > 0.8
 
 
 @pytest.mark.parametrize("lead_s", [0.0, 0.08])
 def test_the_lead_of_a_filmed_mouth_is_measured(tmp_path: Path, spoken, lead_s: float):
-    write_audio(tmp_path / "own.wav", Audio(spoken.samples[:, None], spoken.rate))
+    write_audio(tmp_path / "own.wav", spoken.audio)
     count = round(spoken.duration_s * 25)
     seen = mean_opening(viseme_curves(spoken.phonemes, count, 25, lead_s=lead_s))
     valid = np.ones(count, bool)

@@ -86,7 +86,7 @@ def test_every_frame_speaks_and_nothing_changes_outside_its_box(network, utteran
     painted = list(spoken.frames)
     assert spoken.expression is None
     assert len(painted) == 25
-    boxes = smooth_boxes(pad_boxes(boxes_of_faces(landmarks[frame_id]), PADS_PX))
+    boxes = smooth_boxes(pad_boxes(boxes_of_faces(landmarks), PADS_PX))[frame_id]
     mel = compute_mel_spectrogram(utterance.speech.samples)
     for row in (0, 13, 24):
         left, top, right, bottom = boxes[row]
@@ -126,6 +126,15 @@ def test_its_pairs_are_the_viseme_teachers_but_for_the_expressions(tmp_path: Pat
         tmp_path / "pairs", teacher, [utterance], tmp_path / "face_256.mp4", range(2, 11), fps=FPS, seed=0
     )
     assert again.kept == 1
+
+
+def test_boxes_are_cut_at_the_frame_before_they_are_smoothed(network):
+    landmarks = make_landmarks(6)
+    landmarks[3:] += (120, 0)
+    teacher = Wav2LipTeacher(network, landmarks, np.arange(6))
+    cut = np.clip(pad_boxes(boxes_of_faces(landmarks), PADS_PX), 0, 256)
+    assert cut[:, 2].max() == 256 < boxes_of_faces(landmarks)[:, 2].max()
+    np.testing.assert_array_equal(teacher.boxes, smooth_boxes(cut))
 
 
 def test_the_fingerprint_follows_weights_and_landmarks(network):

@@ -98,7 +98,7 @@ VOICES: dict[str, RecordedVoice] = {
     "marathi_NSK_diphone": RecordedVoice("festival", "mr", "utf-8"),
     "telugu_NSK_diphone": RecordedVoice("festival", "te", "utf-8"),
 }
-"""Nineteen voices of seventeen people: two share a speaker (slt), and three another (NSK)."""
+"""Nineteen voices of sixteen people: two share a speaker (slt), and three another (NSK)."""
 
 
 def synthesize_recorded(text: str, voice: str, *, stretch: float = 1.0) -> Speech:

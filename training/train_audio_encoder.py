@@ -7,6 +7,7 @@ packages that training/README.md lists.
 """
 
 import argparse
+import hashlib
 import pickle
 import platform
 import time
@@ -18,14 +19,19 @@ import torch
 from scipy.fft import dct
 from torch import nn
 
+from metatalk_lib import mfcc, speech_augmentation, visemes
+from metatalk_lib import speech as speech_module
 from metatalk_lib.artifacts import atomic_path, save_weights
 from metatalk_lib.audio_encoder import OPEN_FILE
+from metatalk_lib.errors import ParameterError
 from metatalk_lib.face_model import load_face_model
 from metatalk_lib.landmarks import mouth_opening
 from metatalk_lib.lip_curves import compute_r2
+from metatalk_lib.mfcc import LIFTER, MEL_FILTERS
 from metatalk_lib.networks.audio_to_expression import WINDOW
 from metatalk_lib.networks.open_audio_encoder import LIP_SIZE, OpenAudioEncoder, SpeechHeads
 from metatalk_lib.visemes import VISEMES
+from training import recorded_voices, speech_corpus, words
 from training.speech_corpus import (
     FPS,
     HELD_OUT_RECORDED,
@@ -35,7 +41,7 @@ from training.speech_corpus import (
     SHORTEST_FRAMES,
     SYNTHETIC,
     VARIANTS,
-    Utterance,
+    TrainingUtterance,
     make_test,
     make_training,
 )
@@ -89,11 +95,10 @@ class LipTargets:
         return np.concatenate([lips, ACTION_SHARE / self.scales[1] * actions], axis=1)
 
 
-def train(utterances: Sequence[Utterance], *, steps: int, seed: int) -> nn.ModuleDict:
+def train(utterances: Sequence[TrainingUtterance], targets: LipTargets, *, steps: int, seed: int) -> nn.ModuleDict:
     """Adam with a one-cycle rate on the squared lip error (in shares of its variance) plus the weighted viseme loss."""
     torch.manual_seed(seed)
     speech = nn.ModuleDict({"encoder": OpenAudioEncoder(), "heads": SpeechHeads(len(VISEMES))})
-    targets = LipTargets(np.concatenate([item.actions for item in utterances]).astype(np.float64))
     _set_statistics(speech, utterances, targets)
     speech.to(memory_format=torch.channels_last).train()
     lips = [targets.encode(item.actions) for item in utterances]
@@ -124,7 +129,6 @@ class CepstrumAugmentation:
     """
 
     FACTORS = np.linspace(0.88, 1.12, 25)
-    FILTERS, LIFTER = 26, 22
     OFFSET_SHARE = 0.35
     """Spread of the added constant, of each coefficient's own standard deviation."""
 
@@ -140,17 +144,17 @@ class CepstrumAugmentation:
 
     def _stretch(self, factor: float) -> np.ndarray:
         size = len(self.mfcc_std)
-        transform = dct(np.eye(self.FILTERS), axis=0, norm="ortho")[1 : size + 1]
-        lifter = 1 + self.LIFTER / 2 * np.sin(np.pi * np.arange(1, size + 1) / self.LIFTER)
-        places = np.clip(np.arange(self.FILTERS) * factor, 0, self.FILTERS - 1)
-        below = np.minimum(places.astype(int), self.FILTERS - 2)
-        moved = np.zeros((self.FILTERS, self.FILTERS))
-        moved[np.arange(self.FILTERS), below] = 1 - (places - below)
-        moved[np.arange(self.FILTERS), below + 1] = places - below
+        transform = dct(np.eye(MEL_FILTERS), axis=0, norm="ortho")[1 : size + 1]
+        lifter = 1 + LIFTER / 2 * np.sin(np.pi * np.arange(1, size + 1) / LIFTER)
+        places = np.clip(np.arange(MEL_FILTERS) * factor, 0, MEL_FILTERS - 1)
+        below = np.minimum(places.astype(int), MEL_FILTERS - 2)
+        moved = np.zeros((MEL_FILTERS, MEL_FILTERS))
+        moved[np.arange(MEL_FILTERS), below] = 1 - (places - below)
+        moved[np.arange(MEL_FILTERS), below + 1] = places - below
         return (lifter[:, None] * transform) @ moved @ (transform.T / lifter)
 
 
-def measure(speech: nn.ModuleDict, targets: LipTargets, test: Sequence[Utterance]) -> dict[str, float]:
+def measure(speech: nn.ModuleDict, targets: LipTargets, test: Sequence[TrainingUtterance]) -> dict[str, float]:
     """Figures over all frames of a test set, against the viseme teacher's truth."""
     predicted, classes = zip(*(_predict(speech, item) for item in test), strict=True)
     own, truth = np.concatenate(predicted), np.concatenate([item.actions for item in test])
@@ -213,8 +217,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     training, speaking_s = _load_or_speak(arguments)
     started = time.perf_counter()
-    speech = train(training, steps=arguments.steps, seed=arguments.seed)
     targets = LipTargets(np.concatenate([item.actions for item in training]).astype(np.float64))
+    speech = train(training, targets, steps=arguments.steps, seed=arguments.seed)
     results = {}
     for offset, kind in enumerate(("synthetic", *HELD_OUT_RECORDED), start=1):
         for is_degraded in (False, True):
@@ -241,20 +245,30 @@ def main() -> None:
     print(card.read_text("utf-8"))
 
 
-def _load_or_speak(arguments: argparse.Namespace) -> tuple[list[Utterance], float]:
+def _load_or_speak(arguments: argparse.Namespace) -> tuple[list[TrainingUtterance], float]:
     """The utterances, and how many seconds it took to speak them, in this run or in the one that kept them."""
+    asked = {"utterances": arguments.utterances, "seed": arguments.seed, "code": _sources_digest()}
     if arguments.corpus and arguments.corpus.exists():
-        return pickle.loads(arguments.corpus.read_bytes())
+        kept = pickle.loads(arguments.corpus.read_bytes())
+        if kept["asked"] != asked:
+            raise ParameterError(f"{arguments.corpus} was made by other arguments or other code. Remove it.")
+        return kept["training"], kept["seconds"]
     started = time.perf_counter()
     training = make_training(arguments.utterances, arguments.seed, arguments.threads)
-    spoken = training, time.perf_counter() - started
+    seconds = time.perf_counter() - started
     if arguments.corpus:
         with atomic_path(arguments.corpus) as temporary:
-            temporary.write_bytes(pickle.dumps(spoken, protocol=5))
-    return spoken
+            temporary.write_bytes(pickle.dumps({"asked": asked, "training": training, "seconds": seconds}, protocol=5))
+    return training, seconds
 
 
-def _set_statistics(speech: nn.ModuleDict, utterances: Sequence[Utterance], targets: LipTargets) -> None:
+def _sources_digest() -> str:
+    """Checksum of the code that decides what is spoken."""
+    modules = (speech_corpus, recorded_voices, words, speech_module, speech_augmentation, visemes, mfcc)
+    return hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in modules)).hexdigest()
+
+
+def _set_statistics(speech: nn.ModuleDict, utterances: Sequence[TrainingUtterance], targets: LipTargets) -> None:
     steps = np.concatenate([item.mfcc for item in utterances])
     speech["encoder"].mfcc_mean.copy_(torch.from_numpy(steps.mean(axis=0)))
     speech["encoder"].mfcc_std.copy_(torch.from_numpy(steps.std(axis=0)))
@@ -264,7 +278,7 @@ def _set_statistics(speech: nn.ModuleDict, utterances: Sequence[Utterance], targ
 
 
 def _cut(
-    utterances: Sequence[Utterance],
+    utterances: Sequence[TrainingUtterance],
     lips: Sequence[np.ndarray],
     chosen: np.ndarray,
     generator: np.random.Generator,
@@ -293,7 +307,7 @@ def _step(speech: nn.ModuleDict, batch: tuple, optimiser: torch.optim.Optimizer)
     return lip_loss.item(), viseme_loss.item()
 
 
-def _predict(speech: nn.ModuleDict, item: Utterance) -> tuple[np.ndarray, np.ndarray]:
+def _predict(speech: nn.ModuleDict, item: TrainingUtterance) -> tuple[np.ndarray, np.ndarray]:
     """Actions and viseme indices of all frames."""
     with torch.no_grad():
         features = speech["encoder"].encode_steps(torch.from_numpy(item.mfcc)[None])[0]

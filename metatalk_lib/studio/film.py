@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from metatalk_lib.artifacts import save_arrays, save_json
-from metatalk_lib.audio import Audio
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.face_model import load_face_model
 from metatalk_lib.paths import cache_dir, ensure_dir, resolve_path
@@ -105,7 +104,7 @@ def film(character: Character, seconds: float, scale: float, seed: int, folder: 
     save_arrays(folder / "truth.npz", **compute_truth(scene, performance, load_face_model("open")))
     save_json(folder / "speech.json", _describe_speech(speech))
     frames = track(render_frames(scene, performance), f"studio {character.name}", total=frame_count)
-    sound = Audio(speech.samples[:, None].astype(np.float32), speech.rate)
+    sound = speech.audio
     write_video(folder / "source.mp4", frames, fps=Fraction(character.fps), audio=sound)
 
 

@@ -1,78 +1,22 @@
-"""The teachers by name, what they are given to say, and what lips are expected to do in a recording."""
+"""What lips do in a recording, by ear: the open encoder's own heads, and the lead of a filmed person's lips over it."""
 
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
-from metatalk_lib.audio import Audio, Recording, open_audio
+from metatalk_lib.audio import Recording, open_audio
 from metatalk_lib.audio_encoder import load_open_speech, predict_actions, stream_features
-from metatalk_lib.corpus import plan_recordings, plan_utterances
-from metatalk_lib.face_model import Coefficients, FaceModel
-from metatalk_lib.landmarks import mouth_opening
+from metatalk_lib.face_model import FaceModel
+from metatalk_lib.landmarks import relative_mouth_opening
 from metatalk_lib.lead import Lead, estimate_lead
 from metatalk_lib.lip_curves import compute_lip_curves
-from metatalk_lib.params import PseudoVideoConfig
-from metatalk_lib.paths import resolve_path
-from metatalk_lib.teacher import Teacher, Utterance, VisemeTeacher
+from metatalk_lib.teacher import Utterance
 from metatalk_lib.visemes import viseme_curves
-from metatalk_lib.wav2lip import Wav2LipTeacher, load_wav2lip
 
 HEARING_FPS = Fraction(25)
 """Frame rate of the sound that the open encoder was trained with."""
-
-
-def make_teacher(
-    config: PseudoVideoConfig,
-    model: FaceModel,
-    quick_fit: Coefficients,
-    landmarks: Float[np.ndarray, "F 68 2"],
-    *,
-    lead_s: float,
-    device: torch.device | None = None,
-) -> Teacher:
-    """The teacher that the parameters name.
-
-    Args:
-        config: of stage 02.
-        model: the face model of the fit.
-        quick_fit: the person's fit on the 256 px video.
-        landmarks: of the fit's frames, px of that video.
-        lead_s: how much earlier than the sound the viseme teacher's mouth moves, s.
-        device: where Wav2Lip's network runs.
-
-    Raises:
-        DataError: Wav2Lip's weights are missing or do not fit.
-    """
-    if config.teacher == "wav2lip":
-        network, checksum = load_wav2lip()
-        return Wav2LipTeacher(network, landmarks, quick_fit.frame_id, weights=checksum, device=device)
-    return VisemeTeacher(model, quick_fit, strength=config.teacher_strength, lead_s=lead_s)
-
-
-def plan_corpus(config: PseudoVideoConfig, fps: Fraction, teacher: Teacher) -> list[Utterance]:
-    """What is said: the recordings of `corpus_dir`, or synthetic sentences where none is named.
-
-    Args:
-        config: of stage 02.
-        fps: of the pseudo video.
-        teacher: recordings are searched for phonemes only where it needs them.
-
-    Raises:
-        DataError: the folder holds nothing that can be used.
-    """
-    if not config.corpus_dir:
-        return plan_utterances(config.pseudo_seconds, config.seed, fps)
-    return plan_recordings(
-        resolve_path(config.corpus_dir),
-        config.pseudo_seconds,
-        config.seed,
-        fps,
-        needs_phonemes=teacher.needs_phonemes,
-        method=config.recogniser,
-    )
 
 
 def measure_lead(
@@ -98,8 +42,7 @@ def measure_lead(
     Source: original to this project.
     """
     heard = hear_opening(model, open_audio(sound_path), fps, len(landmarks))
-    eyes = np.linalg.norm(landmarks[:, 36] - landmarks[:, 45], axis=1)
-    return estimate_lead(heard, mouth_opening(landmarks) / eyes, fps, valid=valid)
+    return estimate_lead(heard, relative_mouth_opening(landmarks), fps, valid=valid)
 
 
 def hear_opening(
@@ -134,6 +77,6 @@ def expected_actions(utterance: Utterance, fps: Fraction) -> Float[np.ndarray, "
     speech = utterance.speech
     if speech.phonemes:
         return viseme_curves(speech.phonemes, utterance.frame_count, fps)
-    heard = hear_actions(Audio(speech.samples[:, None], speech.rate))
+    heard = hear_actions(speech.audio)
     times, known = np.arange(utterance.frame_count) / float(fps), np.arange(len(heard)) / float(HEARING_FPS)
     return np.stack([np.interp(times, known, column) for column in heard.T], axis=1).astype(np.float32)
