@@ -245,7 +245,7 @@ def publish(
         "Training data": f"{len(training)} utterances, {frames} frames, {frames / FPS / 3600:.1f} hours; "
         f"{len(SENTENCES_SEEN)} English sentences ({len(HELD_OUT_SENTENCES)} held out), word lists of {len(WORDS)} "
         f"languages; {len(SYNTHETIC)} English synthetic voices, {len(VARIANTS)} variants, {len(RECORDED)} recorded",
-        "Time": f"{minutes[0]:.1f} minutes of speaking, {minutes[1]:.1f} minutes of training, {arguments.threads} threads",
+        "Time": f"{minutes[0]:.1f} minutes of speaking, {minutes[1]:.1f} of training, {arguments.threads} threads",
         "Size": f"{sum(value.numel() for value in speech['encoder'].parameters())} weights of the encoder",
     }
     command = (
