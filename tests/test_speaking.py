@@ -79,7 +79,7 @@ def test_the_widget_speaks_what_is_typed_and_shows_errors(model, person, a2e, mo
     widget.button.click()
     assert asked == [(TEXT, "en-gb")]
     for picture in (widget.phonemes, widget.curves, widget.faces):
-        assert picture.value.startswith(b"\x89PNG")
+        assert bytes(picture.value).startswith(b"\x89PNG")
     samples, rate = soundfile.read(io.BytesIO(widget.player.value))
     assert rate == 16000
     assert len(samples) > 16000

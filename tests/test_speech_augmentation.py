@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from metatalk_lib.speech import PAUSE, Phoneme, Speech
+from metatalk_lib.speech import PAUSE, Phoneme, Speech, pad_with_pauses
 from metatalk_lib.speech_augmentation import (
     add_noise,
     add_reverberation,
     degrade_recording,
     limit_band,
-    pad_with_pauses,
     scale_throat,
     shape_spectrum,
 )

@@ -16,7 +16,7 @@ from metatalk_lib.networks.wav2lip import Wav2LipGenerator
 from metatalk_lib.params import PseudoVideoConfig
 from metatalk_lib.speech import Speech, pad_with_pauses, synthesize
 from metatalk_lib.teacher import VisemeTeacher
-from metatalk_lib.teacher_choice import make_teacher, plan_corpus
+from metatalk_lib.teacher_choice import list_files_used, make_teacher, plan_corpus
 from metatalk_lib.wav2lip import Wav2LipTeacher
 
 FPS = Fraction(25)
