@@ -58,7 +58,7 @@ def hear_opening(
     """
     expression = hear_actions(recording) @ model.actions_to_expression.cpu().numpy()
     opening = compute_lip_curves(model, np.zeros(80), expression).opening_mm
-    return np.interp(np.arange(frame_count) / float(fps), np.arange(len(opening)) / float(HEARING_FPS), opening)
+    return _at_frames(opening, frame_count, fps)
 
 
 def hear_actions(recording: Recording) -> Float[np.ndarray, "T 52"]:
@@ -78,5 +78,9 @@ def expected_actions(utterance: Utterance, fps: Fraction) -> Float[np.ndarray, "
     if speech.phonemes:
         return viseme_curves(speech.phonemes, utterance.frame_count, fps)
     heard = hear_actions(speech.audio)
-    times, known = np.arange(utterance.frame_count) / float(fps), np.arange(len(heard)) / float(HEARING_FPS)
-    return np.stack([np.interp(times, known, column) for column in heard.T], axis=1).astype(np.float32)
+    return np.stack([_at_frames(column, utterance.frame_count, fps) for column in heard.T], axis=1).astype(np.float32)
+
+
+def _at_frames(curve: Float[np.ndarray, " _"], frame_count: int, fps: Fraction) -> Float[np.ndarray, " T"]:
+    """A curve at 25 frames a second, read at the frames of a video; beyond its end the last value stays."""
+    return np.interp(np.arange(frame_count) / float(fps), np.arange(len(curve)) / float(HEARING_FPS), curve)

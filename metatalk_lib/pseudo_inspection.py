@@ -13,7 +13,9 @@ from metatalk_lib.landmarks import mouth_opening, track_landmarks
 from metatalk_lib.pseudo_reconstruction import lip_opening_mm
 from metatalk_lib.pseudo_video import load_taught
 from metatalk_lib.reconstruction import relate_curves
+from metatalk_lib.speech import Phoneme
 from metatalk_lib.video import read_frames
+from metatalk_lib.visemes import viseme_at
 
 MOUTH_MARGIN = 1.6
 """Side of a mouth's picture in mouth widths."""
@@ -99,8 +101,8 @@ def cut_mouths(
     half = max(8, round(float(MOUTH_MARGIN * np.median(np.ptp(mouths[..., 0], axis=1)) / 2)))
     images = [_cut_square(frames[i], points.mean(0), half) for i, points in zip(picked, mouths, strict=True)]
     fps = description["fps"][0] / description["fps"][1]
-    phonemes = description["phonemes"]
-    labels = tuple(_viseme_at(phonemes, i / fps) if phonemes else "" for i in picked)
+    phonemes = [Phoneme(p["symbol"], p["start_s"], p["end_s"]) for p in description["phonemes"]]
+    labels = tuple(viseme_at(phonemes, i / fps) if phonemes else "" for i in picked)
     return Mouths(np.stack(images), picked, labels)
 
 
@@ -111,7 +113,3 @@ def _cut_square(
     rows = np.clip(np.arange(row - half, row + half), 0, frame.shape[0] - 1)
     columns = np.clip(np.arange(column - half, column + half), 0, frame.shape[1] - 1)
     return frame[rows[:, None], columns]
-
-
-def _viseme_at(phonemes: list[dict], time_s: float) -> str:
-    return next((p["viseme"] for p in phonemes if p["start_s"] <= time_s < p["end_s"]), "sil")

@@ -14,7 +14,7 @@ from metatalk_lib.lip_curves import compute_lip_curves
 from metatalk_lib.renderer import render_face
 from metatalk_lib.speech import Speech, synthesize
 from metatalk_lib.talk import drive, predict_speech
-from metatalk_lib.visemes import phoneme_to_viseme
+from metatalk_lib.visemes import viseme_at
 
 LONGEST_TEXT = 400
 """Characters of a sentence; some half a minute of speech."""
@@ -80,9 +80,5 @@ def speak_sentence(
     shown = coefficients.frame_id[np.argmax(coefficients.valid)]
     driven = drive(coefficients, np.full(len(frames), shown), expression[frames])
     faces = np.stack([render_face(model, driven, row, size).image for row in range(len(frames))])
-    labels = tuple(_viseme_at(speech, frame / float(fps)) for frame in frames)
+    labels = tuple(viseme_at(speech.phonemes, frame / float(fps)) for frame in frames)
     return SpokenSentence(speech, curves.opening_mm, curves.width_mm, faces, frames, labels)
-
-
-def _viseme_at(speech: Speech, time_s: float) -> str:
-    return next((phoneme_to_viseme(p.symbol) for p in speech.phonemes if p.start_s <= time_s < p.end_s), "sil")

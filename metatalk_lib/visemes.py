@@ -180,6 +180,16 @@ def phoneme_to_viseme(symbol: str) -> str:
     return split_phoneme(symbol)[0]
 
 
+def viseme_at(phonemes: Sequence[Phoneme], time_s: float) -> str:
+    """The first viseme of the phoneme that is said at an instant; `sil` outside of all.
+
+    Args:
+        phonemes: in time, not overlapping.
+        time_s: s.
+    """
+    return next((phoneme_to_viseme(p.symbol) for p in phonemes if p.start_s <= time_s < p.end_s), "sil")
+
+
 def viseme_curves(
     phonemes: Sequence[Phoneme],
     frame_count: int,
