@@ -22,6 +22,7 @@ from metatalk_lib.visemes import viseme_curves
 
 CLIPS = ("speaker_512.mp4", "speaker_1080p.mp4")
 SHIFTS = 200
+FAST_HZ = 3.0
 
 
 class Clip(NamedTuple):
@@ -67,8 +68,16 @@ def real_rows(folder: Path) -> list[Row]:
             Row(f"{name}: its own lead", clip.lead.lead_s, "s", None, None),
             Row(f"{name}: r at its best lag", best, "", None, None),
             Row(f"{name}: the recogniser and the teacher, r", teacher_correlation(clip, other.lead), "", None, None),
+            Row(f"{name}: seen opening's variance above {FAST_HZ:g} Hz", fast_share(clip.opening), "", None, None),
+            Row(f"{name}: produced opening's variance above {FAST_HZ:g} Hz", fast_share(produced), "", None, None),
         ]
     return [Row("real clips: mean r at zero lag", float(np.mean(values)), "", ">=", 0.35), *rows]
+
+
+def fast_share(opening: Float[np.ndarray, " T"]) -> float:
+    """Share of an opening's variance that lies above `FAST_HZ`."""
+    power = np.abs(np.fft.rfft(opening - opening.mean())) ** 2
+    return float(power[np.fft.rfftfreq(len(opening), 1 / float(FPS)) > FAST_HZ].sum() / power.sum())
 
 
 def shifted_correlations(clip: Clip, a2e: TrainedA2E) -> np.ndarray:

@@ -6,7 +6,8 @@ has, for each articulator g, a dominance
     D_sg(t) = a_sg exp(-r_sg d_s(t)),      F_g(t) = sum_s D_sg(t) T_sg / sum_s D_sg(t)
 
 with a peak a, a rate r (1/s, one before and one after the viseme), the time d from t to the core of the viseme's
-interval, and the target pose T. Consonants that need a contact of the lips get it whatever their neighbours want.
+interval, and the target pose T. Jaw and lips have inertia and follow a running mean of F. Consonants that need the lips
+in contact get it whatever their neighbours want.
 """
 
 import unicodedata
@@ -16,6 +17,7 @@ from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Float
+from numpy.polynomial.hermite_e import hermegauss
 
 from metatalk_lib.anny_data import ACTION_NAMES
 from metatalk_lib.errors import ParameterError
@@ -140,7 +142,14 @@ _PHONES: dict[str, str] = {
     for phone in phones
 }
 _VOWELS = frozenset({"AA", "AE", "AH", "AX", "EH", "IH", "IY", "UH", "UW", "AO", "OW", "ER"})
-_CONTACT_RAMP_S = 0.06
+INERTIA_S = 0.04
+"""Standard deviation of the Gaussian window of time over which jaw and lips average what they are asked for, s.
+
+Without it a mouth moves faster than the filmed ones do that `make bench-lips` measures.
+"""
+_INERTIA_NODES = 7
+"""Instants at which the window's integral is taken."""
+_CONTACT_RAMP_S = 0.08
 """Time in which the lips reach or leave a contact, s."""
 _PRIMARY_STRESS, _SECONDARY_STRESS = "ˈ", "ˌ"
 _STRESSED, _UNSTRESSED = 1.12, 0.92
@@ -200,7 +209,7 @@ def viseme_curves(
     lips: float = 1.0,
     lead_s: float = 0.0,
 ) -> Float[np.ndarray, "T 52"]:
-    """Facial actions of spoken phonemes, F_g(t) of the module's docstring sampled at frame times i / fps.
+    """Facial actions of spoken phonemes: F_g of the module's docstring, followed with inertia, at frame times i / fps.
 
     Contacts are kept at every frame rate: a frame nearest to a bilabial always has closed lips, whatever the style.
 
@@ -225,7 +234,7 @@ def viseme_curves(
     _check_style(frame_count, float(fps), strength, jaw, lips)
     segments = _build_segments(phonemes)
     times = np.arange(frame_count) / float(fps) + lead_s
-    actions = _blend(segments, times)
+    actions = _follow_slowly(segments, times)
     scale = np.full(len(ARKIT_ACTIONS), strength)
     scale[_GROUPS == _JAW] *= jaw
     scale[_columns("mouthFunnel", "mouthPucker", "mouthStretch", "mouthSmile")] *= lips
@@ -288,6 +297,13 @@ def _pose(viseme: str) -> Float[np.ndarray, " 52"]:
 
 
 _POSES = {name: _pose(name) for name in VISEMES}
+
+
+def _follow_slowly(segments: list[_Segment], times: Float[np.ndarray, " T"]) -> Float[np.ndarray, "T 52"]:
+    """The running mean of the blended poses, by Gauss-Hermite quadrature."""
+    nodes, weights = hermegauss(_INERTIA_NODES)
+    blends = (_blend(segments, times + INERTIA_S * node) for node in nodes)
+    return sum(weight * blend for weight, blend in zip(weights / weights.sum(), blends, strict=True))
 
 
 def _blend(segments: list[_Segment], times: Float[np.ndarray, " T"]) -> Float[np.ndarray, "T 52"]:
