@@ -115,3 +115,11 @@ def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_input(path: Path) -> str:
+    """Hex SHA-256 of what a stage read: a file's bytes, or the names of all files below a folder."""
+    if path.is_file():
+        return sha256_file(path)
+    names = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()

@@ -9,7 +9,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from metatalk_lib import errors
-from metatalk_lib.artifacts import load_json, sha256_file
+from metatalk_lib.artifacts import load_json, sha256_input
 from metatalk_lib.errors import DataError, MetaTalkError, ParameterError
 from metatalk_lib.params import STAGE_CONFIGS, StageConfig
 from metatalk_lib.paths import NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
@@ -100,7 +100,7 @@ def is_up_to_date(stage: str, config: StageConfig) -> bool:
     if summary.get("parameters") != config.model_dump() or summary.get("code") != code_fingerprint(stage):
         return False
     inputs = {Path(path): checksum for path, checksum in summary.get("inputs", {}).items()}
-    return all(path.is_file() and sha256_file(path) == checksum for path, checksum in inputs.items())
+    return all(path.exists() and sha256_input(path) == checksum for path, checksum in inputs.items())
 
 
 def _stage_index(name: str) -> int:

@@ -10,14 +10,17 @@ from metatalk_lib.audio_to_expression import TrainedA2E
 from metatalk_lib.corpus import PADDING_S, pad_speech
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.landmark_fit import predicted_landmarks
 from metatalk_lib.lip_curves import compute_lip_curves
-from metatalk_lib.renderer import render_face
+from metatalk_lib.renderer import Window, render_face
 from metatalk_lib.speech import Speech, synthesize
 from metatalk_lib.talk import drive, predict_speech
 from metatalk_lib.visemes import viseme_at
 
 LONGEST_TEXT = 400
 """Characters of a sentence; some half a minute of speech."""
+SEEN_WIDTHS = 2.2
+"""Side of a drawn square in widths of the mouth: lips, chin and the tip of the nose."""
 
 
 class SpokenSentence(NamedTuple):
@@ -27,7 +30,7 @@ class SpokenSentence(NamedTuple):
         speech: 16 kHz, with its phonemes.
         opening_mm: (T,) mouth opening that A2E predicts, mm.
         width_mm: (T,) mouth width that A2E predicts, mm.
-        faces: (K, S, S, 3) drawn faces.
+        faces: (K, S, S, 3) the drawn face about the mouth.
         frames: (K,) their frames.
         labels: the visemes at these frames.
     """
@@ -61,7 +64,7 @@ def speak_sentence(
         a2e: the person's trained A2E.
         fps: frames a second.
         count: number of drawn faces, spread evenly over the sentence.
-        size: side of a drawn face, px.
+        size: side of a drawn square, px.
 
     Raises:
         ParameterError: no text, too much of it, or an unknown voice.
@@ -79,6 +82,15 @@ def speak_sentence(
     frames = np.unique(np.linspace(0, len(expression) - 1, count).round().astype(np.int64))
     shown = coefficients.frame_id[np.argmax(coefficients.valid)]
     driven = drive(coefficients, np.full(len(frames), shown), expression[frames])
-    faces = np.stack([render_face(model, driven, row, size).image for row in range(len(frames))])
+    side, window = _frame_mouth(model, driven, size)
+    faces = np.stack([render_face(model, driven, row, side, window=window).image for row in range(len(frames))])
     labels = tuple(viseme_at(speech.phonemes, frame / float(fps)) for frame in frames)
     return SpokenSentence(speech, curves.opening_mm, curves.width_mm, faces, frames, labels)
+
+
+def _frame_mouth(model: FaceModel, coefficients: Coefficients, size: int) -> tuple[int, Window]:
+    """Side of the crop, and the square of `size` px in it, that show the mouth at `SEEN_WIDTHS` of its width."""
+    mouths = predicted_landmarks(model, coefficients, size)[:, 48:68]
+    zoom = size / (SEEN_WIDTHS * float(np.median(np.ptp(mouths[..., 0], axis=1))))
+    left, top = (zoom * mouths.mean(axis=(0, 1)) - size / 2).round().astype(int).tolist()
+    return round(zoom * size), (left, top, left + size, top + size)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from metatalk_lib.artifacts import load_json, save_json, sha256_file
+from metatalk_lib.artifacts import load_json, save_json, sha256_input
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.params import StageConfig
 from metatalk_lib.paths import NOTEBOOKS_DIR, PROJECT_ROOT, STAGES, ensure_dir, resolve_path
@@ -61,16 +61,14 @@ class Stage:
         return self.external_input(folder / file)
 
     def external_input(self, path: Path) -> Path:
-        """Record the checksum of any file that the stage reads.
+        """Record the checksum of any file that the stage reads, or of the names in a folder that it searches.
 
         Raises:
-            DataError: the file does not exist.
+            DataError: nothing is there.
         """
-        if not path.is_file():
-            raise DataError(
-                f"{self.name}: the file {path} does not exist. Check the path, or run the stage that writes it."
-            )
-        self._inputs[str(path)] = sha256_file(path)
+        if not path.exists():
+            raise DataError(f"{self.name}: {path} does not exist. Check the path, or run the stage that writes it.")
+        self._inputs[str(path)] = sha256_input(path)
         return path
 
     def output(self, file: str) -> Path:

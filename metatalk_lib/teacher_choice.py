@@ -69,7 +69,7 @@ def plan_corpus(config: PseudoVideoConfig, fps: Fraction, teacher: Teacher) -> C
 
 
 def list_files_used(config: PseudoVideoConfig) -> list[Path]:
-    """Files beside the person's own that the stage depends on: the encoder, Wav2Lip's weights, recordings, transcripts.
+    """What the stage depends on beside the person's own files: encoder, Wav2Lip's weights, the corpus and its folder.
 
     Args:
         config: of stage 02.
@@ -81,7 +81,8 @@ def list_files_used(config: PseudoVideoConfig) -> list[Path]:
     if config.teacher == "wav2lip":
         files.append(require_file("wav2lip"))
     if config.corpus_dir:
-        recordings = list_recordings(resolve_path(config.corpus_dir))
+        folder = resolve_path(config.corpus_dir)
+        recordings = list_recordings(folder)
         transcripts = [path.with_suffix(".txt") for path in recordings]
-        files += [*recordings, *(path for path in transcripts if path.is_file())]
+        files += [folder, *recordings, *(path for path in transcripts if path.is_file())]
     return files

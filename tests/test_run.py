@@ -35,3 +35,15 @@ def test_up_to_date_means_same_parameters_and_inputs(tmp_path: Path):
     assert not is_up_to_date("01_crop", config.model_copy(update={"seed": 1}))
     source.write_bytes(b"2")
     assert not is_up_to_date("01_crop", config)
+
+
+def test_a_new_file_in_a_searched_folder_is_a_changed_input(tmp_path: Path):
+    corpus = tmp_path / "corpus"
+    (corpus / "one").mkdir(parents=True)
+    config = CropConfig(outputs_dir=str(tmp_path / "outputs"), threads=1)
+    stage = open_stage("01_crop", config)
+    stage.external_input(corpus)
+    stage.finish()
+    assert is_up_to_date("01_crop", config)
+    (corpus / "one" / "new.wav").write_bytes(b"1")
+    assert not is_up_to_date("01_crop", config)

@@ -60,7 +60,7 @@ def test_what_the_stage_depends_on_is_listed(tmp_path: Path, spoken):
     (tmp_path / "a.txt").write_text(TEXT)
     (tmp_path / "b.txt").write_text("no recording beside it")
     files = list_files_used(PseudoVideoConfig(corpus_dir=str(tmp_path)))
-    assert [path.name for path in files] == ["audio_encoder_open.safetensors", "a.wav", "a.txt"]
+    assert [path.name for path in files] == ["audio_encoder_open.safetensors", tmp_path.name, "a.wav", "a.txt"]
     assert len(list_files_used(PseudoVideoConfig())) == 1
     with pytest.raises(DataError, match=r"wav2lip .* is missing"):
         list_files_used(PseudoVideoConfig(teacher="wav2lip"))
