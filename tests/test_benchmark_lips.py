@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.lip_speaker import face, lip_positions, opening_of, to_expression
 from benchmarks.lips import align_in_time, edge_error, find_edges, play_music
+from benchmarks.real_lips import fast_share
 from metatalk_lib.visemes import ARKIT_ACTIONS
 
 
@@ -42,6 +43,12 @@ def test_the_music_is_music():
     assert len(samples) == 32000
     assert 0.05 < samples.std() < 1
     assert samples == pytest.approx(play_music(2.0))
+
+
+def test_the_fast_share_of_a_slow_and_a_fast_movement():
+    time_s = np.arange(250) / 25
+    opening = 2 * np.sin(2 * np.pi * time_s) + np.sin(2 * np.pi * 5 * time_s)
+    assert fast_share(opening) == pytest.approx(0.2, abs=0.01)
 
 
 def test_edges_of_long_pauses_are_found_and_short_closures_are_not():
