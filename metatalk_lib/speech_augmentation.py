@@ -29,7 +29,7 @@ def scale_throat(speech: Speech, factor: float) -> Speech:
 
 
 def degrade_recording(samples: Float[np.ndarray, " S"], generator: np.random.Generator) -> Float[np.ndarray, " S"]:
-    """Record the samples again: another room, microphone, noise, background and level; time stays as it is.
+    """Record the samples again in a random room with a random microphone, noise and level; time stays as it is.
 
     Args:
         samples: 16 kHz mono.
@@ -49,8 +49,6 @@ def degrade_recording(samples: Float[np.ndarray, " S"], generator: np.random.Gen
         signal = limit_band(signal, generator.uniform(3400, 7500))
     if generator.random() < 0.75:
         signal = add_noise(signal, generator.uniform(0, 40), generator.uniform(0, 2), generator)
-    if generator.random() < 0.25:
-        signal = _mix(signal, _draw_background(len(signal), generator), generator.uniform(3, 30))
     signal *= 10 ** (generator.uniform(-30, -1) / 20) / max(np.abs(signal).max(), 1e-9)
     return (np.round(signal * 32767) / 32767).astype(np.float32)
 
@@ -67,10 +65,16 @@ def draw_other_sound(generator: np.random.Generator) -> Float[np.ndarray, " S"]:
     Source: Original to this project.
     """
     count = int(FEATURE_RATE * generator.uniform(2, 6))
-    if generator.random() < 1 / 3:
+    time_s = np.arange(count) / FEATURE_RATE
+    kind = generator.integers(3)
+    if kind == 0:
         samples = np.zeros(count)
         return _add_noise_floor(samples, generator) if generator.random() < 0.5 else samples.astype(np.float32)
-    samples = _draw_background(count, generator)
+    if kind == 1:
+        samples = _draw_chords(time_s, generator)
+    else:
+        swell = 1 + generator.uniform(0, 0.9) * np.sin(2 * np.pi * generator.uniform(0.2, 6) * time_s)
+        samples = shape_spectrum(generator.normal(size=count), generator.normal(0, 12.0, len(EQ_POINTS_HZ))) * swell
     samples = (0.5 * samples / np.abs(samples).max()).astype(np.float32)
     return degrade_recording(samples, generator) if generator.random() < 0.8 else samples
 
@@ -79,15 +83,6 @@ def _add_noise_floor(samples: Float[np.ndarray, " S"], generator: np.random.Gene
     """Add the hiss of a quiet recording, -80 to -40 dB re full scale."""
     hiss = shape_spectrum(generator.normal(size=len(samples)), generator.normal(0, 6.0, len(EQ_POINTS_HZ)))
     return (samples + hiss * 10 ** (generator.uniform(-80, -40) / 20) / hiss.std()).astype(np.float32)
-
-
-def _draw_background(count: int, generator: np.random.Generator) -> Float[np.ndarray, " S"]:
-    """Chords of harmonic tones, or noise that swells."""
-    time_s = np.arange(count) / FEATURE_RATE
-    if generator.random() < 0.5:
-        return _draw_chords(time_s, generator)
-    swell = 1 + generator.uniform(0, 0.9) * np.sin(2 * np.pi * generator.uniform(0.2, 6) * time_s)
-    return shape_spectrum(generator.normal(size=count), generator.normal(0, 12.0, len(EQ_POINTS_HZ))) * swell
 
 
 def _draw_chords(time_s: Float[np.ndarray, " S"], generator: np.random.Generator) -> Float[np.ndarray, " S"]:
@@ -146,10 +141,5 @@ def add_noise(
     """
     spectrum = np.fft.rfft(generator.normal(size=len(samples)))
     noise = np.fft.irfft(spectrum * np.maximum(np.arange(len(spectrum)), 1) ** (-slope / 2), len(samples))
-    return _mix(samples, noise, ratio_db)
-
-
-def _mix(samples: Float[np.ndarray, " S"], noise: Float[np.ndarray, " S"], ratio_db: float) -> Float[np.ndarray, " S"]:
-    """Add noise whose energy is `ratio_db` below that of the whole signal."""
     wanted = np.sqrt(np.square(samples).mean()) * 10 ** (-ratio_db / 20)
     return samples + noise * wanted / np.sqrt(np.square(noise).mean())

@@ -142,14 +142,14 @@ _PHONES: dict[str, str] = {
     for phone in phones
 }
 _VOWELS = frozenset({"AA", "AE", "AH", "AX", "EH", "IH", "IY", "UH", "UW", "AO", "OW", "ER"})
-INERTIA_S = 0.04
+INERTIA_S = 0.05
 """Standard deviation of the Gaussian window of time over which jaw and lips average what they are asked for, s.
 
 Without it a mouth moves faster than the filmed ones do that `make bench-lips` measures.
 """
 _INERTIA_NODES = 7
 """Instants at which the window's integral is taken."""
-_CONTACT_RAMP_S = 0.08
+_CONTACT_RAMP_S = 0.1
 """Time in which the lips reach or leave a contact, s."""
 _PRIMARY_STRESS, _SECONDARY_STRESS = "ˈ", "ˌ"
 _STRESSED, _UNSTRESSED = 1.12, 0.92

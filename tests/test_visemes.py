@@ -110,14 +110,14 @@ def test_open_vowels_peak_in_their_own_interval(vowel, consonant):
     phonemes = tile((PAUSE, 0.2), (consonant, 0.07), (vowel, 0.14), (consonant, 0.07), (PAUSE, 0.3))
     jaw = viseme_curves(phonemes, 780, 1000)[:, column("jawOpen")]
     assert 0.27 <= np.argmax(jaw) / 1000 <= 0.41
-    assert jaw.max() > 0.2
+    assert jaw.max() > 0.15
 
 
 def test_the_jaw_has_inertia():
     phonemes = tile((PAUSE, 0.2), ("t", 0.07), ("ɑː", 0.14), ("t", 0.07), (PAUSE, 0.3))
     jaw = viseme_curves(phonemes, 780, 1000)[:, column("jawOpen")]
     assert jaw.max() > 0.35
-    assert 1000 * np.abs(np.diff(jaw)).max() < 3.5
+    assert 1000 * np.abs(np.diff(jaw)).max() < 3.0
 
 
 def test_lead_moves_the_face_earlier():
