@@ -149,8 +149,9 @@ Without it a mouth moves faster than the filmed ones do that `make bench-lips` m
 """
 _INERTIA_NODES = 7
 """Instants at which the window's integral is taken."""
-_CONTACT_RAMP_S = 0.1
-"""Time in which the lips reach or leave a contact, s."""
+_CONTACT_RAMP_S = 0.06
+"""Time in which lips without inertia reach or leave a contact, s."""
+_RAMP_PER_INERTIA = 0.8
 _PRIMARY_STRESS, _SECONDARY_STRESS = "ˈ", "ˌ"
 _STRESSED, _UNSTRESSED = 1.12, 0.92
 """Openness of vowels with primary stress and without any, relative to the pose."""
@@ -208,6 +209,7 @@ def viseme_curves(
     jaw: float = 1.0,
     lips: float = 1.0,
     lead_s: float = 0.0,
+    inertia_s: float = INERTIA_S,
 ) -> Float[np.ndarray, "T 52"]:
     """Facial actions of spoken phonemes: F_g of the module's docstring, followed with inertia, at frame times i / fps.
 
@@ -221,6 +223,7 @@ def viseme_curves(
         jaw: scales jaw opening only.
         lips: scales rounding and spreading only.
         lead_s: how much earlier than the sound the face moves, s.
+        inertia_s: standard deviation of the window of the running mean, s; at 0 the face is as quick as its targets.
 
     Returns:
         (T, 52) actions, 0 to about 1.2, columns as `ARKIT_ACTIONS`; only jaw, lips and tongue move.
@@ -231,15 +234,15 @@ def viseme_curves(
     Source: dominance blending after Cohen and Massaro, "Modeling coarticulation in synthetic visual speech" (1993);
         poses, rates and the contact rule are original to this project.
     """
-    _check_style(frame_count, float(fps), strength, jaw, lips)
+    _check_style(frame_count, float(fps), strength, jaw, lips, inertia_s)
     segments = _build_segments(phonemes)
     times = np.arange(frame_count) / float(fps) + lead_s
-    actions = _follow_slowly(segments, times)
+    actions = _follow(segments, times, inertia_s)
     scale = np.full(len(ARKIT_ACTIONS), strength)
     scale[_GROUPS == _JAW] *= jaw
     scale[_columns("mouthFunnel", "mouthPucker", "mouthStretch", "mouthSmile")] *= lips
     actions *= scale
-    _apply_contacts(actions, segments, times, 0.5 / float(fps))
+    _apply_contacts(actions, segments, times, 0.5 / float(fps), _CONTACT_RAMP_S + _RAMP_PER_INERTIA * inertia_s)
     return np.clip(actions, 0.0, 1.5).astype(np.float32)
 
 
@@ -299,10 +302,12 @@ def _pose(viseme: str) -> Float[np.ndarray, " 52"]:
 _POSES = {name: _pose(name) for name in VISEMES}
 
 
-def _follow_slowly(segments: list[_Segment], times: Float[np.ndarray, " T"]) -> Float[np.ndarray, "T 52"]:
+def _follow(segments: list[_Segment], times: Float[np.ndarray, " T"], inertia_s: float) -> Float[np.ndarray, "T 52"]:
     """The running mean of the blended poses, by Gauss-Hermite quadrature."""
+    if inertia_s == 0:
+        return _blend(segments, times)
     nodes, weights = hermegauss(_INERTIA_NODES)
-    blends = (_blend(segments, times + INERTIA_S * node) for node in nodes)
+    blends = (_blend(segments, times + inertia_s * node) for node in nodes)
     return sum(weight * blend for weight, blend in zip(weights / weights.sum(), blends, strict=True))
 
 
@@ -327,7 +332,11 @@ def _blend(segments: list[_Segment], times: Float[np.ndarray, " T"]) -> Float[np
 
 
 def _apply_contacts(
-    actions: Float[np.ndarray, "T 52"], segments: list[_Segment], times: Float[np.ndarray, " T"], half_frame_s: float
+    actions: Float[np.ndarray, "T 52"],
+    segments: list[_Segment],
+    times: Float[np.ndarray, " T"],
+    half_frame_s: float,
+    ramp_s: float,
 ) -> None:
     """Close the lips (or tuck the lower lip) in place, full over the consonant and at least over one frame."""
     for segment in segments:
@@ -336,7 +345,7 @@ def _apply_contacts(
             continue
         centre_s, half_s = (segment.start_s + segment.end_s) / 2, (segment.end_s - segment.start_s) / 2
         distance_s = np.abs(times - centre_s) - np.maximum(0.6 * half_s, half_frame_s)
-        ramp = np.clip(1.0 - distance_s / _CONTACT_RAMP_S, 0.0, 1.0)
+        ramp = np.clip(1.0 - distance_s / ramp_s, 0.0, 1.0)
         gate = (ramp * ramp * (3.0 - 2.0 * ramp))[:, None]
         target = actions.copy()
         target[:, np.setdiff1d(np.arange(len(ARKIT_ACTIONS)), _columns(*kept))] = 0.0
@@ -345,10 +354,12 @@ def _apply_contacts(
         actions[:] = (1.0 - gate) * actions + gate * target
 
 
-def _check_style(frame_count: int, fps: float, strength: float, jaw: float, lips: float) -> None:
+def _check_style(frame_count: int, fps: float, strength: float, jaw: float, lips: float, inertia_s: float) -> None:
     if frame_count < 1 or not 1.0 <= fps <= 1000.0:
         raise ParameterError(
             f"visemes: {frame_count} frames at {fps} fps; expected at least 1 frame and 1 to 1000 fps."
         )
     if not (0.0 <= strength <= 2.0 and 0.0 <= jaw <= 2.0 and 0.0 <= lips <= 2.0):
         raise ParameterError(f"visemes: strength {strength}, jaw {jaw} and lips {lips} must each lie in 0 to 2.")
+    if not 0.0 <= inertia_s <= 0.5:
+        raise ParameterError(f"visemes: inertia_s {inertia_s} must lie in 0 to 0.5 s.")

@@ -40,7 +40,7 @@ class TrainingUtterance:
 
     Attributes:
         mfcc: (4 T + 24, 12) steps of 10 ms by coefficients 1 to 12.
-        actions: (T, 52) what the viseme teacher says the face does.
+        actions: (T, 52) what the viseme teacher says the face does, without inertia: sharp movements teach more.
         visemes: (T,) index of the viseme of each frame.
         voice: who speaks.
     """
@@ -134,7 +134,8 @@ def _finish(speech: Speech, generator: np.random.Generator, *, is_degraded: bool
     starts = np.array([phoneme.start_s for phoneme in speech.phonemes])
     spoken = (speech.phonemes[i] for i in np.searchsorted(starts, times, side="right") - 1)
     visemes = [names.index(_part_at(phoneme, t)) for phoneme, t in zip(spoken, times, strict=True)]
-    return _describe(samples, viseme_curves(speech.phonemes, frames, Fraction(FPS)), np.array(visemes), speech.voice)
+    actions = viseme_curves(speech.phonemes, frames, Fraction(FPS), inertia_s=0.0)
+    return _describe(samples, actions, np.array(visemes), speech.voice)
 
 
 def _describe(samples: np.ndarray, actions: np.ndarray, visemes: np.ndarray, voice: str) -> TrainingUtterance:

@@ -187,7 +187,7 @@ tell the facial actions of an average mouth.
 - Trained on: espeak-ng's formant voices in {len(WORDS) + 1} languages, and voices that Flite and Festival built from
   people's recordings: {", ".join(RECORDED)}
 - Recorded again with random throats, rooms, microphones, noise and level, among music, noise and silence. Targets are
-  the actions of the project's viseme teacher, from the synthesisers' own segment times.
+  the actions of the project's viseme teacher without inertia, from the synthesisers' own segment times.
 - Machine: {platform.machine()}, torch {torch.__version__}
 {"".join(f"- {name}: {value}{chr(10)}" for name, value in counts.items())}
 Measured on voices that were never trained on, and sentences that were not either; what the Italian voice says are the
