@@ -151,6 +151,20 @@ def predict_actions(features: Iterable[Float[np.ndarray, "_ 256"]], heads: Speec
         return heads.predict_actions(torch.from_numpy(np.concatenate(list(features)))).numpy()
 
 
+def hear_pauses(features: Float[np.ndarray, "T 256"], heads: SpeechHeads) -> Float[np.ndarray, " T"]:
+    """Probability that nobody speaks in a frame, by the viseme head of the open encoder; music and noise are pauses.
+
+    Args:
+        features: of the open encoder.
+        heads: from `load_open_speech`.
+
+    Source: original to this project.
+    """
+    with torch.no_grad():
+        shares = heads.visemes(torch.from_numpy(features)).softmax(dim=1)
+    return shares[:, list(VISEMES).index("sil")].numpy()
+
+
 def _check_name(name: str) -> None:
     if name not in ENCODERS:
         raise ParameterError(f"no audio encoder `{name}`. There are: {', '.join(ENCODERS)}.")

@@ -16,6 +16,8 @@ SILENCE_ABSOLUTE_DB = -60.0
 """Below this RMS level everything is silent, dB re full scale."""
 SILENCE_SHORTEST_S = 0.2
 """Shorter dips are part of the speech (the closure of a plosive lasts 50 to 150 ms)."""
+HEARING_WINDOW_S = 0.08
+"""Time over which the encoder's opinion on speech or pause is averaged, s."""
 
 
 def find_silence(samples_16k: Float[np.ndarray, " S"], frame_count: int, fps: Fraction) -> Bool[np.ndarray, " T"]:
@@ -60,6 +62,23 @@ def find_silent_frames(power: Float[np.ndarray, " K"], frame_count: int, fps: Fr
     last = np.clip((starts[1:] - 1) // LEVEL_STEP, first, len(is_low) - 1)
     loud_before = np.concatenate([[0], np.cumsum(~is_low)])
     return loud_before[last + 1] == loud_before[first]
+
+
+def find_unspoken_frames(pause_share: Float[np.ndarray, " T"], fps: Fraction) -> Bool[np.ndarray, " T"]:
+    """Frames during which no speech is heard, whatever the level: music, noise, a pause with both.
+
+    A frame is unspoken where its mean share over 80 ms is above a half, and stays so for at least 0.2 s.
+
+    Args:
+        pause_share: probability that a frame is a pause, from `audio_encoder.hear_pauses`.
+        fps: frames per second.
+
+    Source: original to this project.
+    """
+    half = max(1, round(HEARING_WINDOW_S / 2 * fps))
+    padded = np.pad(pause_share.astype(np.float64), half, mode="edge")
+    mean = np.convolve(padded, np.full(2 * half + 1, 1 / (2 * half + 1)), mode="valid")
+    return _keep_long_runs(mean > 0.5, shortest=round(SILENCE_SHORTEST_S * fps))
 
 
 def measure_power(pieces: Iterable[Float[np.ndarray, " _"]]) -> Float[np.ndarray, " K"]:

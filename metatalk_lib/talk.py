@@ -6,7 +6,7 @@ where the recording is longer, which repeats no frame at a turn and never jumps.
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +24,7 @@ from metatalk_lib.audio import (
     stream_mono_16k,
     write_audio,
 )
-from metatalk_lib.audio_encoder import load_audio_encoder, stream_features
+from metatalk_lib.audio_encoder import hear_pauses, load_audio_encoder, load_open_speech, stream_features
 from metatalk_lib.audio_to_expression import (
     TrainedA2E,
     close_mouth_in_silence,
@@ -41,7 +41,7 @@ from metatalk_lib.params import RendererConfig
 from metatalk_lib.paths import resolve_path
 from metatalk_lib.progress import track
 from metatalk_lib.renderer_data import Roi, dilated_mask, draw_lower_face, rows_by_frame
-from metatalk_lib.silence import find_silent_frames, measure_power
+from metatalk_lib.silence import find_silent_frames, find_unspoken_frames, measure_power
 from metatalk_lib.speech import synthesize
 from metatalk_lib.video import probe_video, read_frames, write_video
 
@@ -213,12 +213,29 @@ def _check_start(start_frame: int, character: Character) -> int:
 def predict_speech(
     audio: Recording, fps: Fraction, a2e: TrainedA2E
 ) -> tuple[Float[np.ndarray, "T 64"], Bool[np.ndarray, " T"]]:
-    """Expression of every video frame of a recording, the mouth closed in silence; and which frames are silent."""
-    features = stream_features(load_audio_encoder(a2e.audio_encoder), audio, fps)
+    """Expression of every video frame of a recording, the mouth closed where nobody speaks; and which frames these are.
+
+    A quiet frame is silent; with the open encoder, whose heads tell speech from other sounds, music and noise are, too.
+    """
+    features, pauses = stream_features(load_audio_encoder(a2e.audio_encoder), audio, fps), []
+    if a2e.audio_encoder == "open":
+        features = _listen(features, pauses)
     predicted = np.concatenate(list(stream_expression(a2e, features)))
     expression = smooth_expression(predicted, fps=float(fps), sigma_ms=SMOOTHING_MS)
     silent = find_silent_frames(measure_power(stream_mono_16k(audio)), len(expression), fps)
+    if pauses:
+        silent |= find_unspoken_frames(np.concatenate(pauses), fps)
     return close_mouth_in_silence(expression, silent, float(fps)).astype(np.float32), silent
+
+
+def _listen(
+    features: Iterable[Float[np.ndarray, "_ 256"]], pauses: list[Float[np.ndarray, " _"]]
+) -> Iterator[Float[np.ndarray, "_ 256"]]:
+    """Pass features on and append each group's probabilities of a pause."""
+    _, heads = load_open_speech()
+    for group in features:
+        pauses.append(hear_pauses(group, heads))
+        yield group
 
 
 def ping_pong(start: int, frame_count: int, length: int) -> Int[np.ndarray, " T"]:

@@ -8,7 +8,7 @@ from synthetic import make_tone_audio
 
 from metatalk_lib.audio import to_mono_16k
 from metatalk_lib.errors import ParameterError
-from metatalk_lib.silence import compute_level_db, find_silence, measure_power
+from metatalk_lib.silence import compute_level_db, find_silence, find_unspoken_frames, measure_power
 
 
 def test_silence_is_found_and_short_dips_are_not():
@@ -51,3 +51,16 @@ def test_power_does_not_depend_on_the_pieces():
 def test_no_frames_and_no_rate_are_refused(count: int, fps: Fraction):
     with pytest.raises(ParameterError, match="must be positive"):
         find_silence(np.zeros(16000, np.float32), count, fps)
+
+
+@pytest.mark.parametrize("fps", [Fraction(25), Fraction(30000, 1001), Fraction(60)])
+def test_long_pauses_are_unspoken_and_single_frames_are_not(fps: Fraction):
+    share = np.full(round(4 * fps), 0.1, np.float32)
+    pause = slice(round(fps), round(2 * fps))
+    share[pause] = 0.9
+    share[round(2.5 * fps)] = 1.0  # a frame that sounds like a pause in the middle of a word
+    unspoken = find_unspoken_frames(share, fps)
+    assert unspoken[pause].all()
+    assert unspoken.sum() <= fps + 2
+    assert not find_unspoken_frames(np.zeros(5, np.float32), fps).any()
+    assert find_unspoken_frames(np.ones(1, np.float32), fps).tolist() == [False]

@@ -11,13 +11,16 @@ import torch
 from synthetic import make_coefficients, make_face_model
 
 from metatalk_lib import speaking_widget
+from metatalk_lib.audio import Audio
 from metatalk_lib.audio_encoder import encode_audio, load_audio_encoder
 from metatalk_lib.audio_to_expression import TrainedA2E, train_a2e
-from metatalk_lib.corpus import plan_utterances
+from metatalk_lib.corpus import pad_speech, plan_utterances
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.mfcc import compute_mfcc_blocks
 from metatalk_lib.speaking import speak_sentence
 from metatalk_lib.speaking_widget import SpeakingLips
+from metatalk_lib.speech import synthesize
+from metatalk_lib.talk import predict_speech
 from metatalk_lib.visemes import viseme_curves
 
 FPS = Fraction(25)
@@ -54,6 +57,17 @@ def test_a_sentence_moves_the_lips_and_ends_with_closed_ones(model, person, a2e)
     closed, widest = spoken.opening_mm[[0, -1]].max(), spoken.opening_mm.max()
     assert closed - spoken.opening_mm.min() < 0.3 * (widest - spoken.opening_mm.min())
     assert (spoken.faces.reshape(8, -1).max(axis=1) > 0).all()
+
+
+def test_music_leaves_the_mouth_closed_and_speech_behind_it_does_not(a2e):
+    spoken = pad_speech(synthesize(TEXT, "en-us"), 0.2)
+    time_s = np.arange(3 * 16000) / 16000
+    music = 0.2 * sum(np.sign(np.sin(2 * np.pi * pitch_hz * time_s)) for pitch_hz in (220.0, 277.2, 329.6))
+    samples = np.concatenate([music.astype(np.float32), spoken.samples])
+    expression, silent = predict_speech(Audio(samples[:, None], 16000), FPS, a2e)
+    assert silent[5:70].all()
+    assert not expression[5:70].any()
+    assert silent[80:].mean() < 0.5
 
 
 def test_what_cannot_be_spoken_is_refused(model, person, a2e):
