@@ -18,6 +18,7 @@ from metatalk_lib.networks.audio_to_expression import MetaTalkA2E
 from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, build_generator, save_renderer
 from metatalk_lib.params import RendererConfig
 from metatalk_lib.renderer_data import Roi
+from metatalk_lib.speech import synthesize
 from metatalk_lib.talk import (
     cut_audio,
     drive,
@@ -137,8 +138,9 @@ def test_the_whole_chain(character_dir: Path, tmp_path: Path, seconds: float, ra
 
 
 def test_silence_closes_the_mouth(character_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    samples = np.concatenate([make_tone(0.4), np.zeros(9600, np.float32)])
-    write_audio(tmp_path / "half.wav", Audio(samples[:, None], 16000))
+    spoken = synthesize("My mother.")
+    samples = np.concatenate([spoken.samples, np.zeros(spoken.rate, np.float32)])
+    write_audio(tmp_path / "half.wav", Audio(samples[:, None], spoken.rate))
     seen = []
     original = talk_module.drive
 
@@ -149,8 +151,8 @@ def test_silence_closes_the_mouth(character_dir: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(talk_module, "drive", spy)
     report = talk(character_dir, tmp_path / "half.wav", tmp_path / "out.mp4")
     assert report.silent_frames >= 10
-    assert (seen[0][-8:] == 0).all()
-    assert seen[0][:8].any()
+    assert (seen[0][-15:] == 0).all()
+    assert seen[0][:10].any()
 
 
 def test_missing_files_are_named_and_nothing_is_left(character_dir: Path, tmp_path: Path):
