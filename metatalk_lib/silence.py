@@ -18,6 +18,8 @@ SILENCE_SHORTEST_S = 0.2
 """Shorter dips are part of the speech (the closure of a plosive lasts 50 to 150 ms)."""
 HEARING_WINDOW_S = 0.08
 """Time over which the encoder's opinion on speech or pause is averaged, s."""
+UNSPOKEN_SHORTEST_S = 0.4
+"""Shorter stretches that sound like a pause, but are not quiet, are left to A2E."""
 
 
 def find_silence(samples_16k: Float[np.ndarray, " S"], frame_count: int, fps: Fraction) -> Bool[np.ndarray, " T"]:
@@ -67,7 +69,7 @@ def find_silent_frames(power: Float[np.ndarray, " K"], frame_count: int, fps: Fr
 def find_unspoken_frames(pause_share: Float[np.ndarray, " T"], fps: Fraction) -> Bool[np.ndarray, " T"]:
     """Frames during which no speech is heard, whatever the level: music, noise, a pause with both.
 
-    A frame is unspoken where its mean share over 80 ms is above a half, and stays so for at least 0.2 s.
+    A frame is unspoken where its mean share over 80 ms is above a half, and stays so for at least 0.4 s.
 
     Args:
         pause_share: probability that a frame is a pause, from `audio_encoder.hear_pauses`.
@@ -78,7 +80,7 @@ def find_unspoken_frames(pause_share: Float[np.ndarray, " T"], fps: Fraction) ->
     half = max(1, round(HEARING_WINDOW_S / 2 * fps))
     padded = np.pad(pause_share.astype(np.float64), half, mode="edge")
     mean = np.convolve(padded, np.full(2 * half + 1, 1 / (2 * half + 1)), mode="valid")
-    return _keep_long_runs(mean > 0.5, shortest=round(SILENCE_SHORTEST_S * fps))
+    return _keep_long_runs(mean > 0.5, shortest=round(UNSPOKEN_SHORTEST_S * fps))
 
 
 def measure_power(pieces: Iterable[Float[np.ndarray, " _"]]) -> Float[np.ndarray, " K"]:
