@@ -10,6 +10,7 @@ from benchmarks.lip_speaker import FPS, face, opening_of, speak, to_expression, 
 from benchmarks.report import Row
 from metatalk_lib.audio import Audio, read_audio, to_mono_16k
 from metatalk_lib.audio_to_expression import TrainedA2E
+from metatalk_lib.corpus import plan_utterances
 from metatalk_lib.errors import DataError
 from metatalk_lib.hearing import measure_lead
 from metatalk_lib.landmarks import relative_mouth_opening, track_landmarks
@@ -18,7 +19,7 @@ from metatalk_lib.metrics import correlation
 from metatalk_lib.recognition import recognise_phonemes
 from metatalk_lib.sync import compute_sync
 from metatalk_lib.video import probe_video, read_frames
-from metatalk_lib.visemes import viseme_curves
+from metatalk_lib.visemes import INERTIA_S, viseme_curves
 
 CLIPS = ("speaker_512.mp4", "speaker_1080p.mp4")
 SHIFTS = 200
@@ -71,7 +72,17 @@ def real_rows(folder: Path) -> list[Row]:
             Row(f"{name}: seen opening's variance above {FAST_HZ:g} Hz", fast_share(clip.opening), "", None, None),
             Row(f"{name}: produced opening's variance above {FAST_HZ:g} Hz", fast_share(produced), "", None, None),
         ]
-    return [Row("real clips: mean r at zero lag", float(np.mean(values)), "", ">=", 0.35), *rows]
+    return [Row("real clips: mean r at zero lag", float(np.mean(values)), "", ">=", 0.35), *rows, *teacher_rows()]
+
+
+def teacher_rows() -> list[Row]:
+    """How fast the viseme teacher's own mouth moves in a minute of sentences, to be held against the filmed ones."""
+    utterances, rows = plan_utterances(60.0, 0, FPS), []
+    for name, inertia_s in (("", INERTIA_S), (" without inertia", 0.0)):
+        taught = [viseme_curves(u.speech.phonemes, u.frame_count, FPS, inertia_s=inertia_s) for u in utterances]
+        share = fast_share(opening_of(to_expression(np.concatenate(taught))))
+        rows.append(Row(f"viseme teacher{name}: opening's variance above {FAST_HZ:g} Hz", share, "", None, None))
+    return rows
 
 
 def fast_share(opening: Float[np.ndarray, " T"]) -> float:

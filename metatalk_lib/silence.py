@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.ndimage import uniform_filter1d
 
 from metatalk_lib.audio import FEATURE_RATE, fit_length, frame_starts
 
@@ -69,7 +70,8 @@ def find_silent_frames(power: Float[np.ndarray, " K"], frame_count: int, fps: Fr
 def find_unspoken_frames(pause_share: Float[np.ndarray, " T"], fps: Fraction) -> Bool[np.ndarray, " T"]:
     """Frames during which no speech is heard, whatever the level: music, noise, a pause with both.
 
-    A frame is unspoken where its mean share over 80 ms is above a half, and stays so for at least 0.4 s.
+    A frame is unspoken where the mean share of it and its neighbours, some 80 ms but at least three frames, is above a
+    half, and stays so for at least 0.4 s.
 
     Args:
         pause_share: probability that a frame is a pause, from `audio_encoder.hear_pauses`.
@@ -78,8 +80,7 @@ def find_unspoken_frames(pause_share: Float[np.ndarray, " T"], fps: Fraction) ->
     Source: original to this project.
     """
     half = max(1, round(HEARING_WINDOW_S / 2 * fps))
-    padded = np.pad(pause_share.astype(np.float64), half, mode="edge")
-    mean = np.convolve(padded, np.full(2 * half + 1, 1 / (2 * half + 1)), mode="valid")
+    mean = uniform_filter1d(pause_share.astype(np.float64), 2 * half + 1, mode="nearest")
     return _keep_long_runs(mean > 0.5, shortest=round(UNSPOKEN_SHORTEST_S * fps))
 
 

@@ -36,6 +36,7 @@ from metatalk_lib.composite import Sewn, sew
 from metatalk_lib.crop import CropTransform
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
+from metatalk_lib.networks.open_audio_encoder import SpeechHeads
 from metatalk_lib.neural_renderer import NeuralRenderer, load_renderer
 from metatalk_lib.params import RendererConfig
 from metatalk_lib.paths import resolve_path
@@ -217,9 +218,12 @@ def predict_speech(
 
     A quiet frame is silent; with the open encoder, whose heads tell speech from other sounds, music and noise are, too.
     """
-    features, pauses = stream_features(load_audio_encoder(a2e.audio_encoder), audio, fps), []
+    pauses: list[Float[np.ndarray, " _"]] = []
     if a2e.audio_encoder == "open":
-        features = _listen(features, pauses)
+        encoder, heads = load_open_speech()
+        features = _listen(stream_features(encoder, audio, fps), heads, pauses)
+    else:
+        features = stream_features(load_audio_encoder(a2e.audio_encoder), audio, fps)
     predicted = np.concatenate(list(stream_expression(a2e, features)))
     expression = smooth_expression(predicted, fps=float(fps), sigma_ms=SMOOTHING_MS)
     silent = find_silent_frames(measure_power(stream_mono_16k(audio)), len(expression), fps)
@@ -229,10 +233,9 @@ def predict_speech(
 
 
 def _listen(
-    features: Iterable[Float[np.ndarray, "_ 256"]], pauses: list[Float[np.ndarray, " _"]]
+    features: Iterable[Float[np.ndarray, "_ 256"]], heads: SpeechHeads, pauses: list[Float[np.ndarray, " _"]]
 ) -> Iterator[Float[np.ndarray, "_ 256"]]:
     """Pass features on and append each group's probabilities of a pause."""
-    _, heads = load_open_speech()
     for group in features:
         pauses.append(hear_pauses(group, heads))
         yield group

@@ -145,13 +145,14 @@ _VOWELS = frozenset({"AA", "AE", "AH", "AX", "EH", "IH", "IY", "UH", "UW", "AO",
 INERTIA_S = 0.05
 """Standard deviation of the Gaussian window of time over which jaw and lips average what they are asked for, s.
 
-Without it a mouth moves faster than the filmed ones do that `make bench-lips` measures.
+Without it a mouth moves faster than filmed ones do: `make bench-lips` prints both.
 """
 _INERTIA_NODES = 7
 """Instants at which the window's integral is taken."""
 _CONTACT_RAMP_S = 0.06
 """Time in which lips without inertia reach or leave a contact, s."""
 _RAMP_PER_INERTIA = 0.8
+"""What a second of inertia adds to that time, s."""
 _PRIMARY_STRESS, _SECONDARY_STRESS = "ˈ", "ˌ"
 _STRESSED, _UNSTRESSED = 1.12, 0.92
 """Openness of vowels with primary stress and without any, relative to the pose."""
