@@ -33,6 +33,7 @@ from benchmarks.real_lips import CLIPS, real_rows
 from benchmarks.report import Row, finish
 from metatalk_lib.audio import Audio, read_audio, to_mono_16k
 from metatalk_lib.audio_to_expression import load_a2e, train_a2e
+from metatalk_lib.driving import predict_speech
 from metatalk_lib.face_model import Coefficients
 from metatalk_lib.lip_curves import compute_lip_curves, compute_r2
 from metatalk_lib.metrics import correlation
@@ -45,7 +46,6 @@ from metatalk_lib.speech import SENTENCES, STUDIO_SENTENCES, Speech, pad_with_pa
 from metatalk_lib.studio.cast import CHARACTERS
 from metatalk_lib.studio.motion import write_script
 from metatalk_lib.sync import compute_sync
-from metatalk_lib.talk import predict_speech
 from metatalk_lib.visemes import viseme_curves
 from training.recorded_voices import VOICES as RECORDED_VOICES
 from training.recorded_voices import synthesize_recorded

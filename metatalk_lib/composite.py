@@ -1,10 +1,10 @@
 """Sewing the painted lower face into the source frame: feathered inside the mask, untouched outside it.
 
-    out = α paint + (1 − α) source,   0 ≤ α ≤ 1, α = 0 outside the mask
+    out = α (paint + c) + (1 − α) source,   0 ≤ α ≤ 1, α = 0 outside the mask
 
-α rises with the distance from the mask's edge, so that the seam lies inside the mask. Colours are taken as painted: the
-network sees the surroundings and matches them. Where the crop was not resampled (side = size) the paint goes straight
-into the source's own pixel grid.
+α rises with the distance from the mask's edge, so that the seam lies inside the mask. c takes out what is left of a
+difference in colour: known on the ring round the mask, where paint and source show the same skin, and continued
+smoothly into it. Where the crop was not resampled (side = size) the paint goes straight into the source's pixel grid.
 """
 
 from typing import NamedTuple
@@ -16,9 +16,16 @@ from jaxtyping import Bool, Float, UInt8
 from metatalk_lib.crop import CropTransform
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.renderer_data import Roi
+from metatalk_lib.warping import fill_outwards
 
 FEATHER_PER_SIDE = 1 / 32
 """Width of the feathered rim in units of the crop's side: 16 px at 512 px."""
+RING_PER_SIDE = 1 / 64
+"""Width of the ring round the mask on which colours are compared, in units of the crop's side."""
+MATCH_REDUCTION = 8
+"""Colours are compared on a picture that much smaller: the correction is smooth."""
+LARGEST_CORRECTION = 24.0
+"""Of 255. A larger difference is no skin but something that came between, such as hair or a collar."""
 
 
 class Sewn(NamedTuple):
@@ -26,11 +33,56 @@ class Sewn(NamedTuple):
 
     Attributes:
         image: (H, W, 3) the source frame with the painted lower face.
-        mask: (H, W) the mask in the source's pixels; outside it `image` equals the source.
+        mask: (h, w) the mask in the source's pixels, in the part of the frame that the paint covers.
+        rows, columns: that part; outside the mask `image` equals the source.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
-    mask: Bool[np.ndarray, "H W"]
+    mask: Bool[np.ndarray, "h w"]
+    rows: slice
+    columns: slice
+
+    def count_changed_outside(self, source: UInt8[np.ndarray, "H W 3"]) -> int:
+        """Pixels outside the mask that differ from the source; 0 for a frame of `sew`."""
+        part = np.s_[self.rows, self.columns]
+        changed = int((np.any(self.image[part] != source[part], axis=2) & ~self.mask).sum())
+        around = (
+            np.s_[: self.rows.start], np.s_[self.rows.stop :],
+            np.s_[self.rows, : self.columns.start], np.s_[self.rows, self.columns.stop :],
+        )  # fmt: skip
+        return changed + sum(int(np.any(self.image[part] != source[part], axis=2).sum()) for part in around)
+
+
+def match_colours(
+    paint: UInt8[np.ndarray, "H W 3"],
+    background: UInt8[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"],
+    ring_px: int,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Paint with the smooth part of its colour difference to the background taken out.
+
+    Args:
+        paint: the painted rectangle, meaningful a little beyond the mask as well.
+        background: the real one; its pixels inside the mask are not used.
+        mask: True where painted.
+        ring_px: width of the ring outside the mask on which both are compared.
+
+    Source: original to this project; the correction is the membrane of Poisson image editing (Perez et al., SIGGRAPH
+    2003), found by `fill_outwards` in place of a linear system.
+    """
+    kernel = np.ones((2 * ring_px + 1,) * 2, np.uint8)
+    ring = (cv2.dilate(mask.astype(np.uint8), kernel) > 0) & ~mask
+    if not ring.any():
+        return paint
+    height, width = mask.shape
+    small = (max(1, width // MATCH_REDUCTION), max(1, height // MATCH_REDUCTION))
+    difference = (background.astype(np.float32) - paint) * ring[..., None]
+    share = cv2.resize(ring.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    sums = cv2.resize(difference, small, interpolation=cv2.INTER_AREA)
+    known = share > 0
+    means = np.clip(sums / np.maximum(share, 1e-6)[..., None], -LARGEST_CORRECTION, LARGEST_CORRECTION)
+    correction = cv2.resize(fill_outwards(means, known), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.rint(np.clip(paint + correction, 0, 255)).astype(np.uint8)
 
 
 def feather_mask(mask: Bool[np.ndarray, "H W"], feather_px: float | int) -> Float[np.ndarray, "H W"]:
@@ -96,32 +148,48 @@ def sew(
             f"{transform.size} px crop."
         )
     opacity = feather_mask(mask, transform.size * FEATHER_PER_SIDE)
-    paint, opacity, mask, left, top = _to_source_grid(paint, opacity, mask, transform, roi)
-    image, whole = source.copy(), np.zeros(source.shape[:2], bool)
+    placed = _to_source_grid(paint, opacity, mask, transform, roi)
     height, width = source.shape[:2]
-    rows = slice(max(0, top), max(0, min(height, top + mask.shape[0])))
-    columns = slice(max(0, left), max(0, min(width, left + mask.shape[1])))
-    inner = (
-        slice(rows.start - top, rows.stop - top),
-        slice(columns.start - left, columns.stop - left),
-    )
-    image[rows, columns] = blend(source[rows, columns], paint[inner], opacity[inner])
-    whole[rows, columns] = mask[inner]
-    return Sewn(image, whole)
+    rows, inner_rows = _overlap(placed.top, placed.mask.shape[0], height)
+    columns, inner_columns = _overlap(placed.left, placed.mask.shape[1], width)
+    image, inner = source.copy(), np.s_[inner_rows, inner_columns]
+    image[rows, columns] = blend(source[rows, columns], placed.paint[inner], placed.opacity[inner])
+    return Sewn(image, placed.mask[inner], rows, columns)
+
+
+def _overlap(start: int, length: int, limit: int) -> tuple[slice, slice]:
+    """The part of [start, start + length) within [0, limit), and the same part counted from `start`."""
+    first, last = min(max(0, start), limit), min(max(0, start + length), limit)
+    return slice(first, last), slice(first - start, last - start)
+
+
+class _Placed(NamedTuple):
+    """What is laid on the source: paint, opacity and mask on its pixels, and where their top-left pixel lies."""
+
+    paint: np.ndarray
+    opacity: np.ndarray
+    mask: np.ndarray
+    left: int
+    top: int
 
 
 def _to_source_grid(
     paint: np.ndarray, opacity: np.ndarray, mask: np.ndarray, transform: CropTransform, roi: Roi
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
-    """Paint, opacity and mask on the source's pixels, and the source position of their top-left pixel."""
+) -> _Placed:
     if transform.side == transform.size:
-        return paint, opacity, mask, transform.left + roi.left, transform.top + roi.top
-    size, side = transform.size, transform.side
-    around = ((roi.top, size - roi.bottom), (roi.left, size - roi.right))
-    # x' = (x + 0.5) s - 0.5 for the whole square, so that the grid is exactly the inverse of the crop's
-    smooth = cv2.INTER_AREA if side < size else cv2.INTER_CUBIC
-    canvas = cv2.resize(np.pad(paint, (*around, (0, 0)), mode="edge"), (side, side), interpolation=smooth)
-    inside = cv2.resize(np.pad(mask, around).astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST_EXACT) > 0
-    linear = cv2.INTER_AREA if side < size else cv2.INTER_LINEAR
-    alpha = cv2.resize(np.pad(opacity, around), (side, side), interpolation=linear)
-    return canvas, np.clip(alpha, 0, 1) * inside, inside, transform.left, transform.top
+        return _Placed(paint, opacity, mask, transform.left + roi.left, transform.top + roi.top)
+    scale = transform.size / transform.side
+    # pixels of the source whose centres lie in the rectangle: x_crop = (x_source - left + 0.5) scale - 0.5
+    left, top = (int(np.ceil(start / scale - 0.5)) for start in (roi.left, roi.top))
+    right, bottom = (int(np.floor(stop / scale - 0.5)) + 1 for stop in (roi.right, roi.bottom))
+    shift_x, shift_y = ((start + 0.5) * scale - 0.5 - origin for start, origin in ((left, roi.left), (top, roi.top)))
+    matrix = np.array([[scale, 0, shift_x], [0, scale, shift_y]])
+    size = (right - left, bottom - top)
+
+    def pull(image: np.ndarray, interpolation: int) -> np.ndarray:
+        flags = interpolation | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+    inside = pull(mask.astype(np.uint8), cv2.INTER_NEAREST) > 0
+    alpha = np.clip(pull(opacity, cv2.INTER_LINEAR), 0, 1) * inside
+    return _Placed(pull(paint, cv2.INTER_CUBIC), alpha, inside, transform.left + left, transform.top + top)

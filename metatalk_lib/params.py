@@ -152,28 +152,50 @@ class RendererConfig(StageConfig):
     """What a synthetic voice says where there is no recording."""
     driving_voice: str = "en-us+f2"
     """Voice of espeak-ng for `driving_text`."""
-    renderer_window: int = Field(default=3, ge=1, le=15)
+    renderer_references: int = Field(default=2, ge=0, le=8)
+    """Real frames that are warped to the drawn face and lend it their pixels; 0 is the paper's U-Net, without any."""
+    renderer_bank: int = Field(default=200, ge=1)
+    """Frames of the person that references are chosen from: those that differ most."""
+    renderer_frames: int = Field(default=1500, ge=1)
+    """Most frames to train on; of a longer video those that differ most are taken."""
+    renderer_prior: bool = True
+    """Start from the shipped generator prior, which has seen many people; false starts at random."""
+    renderer_window: int = Field(default=1, ge=1, le=15)
     """Synthetic frames that the network sees at once, odd; the paper's code takes 7."""
-    renderer_width: int = Field(default=16, ge=1, le=128)
-    """Channels of the U-Net's first level; 64 is the paper's, 16 what two CPU cores can train."""
-    renderer_depth: int = Field(default=5, ge=2, le=8)
+    renderer_width: int = Field(default=32, ge=1, le=128)
+    """Channels of the U-Net's first level; 64 is the paper's."""
+    renderer_depth: int = Field(default=4, ge=2, le=8)
     """Halvings of the U-Net; the painted rectangle's sides are multiples of 2 to this power."""
     renderer_refine: bool = False
-    """The paper's code's refinement blocks: three times the work."""
-    renderer_steps: int = Field(default=1500, ge=1)
+    """The paper's code's refinement blocks, without references only: three times the work."""
+    renderer_steps: int = Field(default=400, ge=1)
     """Optimiser steps."""
-    renderer_batch: int = Field(default=2, ge=1)
+    renderer_batch: int = Field(default=4, ge=1)
     """Frames a step."""
-    renderer_learning_rate: float = Field(default=2.0e-3, gt=0)
+    renderer_patch: int = Field(default=128, ge=0)
+    """Side of the square patches that are trained on, px; 0 takes the whole rectangle."""
+    renderer_learning_rate: float = Field(default=5.0e-4, gt=0)
     """Learning rate at the start; it falls along a cosine."""
+    edge_weight: float = Field(default=0.5, ge=0)
+    """Weight of the difference of neighbouring pixels' differences: edges in their place."""
+    detail_weight: float = Field(default=0.5, ge=0)
+    """Weight of the difference of local sharpness: as much detail as there is."""
+    motion_weight: float = Field(default=0.0, ge=0)
+    """Weight of the difference of changes from frame to frame; above 0 the batch is made of consecutive frames."""
     gan_weight: float = Field(default=0.01, ge=0)
     """Weight of the adversarial loss, lambda of Eq. 4; 0 leaves the discriminator out."""
     gan_start: float = Field(default=0.5, ge=0, le=1)
     """Share of the steps after which the discriminator joins."""
     gan_width: int = Field(default=16, ge=1, le=128)
     """Channels of the discriminator's first layer; 64 is the paper's."""
+    gan_scales: int = Field(default=1, ge=1, le=4)
+    """Picture sizes at which a discriminator judges."""
+    feature_weight: float = Field(default=0.0, ge=0)
+    """Weight of feature matching, in units of `gan_weight`."""
+    renderer_devices: int = Field(default=1, ge=1)
+    """Accelerators that a training is divided among."""
     checkpoint_steps: int = Field(default=100, ge=1)
-    """Distance of the checkpoints from which a killed training goes on, steps."""
+    """Distance of the checkpoints from which a killed training goes on, steps; half a minute is never exceeded."""
 
 
 class EvaluationConfig(StageConfig):

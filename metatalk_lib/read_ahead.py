@@ -1,11 +1,13 @@
-"""A stream made in a thread of its own, a few items ahead of its reader, so that reading and working overlap."""
+"""Streams made in threads of their own, a few items ahead of their reader, so that reading and working overlap."""
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 DEPTH = 8
 """Items that wait at most: memory does not depend on the stream's length."""
@@ -78,3 +80,25 @@ class _Stream:
         with self.changed:
             self.is_stopped = True
             self.changed.notify_all()
+
+
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 1) -> Iterator[Result]:
+    """Yield `function(item)` in the items' order while threads work on the next ones.
+
+    The items are taken in the reader's thread, at most `DEPTH` more than were yielded.
+
+    Args:
+        function: must let go of the interpreter lock to be worth it.
+        items: the source.
+        workers: threads.
+
+    Source: original to this project.
+    """
+    with ThreadPoolExecutor(workers, "map_ahead") as pool:
+        waiting: deque[Future] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > DEPTH:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

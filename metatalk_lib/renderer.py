@@ -30,6 +30,20 @@ class Render(NamedTuple):
     mask: Bool[np.ndarray, "H W"]
 
 
+class DrawnFace(NamedTuple):
+    """A drawn face with the surface behind its pixels.
+
+    Attributes:
+        render: the picture.
+        raster: which of the drawn triangles each pixel shows.
+        points: (V, 2) projected vertices of the skin and the plug, px of the crop.
+    """
+
+    render: Render
+    raster: Raster
+    points: Float[np.ndarray, "V 2"]
+
+
 class MouthMasks(NamedTuple):
     """Where the lower face is with the mouth closed and wide open, in one identity and pose.
 
@@ -147,13 +161,30 @@ def _camera_vertices(
         return (model.subdivision @ posed).numpy()
 
 
-def _draw(vertices: np.ndarray, topology: Topology, region: str, size: int, window: Window | None) -> Raster:
-    window = (0, 0, size, size) if window is None else window
+def _project(vertices: np.ndarray, topology: Topology, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and depths of skin and plug."""
     extended = torch.from_numpy(np.concatenate((vertices, vertices[topology.plug_vertices])))[None]
-    points = camera.project(extended, size)[0].numpy()
-    depth = camera.depth(extended)[0].numpy()
+    return camera.project(extended, size)[0].numpy(), camera.depth(extended)[0].numpy()
+
+
+def _draw(
+    vertices: np.ndarray, topology: Topology, region: str, size: int, window: Window | None
+) -> tuple[Raster, np.ndarray]:
+    window = (0, 0, size, size) if window is None else window
+    points, depth = _project(vertices, topology, size)
     triangles = topology.face if region == "face" else topology.lower
-    return rasterize(points, depth, triangles, window, cull_backfaces=True)
+    return rasterize(points, depth, triangles, window, cull_backfaces=True), points
+
+
+def project_vertices(model: FaceModel, coefficients: Coefficients, index: int, size: int) -> Float[np.ndarray, "V 2"]:
+    """Where the vertices of skin and plug lie in one frame, px of the crop: the `points` of its `DrawnFace`.
+
+    Arguments and errors are those of `render_face`.
+    """
+    _check(coefficients, index)
+    person = _person_of(model, coefficients)
+    vertices = _camera_vertices(model, person, coefficients.expression[index], coefficients, index)
+    return _project(vertices, face_topology(model), size)[0]
 
 
 def _check(coefficients: Coefficients, index: int, region: str = "face") -> None:
@@ -193,6 +224,19 @@ def render_face(
 
     Source: paper section 2.2 and xinwen-cs/AudioDVP renderer (lower face only); the code is original.
     """
+    return draw_face(model, coefficients, index, size, region=region, window=window).render
+
+
+def draw_face(
+    model: FaceModel,
+    coefficients: Coefficients,
+    index: int,
+    size: int,
+    *,
+    region: Literal["face", "lower"] = "face",
+    window: Window | None = None,
+) -> DrawnFace:
+    """`render_face` with the surface behind its pixels. Arguments and errors are the same."""
     _check(coefficients, index, region)
     person = _person_of(model, coefficients)
     topology = face_topology(model)
@@ -200,10 +244,10 @@ def render_face(
     normals = compute_normals(vertices, topology.triangles)
     colors, mean_shading = illumination.shade_vertices(person.albedo, normals, coefficients.illumination[index])
     plug = np.broadcast_to((MOUTH_COLOUR * mean_shading).clip(0, 1), (len(topology.plug_vertices), 3))
-    raster = _draw(vertices, topology, region, size, window)
+    raster, points = _draw(vertices, topology, region, size, window)
     triangles = topology.face if region == "face" else topology.lower
     image = interpolate(raster, triangles, np.concatenate((colors, plug)))
-    return Render(np.rint(image * 255).astype(np.uint8), raster.face_id >= 0)
+    return DrawnFace(Render(np.rint(image * 255).astype(np.uint8), raster.face_id >= 0), raster, points)
 
 
 def mouth_masks(
@@ -229,11 +273,11 @@ def mouth_masks(
     person = _person_of(model, coefficients)
     topology = face_topology(model)
     wide_open = expression_open_mouth(model)
-    closed, opened = (
-        _draw(_camera_vertices(model, person, expression, coefficients, index), topology, "lower", size, window).face_id
-        >= 0
+    surfaces = (
+        _camera_vertices(model, person, expression, coefficients, index)
         for expression in (np.zeros_like(wide_open), wide_open)
     )
+    closed, opened = (_draw(surface, topology, "lower", size, window)[0].face_id >= 0 for surface in surfaces)
     return MouthMasks(closed, opened, closed | opened)
 
 

@@ -6,7 +6,7 @@ on pixels that are never changed. Masks depend on identity and pose alone, never
 
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,16 +16,20 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from metatalk_lib.artifacts import load_arrays, save_arrays
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.paths import ensure_dir
-from metatalk_lib.renderer import lower_face_mask, render_face
+from metatalk_lib.reference_frames import ReferenceBank, ReferenceFollower, describe_mouths, spread_out
+from metatalk_lib.renderer import draw_face, lower_face_mask, render_face
 from metatalk_lib.threads import torch_threads
 
 DILATION_PER_SIDE = 1 / 64
 """Width of the rim by which a mask is dilated, in units of the crop's side: AudioDVP's 4 px at 256 px."""
 MARGIN_PX = 8
 """Least distance of the mask from the rectangle's edge, where the crop allows it."""
+HIDDEN_FRAMES = 8
+"""A third of a second at 25 fps: in training, frames nearer than that to the one that is painted lend it nothing."""
 
 
 class Roi(NamedTuple):
@@ -51,6 +55,40 @@ class Roi(NamedTuple):
         return image[self.top : self.bottom, self.left : self.right]
 
 
+class Condition(NamedTuple):
+    """What the generator is given for B frames; see `assemble_input`.
+
+    Attributes:
+        windows: synthetic lower faces of K neighbouring frames, oldest first.
+        known: which of them exist.
+        images: real crop in the rectangle; only pixels outside the mask are used.
+        masks: True where the network shall paint.
+        references: R warped real frames, the nearest first.
+    """
+
+    windows: UInt8[np.ndarray, "B K H W 3"]
+    known: Bool[np.ndarray, "B K"]
+    images: UInt8[np.ndarray, "B H W 3"]
+    masks: Bool[np.ndarray, "B H W"]
+    references: UInt8[np.ndarray, "B R H W 3"]
+
+
+def stack_conditions(parts: Sequence[Condition]) -> Condition:
+    """Several as one batch."""
+    return Condition(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+class Cut(NamedTuple):
+    """A part of the rectangle: rows and columns."""
+
+    rows: slice
+    columns: slice
+
+
+_ARRAYS = ("frame_id", "renders", "masks", "targets", "references", "valid")
+WHOLE = Cut(slice(None), slice(None))
+
+
 @dataclass(frozen=True)
 class RendererPairs:
     """Aligned frames in the rectangle; row i of every array belongs to `frame_id[i]`.
@@ -60,6 +98,7 @@ class RendererPairs:
         renders: (T, H, W, 3) synthetic lower face, RGB, black where nothing is drawn.
         masks: (T, H, W) dilated lower-face mask.
         targets: (T, H, W, 3) the real crop, RGB.
+        references: (T, R, H, W, 3) real frames warped to the frame's face, the nearest first; R may be 0.
         valid: (T,) whether the frame may be a training target.
         roi: the rectangle.
         size: side of the crop, px.
@@ -69,6 +108,7 @@ class RendererPairs:
     renders: UInt8[np.ndarray, "T H W 3"]
     masks: Bool[np.ndarray, "T H W"]
     targets: UInt8[np.ndarray, "T H W 3"]
+    references: UInt8[np.ndarray, "T R H W 3"]
     valid: Bool[np.ndarray, " T"]
     roi: Roi
     size: int
@@ -76,23 +116,96 @@ class RendererPairs:
     def __len__(self) -> int:
         return len(self.frame_id)
 
+    def __reduce__(self):
+        """Pairs on disk travel to another process by name, not by content."""
+        if isinstance(self.targets, np.memmap):
+            return open_pairs, (Path(self.targets.filename).parent,)
+        return RendererPairs, tuple(getattr(self, field.name) for field in fields(self))
+
+    def select(self, rows: Int[np.ndarray, " K"]) -> "RendererPairs":
+        """Some of the frames, in memory."""
+        arrays = {name: np.asarray(getattr(self, name)[rows]) for name in _ARRAYS}
+        return replace(self, **arrays)
+
     def windows(
-        self, rows: Sequence[int], width: int
+        self, rows: Sequence[int], width: int, cuts: Sequence[Cut] | None = None
     ) -> tuple[UInt8[np.ndarray, "B K H W 3"], Bool[np.ndarray, "B K"]]:
         """Renders of the `width` frames round each row, oldest first, and which of them exist.
 
         Neighbours are found by frame_id: a frame that is not among the pairs is absent, never replaced.
         """
+        cuts = cuts or [WHOLE] * len(rows)
         row_of = {int(number): row for row, number in enumerate(self.frame_id)}
         offsets = range(-(width // 2), width // 2 + 1)
-        images = np.zeros((len(rows), width, *self.renders.shape[1:]), np.uint8)
+        shape = self.renders[rows[0]][cuts[0]].shape
+        images = np.zeros((len(rows), width, *shape), np.uint8)
         known = np.zeros((len(rows), width), bool)
         for item, row in enumerate(rows):
             for position, offset in enumerate(offsets):
                 neighbour = row_of.get(int(self.frame_id[row]) + offset)
                 if neighbour is not None:
-                    images[item, position], known[item, position] = self.renders[neighbour], True
+                    images[item, position], known[item, position] = self.renders[neighbour][cuts[item]], True
         return images, known
+
+    def condition(
+        self, rows: Sequence[int], window: int, references: int, cuts: Sequence[Cut] | None = None
+    ) -> Condition:
+        """What the generator is given for some rows.
+
+        Args:
+            rows: of the pairs.
+            window: synthetic frames, odd.
+            references: how many of the R are used, the nearest ones.
+            cuts: a part of the rectangle for each row, all of one size; the whole rectangle by default.
+
+        Raises:
+            ParameterError: more references are asked for than there are.
+        """
+        if references > self.references.shape[1]:
+            raise ParameterError(
+                f"the pairs hold {self.references.shape[1]} references a frame, {references} are asked for. "
+                "Add them with add_references."
+            )
+        cuts = cuts or [WHOLE] * len(rows)
+        places = list(zip(rows, cuts, strict=True))
+        return Condition(
+            *self.windows(rows, window, cuts),
+            np.stack([self.targets[row][cut] for row, cut in places]),
+            np.stack([self.masks[row][cut] for row, cut in places]),
+            np.stack([self.references[row, :references][(slice(None), *cut)] for row, cut in places]),
+        )
+
+
+class DrawnFrame(NamedTuple):
+    """What is drawn of one frame, in the rectangle.
+
+    Attributes:
+        image: the synthetic lower face, black where nothing is drawn.
+        mask: where the network shall paint.
+        references: real frames warped to the drawn face.
+    """
+
+    image: UInt8[np.ndarray, "H W 3"]
+    mask: Bool[np.ndarray, "H W"]
+    references: UInt8[np.ndarray, "R H W 3"]
+
+
+@torch_threads(1)
+def draw_frame(
+    model: FaceModel,
+    coefficients: Coefficients,
+    index: int,
+    size: int,
+    roi: Roi,
+    bank: ReferenceBank | None = None,
+    chosen: Sequence[int] = (),
+) -> DrawnFrame:
+    """Draw one row of `coefficients`, with the chosen rows of the bank warped to it."""
+    drawn = draw_face(model, coefficients, index, size, region="lower", window=tuple(roi))
+    references = np.zeros((0, roi.height, roi.width, 3), np.uint8)
+    if bank is not None and len(chosen):
+        references = bank.warp(model, drawn, chosen)
+    return DrawnFrame(drawn.render.image, dilated_mask(model, coefficients, index, size, roi), references)
 
 
 @torch_threads(1)
@@ -101,6 +214,15 @@ def draw_lower_face(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The synthetic lower face of one row of `coefficients` in the rectangle, RGB, black where nothing is drawn."""
     return render_face(model, coefficients, index, size, region="lower", window=tuple(roi)).image
+
+
+def stack_window(
+    images: Sequence[UInt8[np.ndarray, "H W 3"] | None],
+) -> tuple[UInt8[np.ndarray, "K H W 3"], Bool[np.ndarray, " K"]]:
+    """Synthetic faces of neighbouring frames, zeros in place of those that do not exist, and which exist."""
+    known = np.array([image is not None for image in images])
+    blank = np.zeros_like(images[int(np.argmax(known))])
+    return np.stack([blank if image is None else image for image in images]), known
 
 
 @torch_threads(1)
@@ -218,7 +340,91 @@ def render_pairs(
         count += 1
     if count != frame_count:
         raise ParameterError(f"render_pairs got {count} frames, expected {frame_count}.")
-    return RendererPairs(frame_id, renders, masks, targets, valid, roi, size)
+    save_arrays(folder / "frames.npz", frame_id=frame_id, valid=valid, roi=np.array(roi), size=np.array(size))
+    return RendererPairs(frame_id, renders, masks, targets, no_references(targets), valid, roi, size)
+
+
+def open_pairs(folder: Path) -> RendererPairs:
+    """What `render_pairs` and `add_references` left in a folder, memory-mapped.
+
+    Raises:
+        DataError: the folder does not hold whole pairs.
+    """
+    frames = load_arrays(folder / "frames.npz", "frame_id", "valid", "roi", "size")
+    try:
+        renders, masks, targets = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("renders", "masks", "targets")
+        )
+        path = folder / "references.npy"
+        references = np.load(path, mmap_mode="r") if path.exists() else no_references(targets)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} does not hold whole pairs ({error}). Delete it and make them again.") from error
+    roi, size = Roi(*frames["roi"].tolist()), int(frames["size"])
+    return RendererPairs(frames["frame_id"], renders, masks, targets, references, frames["valid"], roi, size)
+
+
+def no_references(targets: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T 0 H W 3"]:
+    """The `references` of pairs that have none."""
+    return np.zeros((len(targets), 0, *targets.shape[1:]), np.uint8)
+
+
+def make_bank(model: FaceModel, coefficients: Coefficients, pairs: RendererPairs, count: int) -> ReferenceBank:
+    """The frames of the pairs that may lend their pixels: `count` of the valid ones that differ most, all if fewer.
+
+    Args:
+        model: the face model.
+        coefficients: of the clip.
+        pairs: training frames.
+        count: most frames.
+
+    Raises:
+        ParameterError: no frame is valid.
+    """
+    rows = np.flatnonzero(pairs.valid)
+    own = coefficients.select(pairs.frame_id[rows])
+    kept = spread_out(describe_mouths(model, own), count)
+    return ReferenceBank.build(model, own.select(own.frame_id[kept]), pairs.targets[rows[kept]], pairs.size)
+
+
+def add_references(
+    model: FaceModel,
+    coefficients: Coefficients,
+    pairs: RendererPairs,
+    bank: ReferenceBank,
+    count: int,
+    folder: Path,
+    *,
+    hidden_frames: int = HIDDEN_FRAMES,
+    frames: Iterable[int] | None = None,
+) -> RendererPairs:
+    """Warp the nearest frames of the bank to each frame of the pairs, in their order.
+
+    No frame lends anything to itself or to its neighbours, so that training meets what use will.
+
+    Args:
+        model: the face model.
+        coefficients: hold every frame of the pairs.
+        pairs: the frames.
+        bank: see `make_bank`.
+        count: references a frame.
+        folder: of the pairs; gets the references as a memory-mapped file.
+        hidden_frames: how far the neighbours reach; less in a short clip.
+        frames: an iterable over `range(len(pairs))` that shows progress.
+
+    Raises:
+        ParameterError: too few frames are left to choose from.
+    """
+    own = coefficients.select(pairs.frame_id)
+    shape = (len(pairs), count, *pairs.targets.shape[1:])
+    references = np.lib.format.open_memmap(folder / "references.npy", "w+", np.uint8, shape)
+    reach = min(hidden_frames, len(bank) // 4)
+    hidden = [range(int(number) - reach, int(number) + reach + 1) for number in pairs.frame_id]
+    follower, wanted = ReferenceFollower(bank, count), describe_mouths(model, own)
+    for index in range(len(pairs)) if frames is None else frames:
+        with torch_threads(1):
+            drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))
+            references[index] = bank.warp(model, drawn, follower.choose(wanted[index], hidden[index]))
+    return replace(pairs, references=references)
 
 
 def remove_pairs(folder: Path) -> None:
@@ -242,40 +448,51 @@ def _refuse(number: int, count: int, frame_count: int, rows: dict[int, int]) -> 
     )
 
 
-def assemble_input(
-    windows: UInt8[np.ndarray, "B K H W 3"],
-    known: Bool[np.ndarray, "B K"],
-    images: UInt8[np.ndarray, "B H W 3"],
-    masks: Bool[np.ndarray, "B H W"],
-) -> Float[Tensor, "B C H W"]:
-    """The generator's input: K synthetic frames, the real surroundings, and the mask; C = 3 K + 4.
+class GeneratorInput(NamedTuple):
+    """The generator's tensors, in [-1, 1] and channels-last memory.
+
+    Attributes:
+        images: K synthetic frames, R references, the surroundings, and the mask; C = 3 K + 3 R + 4.
+        references: the R references once more, to paint with.
+    """
+
+    images: Float[Tensor, "B C H W"]
+    references: Float[Tensor, "B R 3 H W"]
+
+
+def assemble_input(condition: Condition, device: torch.device | None = None) -> GeneratorInput:
+    """The generator's input: synthetic frames, references, the real surroundings, and the mask.
 
     Every pixel inside the mask is mid-grey in the surroundings, so the target's own mouth cannot reach the network.
-    A synthetic frame outside the clip is mid-grey too, as in AudioDVP.
+    A synthetic frame outside the clip is mid-grey too, as in AudioDVP. The mask's channel is +1 inside, -1 outside.
 
     Args:
-        windows: synthetic lower faces, oldest first.
-        known: which of them exist.
-        images: real crop in the rectangle; only pixels outside the mask are used.
-        masks: True where the network shall paint.
+        condition: the frames.
+        device: where the tensors shall lie; CPU by default.
 
-    Returns:
-        Values in [-1, 1], in channels-last memory; the last channel is +1 inside the mask, -1 outside.
-
-    Source: paper section 2.4; the window is AudioDVP's; surroundings and mask as inputs are original to this project.
+    Source: paper section 2.4; the window is AudioDVP's; the other inputs are original to this project.
     """
-    batch, width, height, columns, _ = windows.shape
-    synthetic = torch.from_numpy(windows).permute(0, 1, 4, 2, 3).float().mul_(1 / 127.5).sub_(1)
-    synthetic *= torch.from_numpy(known)[:, :, None, None, None]
-    inside = torch.from_numpy(masks)[:, None].float()
-    around = to_tensor(images) * (1 - inside)
-    parts = [synthetic.reshape(batch, 3 * width, height, columns), around, 2 * inside - 1]
-    return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+    batch, count, height, width, _ = condition.windows.shape
+    synthetic = to_tensor(condition.windows.reshape(-1, height, width, 3), device).reshape(
+        batch, count, 3, height, width
+    )
+    synthetic = synthetic * torch.from_numpy(condition.known).to(device)[:, :, None, None, None]
+    references = to_tensor(condition.references.reshape(-1, height, width, 3), device)
+    references = references.reshape(batch, condition.references.shape[1], 3, height, width)
+    inside = torch.from_numpy(condition.masks).to(device)[:, None].float()
+    parts = [
+        synthetic.flatten(1, 2),
+        references.flatten(1, 2),
+        to_tensor(condition.images, device) * (1 - inside),
+        2 * inside - 1,
+    ]
+    return GeneratorInput(torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last), references)
 
 
-def to_tensor(images: UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
-    """0..255 RGB to [-1, 1], channels first."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().mul_(1 / 127.5).sub_(1)
+def to_tensor(images: UInt8[np.ndarray, "B H W 3"], device: torch.device | None = None) -> Float[Tensor, "B 3 H W"]:
+    """0..255 RGB to [-1, 1], channels first; the bytes travel to the device, not the floats."""
+    bytes_there = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    return bytes_there.permute(0, 3, 1, 2).float().mul_(1 / 127.5).sub_(1)
 
 
 def to_images(tensor: Float[Tensor, "B 3 H W"]) -> UInt8[np.ndarray, "B H W 3"]:

@@ -40,8 +40,8 @@ def paint_pairs(renderer: NeuralRenderer, pairs: RendererPairs) -> UInt8[np.ndar
     painted = np.empty(pairs.targets.shape, np.uint8)
     for row in range(len(pairs)):
         target, mask = np.asarray(pairs.targets[row]), np.asarray(pairs.masks[row])
-        windows, known = pairs.windows([row], renderer.settings.window)
-        paint = renderer.paint(windows, known, target[None], mask[None])[0]
+        settings = renderer.settings
+        paint = renderer.paint(pairs.condition([row], settings.window, settings.references))[0]
         painted[row] = blend(target, paint, feather_mask(mask, feather))
     return painted
 

@@ -8,13 +8,13 @@ from jaxtyping import Float, Int, UInt8
 
 from metatalk_lib.audio_to_expression import TrainedA2E
 from metatalk_lib.corpus import PADDING_S, pad_speech
+from metatalk_lib.driving import drive, predict_speech
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.landmark_fit import predicted_landmarks
 from metatalk_lib.lip_curves import compute_lip_curves
 from metatalk_lib.renderer import Window, render_face
 from metatalk_lib.speech import Speech, synthesize
-from metatalk_lib.talk import drive, predict_speech
 from metatalk_lib.visemes import viseme_at
 
 LONGEST_TEXT = 400

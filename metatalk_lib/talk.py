@@ -1,55 +1,54 @@
 """The test phase: any recording → expressions → synthetic lower faces → painted ones → sewn into the source → video.
 
 Everything streams, so that memory does not grow with the length of the recording. The source plays forth and back
-where the recording is longer, which repeats no frame at a turn and never jumps.
+where the recording is longer, which repeats no frame at a turn and never jumps. The picture is written in parts of two
+seconds beside the output; a run that was killed goes on after the last whole one.
 """
 
-import dataclasses
+import hashlib
+import itertools
+import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
+import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Int, UInt8
 
-from metatalk_lib.artifacts import load_json
-from metatalk_lib.audio import (
-    Audio,
-    Recording,
-    open_audio,
-    read_audio,
-    stream_mono_16k,
-    write_audio,
-)
-from metatalk_lib.audio_encoder import hear_pauses, load_audio_encoder, load_open_speech, stream_features
-from metatalk_lib.audio_to_expression import (
-    TrainedA2E,
-    close_mouth_in_silence,
-    load_a2e,
-    smooth_expression,
-    stream_expression,
-)
-from metatalk_lib.composite import Sewn, sew
+from metatalk_lib.artifacts import load_json, save_json, sha256_file
+from metatalk_lib.audio import Recording, frame_count_for, open_audio
+from metatalk_lib.audio_to_expression import load_a2e
+from metatalk_lib.composite import sew
 from metatalk_lib.crop import CropTransform
+from metatalk_lib.driving import drive, stream_speech
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
-from metatalk_lib.networks.open_audio_encoder import SpeechHeads
-from metatalk_lib.neural_renderer import NeuralRenderer, load_renderer
-from metatalk_lib.params import RendererConfig
-from metatalk_lib.paths import resolve_path
+from metatalk_lib.face_model import Coefficients, load_face_model
+from metatalk_lib.neural_renderer import load_renderer, reduce_renderer
+from metatalk_lib.paths import ensure_dir
+from metatalk_lib.playback import neighbourhoods, ping_pong, read_in_order
 from metatalk_lib.progress import track
-from metatalk_lib.renderer_data import Roi, dilated_mask, draw_lower_face, rows_by_frame
-from metatalk_lib.silence import find_silent_frames, find_unspoken_frames, measure_power
-from metatalk_lib.speech import synthesize
-from metatalk_lib.video import probe_video, read_frames, write_video
+from metatalk_lib.read_ahead import map_ahead, read_ahead
+from metatalk_lib.reference_frames import ReferenceFollower, describe_mouths
+from metatalk_lib.renderer_data import Condition, DrawnFrame, draw_frame, stack_conditions, stack_window
+from metatalk_lib.video import probe_video
+from metatalk_lib.video_encoder import join_videos, open_video_writer
 
-SMOOTHING_MS = 20.0
-"""Gaussian smoothing of the predicted expression: takes out single-frame jitter, keeps closures."""
-REVERSED_BYTES = 128_000_000
-"""Playing backwards decodes at most this much at once."""
+PART_S = 2
+"""Length of the parts that a killed run keeps, s of video: seconds of work, at most a minute on a slow machine."""
+PREVIEW_REDUCTION = 2
+"""A preview is painted and written at this fraction of the size."""
+ACCELERATOR_BATCH = 8
+"""Frames that an accelerator paints at once; a CPU is not faster for it."""
+DRAWING_THREADS = max(1, min(4, (os.cpu_count() or 2) // 2))
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ class Character:
         source: the source video.
         fps: its frame rate.
         frame_count: its frames.
+        codec: its codec family.
         transform: the crop's place in it.
         coefficients: of every frame.
     """
@@ -67,6 +67,7 @@ class Character:
     source: Path
     fps: Fraction
     frame_count: int
+    codec: str
     transform: CropTransform
     coefficients: Coefficients
 
@@ -81,8 +82,9 @@ class TalkReport:
         audio_s, video_s: lengths, s; they differ by less than a frame.
         silent_frames: frames in which nothing is said and the mouth is closed.
         reversed_frames: frames during which the source plays backwards.
+        resumed_frames: frames that an earlier, killed run had finished.
         changed_outside_px: pixels outside the mask that differ from the source before encoding; always 0.
-        seconds: wall time of the parts.
+        seconds: time of the parts; they overlap, so that `total` is less than their sum.
     """
 
     output: Path
@@ -92,8 +94,100 @@ class TalkReport:
     video_s: float
     silent_frames: int
     reversed_frames: int
+    resumed_frames: int
     changed_outside_px: int
     seconds: dict[str, float]
+
+
+class Talker:
+    """A character with the networks loaded, ready to speak any number of recordings.
+
+    Args:
+        character_dir: `outputs/<character>`, with stages 01, 03, 04 and 05.
+        a2e_dir: another folder for the A2E network.
+        renderer_dir: another folder for the neural renderer.
+        device: where the painting runs; CPU by default.
+
+    Raises:
+        DataError: a stage's file is missing or does not fit.
+    """
+
+    def __init__(
+        self,
+        character_dir: Path,
+        *,
+        a2e_dir: Path | None = None,
+        renderer_dir: Path | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.character = load_character(character_dir)
+        self.model = load_face_model(self.character.coefficients.face_model)
+        self.a2e_dir = a2e_dir or character_dir / "04_audio_to_expression"
+        self.renderer_dir = renderer_dir or character_dir / "05_neural_renderer"
+        self.a2e = load_a2e(self.a2e_dir)
+        self.renderer = load_renderer(self.renderer_dir, self.model, device)
+        self.batch = ACCELERATOR_BATCH if device is not None and device.type != "cpu" else 1
+        trained, made = self.renderer.settings.size, self.character.transform.size
+        if trained != made:
+            raise DataError(
+                f"the neural renderer was trained on a {trained} px crop, 01_crop made {made} px. "
+                "Run 05_neural_renderer again."
+            )
+
+    def speak(self, audio_path: Path, output: Path, *, start_frame: int = 0, preview: bool = False) -> TalkReport:
+        """Make the person speak a recording.
+
+        Args:
+            audio_path: any recording that can be decoded.
+            output: the .mp4 to write, in the codec family, size and rate of the source; it appears when it is whole.
+            start_frame: source frame shown first.
+            preview: paint and write at half the size, for a quick look.
+
+        Raises:
+            ParameterError: `start_frame` is not in the source.
+            DataError: the recording cannot be used, or a file cannot be written.
+
+        Source: paper section 2 (test phase), Fig. 1.
+        """
+        if not 0 <= start_frame < self.character.frame_count:
+            raise ParameterError(
+                f"start_frame is {start_frame}; the source has frames 0 to {self.character.frame_count - 1}."
+            )
+        audio, fps = open_audio(audio_path), self.character.fps
+        count = frame_count_for(audio, fps)
+        order = ping_pong(start_frame, self.character.frame_count, count)
+        with _open_parts(output, self._describe(audio_path, start_frame, preview)) as parts:
+            length = round(PART_S * fps)
+            first = min(parts.finished * length, count)
+            job = _Job(self, audio, order, first, preview)
+            frames = read_ahead(track(job.frames(), f"talking: {output.name}", total=count - first), depth=2)
+            for number in range(parts.finished, -(-count // length)):
+                with open_video_writer(parts.path(number), fps=fps, codec=self.character.codec) as writer:
+                    for frame in itertools.islice(frames, length):
+                        with job.clock.part("encode"):
+                            writer.add(frame)
+            with job.clock.part("join"):
+                join_videos(output, parts.paths(-(-count // length)), fps=fps, audio=audio)
+        return TalkReport(
+            output=output,
+            frame_count=count,
+            fps=fps,
+            audio_s=audio.duration_s,
+            video_s=float(count / fps),
+            silent_frames=job.silent_frames,
+            reversed_frames=int((np.diff(order) < 0).sum()),
+            resumed_frames=first,
+            changed_outside_px=job.changed_outside_px,
+            seconds=job.clock.seconds(),
+        )
+
+    def _describe(self, audio_path: Path, start_frame: int, preview: bool) -> dict:
+        """What the parts of a killed run must have been made from to be of use."""
+        files = [audio_path, self.a2e_dir / "a2e.safetensors", self.renderer_dir / "generator.safetensors"]
+        character = {name: str(value) for name, value in asdict(self.character).items()}
+        character["coefficients"] = hashlib.sha256(self.character.coefficients.pack().tobytes()).hexdigest()
+        sums = [sha256_file(path) for path in files]
+        return {"character": character, "files": sums, "start_frame": start_frame, "preview": preview}
 
 
 def talk(
@@ -106,47 +200,9 @@ def talk(
     start_frame: int = 0,
     device: torch.device | None = None,
 ) -> TalkReport:
-    """Make the person of a finished character folder speak a recording.
-
-    Args:
-        character_dir: `outputs/<character>`, with stages 01, 03, 04 and 05.
-        audio_path: any recording that can be decoded.
-        output: the .mp4 to write; it appears only when it is whole.
-        a2e_dir: another folder for the A2E network.
-        renderer_dir: another folder for the neural renderer.
-        start_frame: source frame shown first.
-        device: where the painting runs; CPU by default.
-
-    Raises:
-        ParameterError: `start_frame` is not in the source.
-        DataError: a stage's file is missing or does not fit, or the recording cannot be used.
-
-    Source: paper section 2 (test phase), Fig. 1.
-    """
-    character = load_character(character_dir)
-    order_start = _check_start(start_frame, character)
-    a2e = load_a2e(a2e_dir or character_dir / "04_audio_to_expression")
-    renderer = load_renderer(renderer_dir or character_dir / "05_neural_renderer", device)
-    audio = open_audio(audio_path)
-    clock = _Clock()
-    expression, silent = predict_speech(audio, character.fps, a2e)
-    clock.lap("audio to expression")
-    order = ping_pong(order_start, character.frame_count, len(expression))
-    driven = drive(character.coefficients, order, expression)
-    frames = track(render_frames(character, renderer, driven, order, clock), "talking", total=len(order))
-    changed = _Tally()
-    write_video(output, changed.images(frames), fps=character.fps, audio=audio)
-    return TalkReport(
-        output=output,
-        frame_count=len(order),
-        fps=character.fps,
-        audio_s=audio.duration_s,
-        video_s=float(len(order) / character.fps),
-        silent_frames=int(silent.sum()),
-        reversed_frames=int((np.diff(order) < 0).sum()),
-        changed_outside_px=changed.outside_px,
-        seconds=clock.finish("encode"),
-    )
+    """Load a character and make it speak one recording; arguments and errors are those of `Talker` and `speak`."""
+    talker = Talker(character_dir, a2e_dir=a2e_dir, renderer_dir=renderer_dir, device=device)
+    return talker.speak(audio_path, output, start_frame=start_frame)
 
 
 def load_character(character_dir: Path) -> Character:
@@ -172,218 +228,143 @@ def load_character(character_dir: Path) -> Character:
             f"03_reconstruction has no coefficients for {len(missing)} of {info.frame_count} frames, the first is "
             f"{missing[0]}. Run 03_reconstruction again."
         )
-    return Character(Path(crop["source"]), Fraction(*crop["fps"]), info.frame_count, transform, coefficients)
-
-
-def cut_audio(audio_path: Path, start_s: Fraction | float, output: Path) -> Path:
-    """Write a recording's part from `start_s` seconds on as WAV, at its own rate; returns `output`.
-
-    Raises:
-        ParameterError: nothing is left.
-    """
-    audio = read_audio(audio_path)
-    samples = audio.samples[round(start_s * audio.rate) :]
-    if not len(samples):
-        raise ParameterError(f"{audio_path} ends before {float(start_s):.2f} s. Choose an earlier start.")
-    write_audio(output, Audio(samples, audio.rate))
-    return output
-
-
-def prepare_driving_audio(config: RendererConfig, output: Path) -> Path:
-    """The recording to speak: the user's, or `driving_text` spoken by a synthetic voice and written to `output`.
-
-    Raises:
-        DataError: the user's recording does not exist.
-    """
-    if config.driving_audio:
-        path = resolve_path(config.driving_audio)
-        if not path.is_file():
-            raise DataError(f"the recording {path} does not exist. Check the parameter `driving_audio`.")
-        return path
-    speech = synthesize(config.driving_text, config.driving_voice)
-    write_audio(output, speech.audio)
-    return output
-
-
-def _check_start(start_frame: int, character: Character) -> int:
-    if not 0 <= start_frame < character.frame_count:
-        raise ParameterError(f"start_frame is {start_frame}; the source has frames 0 to {character.frame_count - 1}.")
-    return start_frame
-
-
-def predict_speech(
-    audio: Recording, fps: Fraction, a2e: TrainedA2E
-) -> tuple[Float[np.ndarray, "T 64"], Bool[np.ndarray, " T"]]:
-    """Expression of every video frame of a recording, the mouth closed where nobody speaks; and which frames these are.
-
-    A quiet frame is silent; with the open encoder, whose heads tell speech from other sounds, music and noise are, too.
-    """
-    pauses: list[Float[np.ndarray, " _"]] = []
-    if a2e.audio_encoder == "open":
-        encoder, heads = load_open_speech()
-        features = _listen(stream_features(encoder, audio, fps), heads, pauses)
-    else:
-        features = stream_features(load_audio_encoder(a2e.audio_encoder), audio, fps)
-    predicted = np.concatenate(list(stream_expression(a2e, features)))
-    expression = smooth_expression(predicted, fps=float(fps), sigma_ms=SMOOTHING_MS)
-    silent = find_silent_frames(measure_power(stream_mono_16k(audio)), len(expression), fps)
-    if pauses:
-        silent |= find_unspoken_frames(np.concatenate(pauses), fps)
-    return close_mouth_in_silence(expression, silent, float(fps)).astype(np.float32), silent
-
-
-def _listen(
-    features: Iterable[Float[np.ndarray, "_ 256"]], heads: SpeechHeads, pauses: list[Float[np.ndarray, " _"]]
-) -> Iterator[Float[np.ndarray, "_ 256"]]:
-    """Pass features on and append each group's probabilities of a pause."""
-    for group in features:
-        pauses.append(hear_pauses(group, heads))
-        yield group
-
-
-def ping_pong(start: int, frame_count: int, length: int) -> Int[np.ndarray, " T"]:
-    """Source frame of each output frame: start, start + 1, ..., last, last − 1, ..., 0, 1, ...
-
-    Neighbours always differ by one (or by nothing, where the source has a single frame).
-
-    Args:
-        start: first source frame.
-        frame_count: frames of the source.
-        length: frames wanted.
-    """
-    if frame_count == 1:
-        return np.zeros(length, np.int64)
-    period = 2 * (frame_count - 1)
-    place = (start + np.arange(length, dtype=np.int64)) % period
-    return np.where(place < frame_count, place, period - place)
-
-
-def read_in_order(path: Path, order: Int[np.ndarray, " T"]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """Decode the frames of a ping-pong order; backwards in chunks, so that memory stays flat.
-
-    Args:
-        path: the video.
-        order: frame_ids whose neighbours differ by one, or all the same.
-    """
-    info = probe_video(path)
-    chunk = max(8, REVERSED_BYTES // (3 * info.width * info.height))
-    begin = 0
-    while begin < len(order):
-        end = _run_end(order, begin, chunk)
-        first, last = int(order[begin]), int(order[end - 1])
-        if first <= last:
-            yield from read_frames(path, first, last + 1)
-        else:
-            yield from reversed(list(read_frames(path, last, first + 1)))
-        begin = end
-
-
-def _run_end(order: np.ndarray, begin: int, chunk: int) -> int:
-    """End of the run of frames that begins at `begin`; a backward one has at most `chunk` frames."""
-    steps = np.diff(order[begin:])
-    if not len(steps) or steps[0] == 0:
-        return begin + 1
-    turns = np.flatnonzero(steps != steps[0])
-    length = int(turns[0]) + 1 if len(turns) else len(steps) + 1
-    return begin + (min(length, chunk) if steps[0] < 0 else length)
-
-
-def drive(
-    coefficients: Coefficients, order: Int[np.ndarray, " T"], expression: Float[np.ndarray, "T 64"]
-) -> Coefficients:
-    """The source's pose and light in playing order, with the driving expression; `frame_id` counts output frames."""
-    rows_of = rows_by_frame(coefficients)
-    rows = np.array([rows_of[int(number)] for number in order])
-    per_frame = ("illumination", "rotation", "translation", "valid", "landmark_error_px")
-    played = {name: getattr(coefficients, name)[rows] for name in per_frame}
-    return dataclasses.replace(
-        coefficients, frame_id=np.arange(len(order)), expression=expression.astype(np.float32), **played
+    return Character(
+        Path(crop["source"]), Fraction(*crop["fps"]), info.frame_count, info.codec, transform, coefficients
     )
 
 
-def render_frames(
-    character: Character,
-    renderer: NeuralRenderer,
-    driven: Coefficients,
-    order: Int[np.ndarray, " T"],
-    clock: "_Clock | None" = None,
-) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], Sewn]]:
-    """Yield each source frame and the finished frame made from it.
+class _Job:
+    """One recording being spoken: the stream of finished frames, and what is counted on the way."""
 
-    Args:
-        character: the person.
-        renderer: the trained network.
-        driven: coefficients of the output frames, see `drive`.
-        order: source frame of each output frame.
-        clock: collects wall times.
+    def __init__(
+        self, talker: Talker, audio: Recording, order: Int[np.ndarray, " T"], first: int, preview: bool
+    ) -> None:
+        self.talker, self.audio, self.order, self.first = talker, audio, order, first
+        self.renderer, self.transform = talker.renderer, talker.character.transform
+        self.reduction = PREVIEW_REDUCTION if preview else 1
+        if preview:
+            self.renderer = reduce_renderer(talker.renderer, talker.model, PREVIEW_REDUCTION)
+            self.transform = replace(self.transform, size=self.renderer.settings.size)
+        self.clock = Clock()
+        self.silent_frames = self.changed_outside_px = 0
 
-    Raises:
-        DataError: the renderer was trained for another crop size.
-    """
-    settings, clock, model = renderer.settings, clock or _Clock(), load_face_model(driven.face_model)
-    if settings.size != character.transform.size:
-        raise DataError(
-            f"the neural renderer was trained on a {settings.size} px crop, 01_crop made {character.transform.size} px."
-            " Run 05_neural_renderer again."
-        )
-    roi = settings.roi
-    windows = synthetic_windows(model, driven, settings.size, roi, settings.window)
-    for index, source in enumerate(read_in_order(character.source, order)):
-        clock.lap("encode" if index else "start")
-        crop = roi.cut(character.transform.crop_image(source))
-        clock.lap("decode and crop")
-        images, known = next(windows)
-        mask = dilated_mask(model, driven, index, settings.size, roi)
-        clock.lap("draw")
-        paint = renderer.paint(images[None], known[None], crop[None], mask[None])[0]
-        clock.lap("paint")
-        sewn = sew(source, paint, mask, character.transform, roi)
-        clock.lap("sew")
-        yield source, sewn
+    def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """The finished frames from `first` on."""
+        roi = self.renderer.settings.roi
+        sources = self.clock.timed("decode", read_in_order(self.talker.character.source, self.order[self.first :]))
+        together = zip(read_ahead(sources, depth=4), self._drawn(), strict=True)
+        for group in batched(together, self.talker.batch):
+            with self.clock.part("paint"):
+                paints = self.renderer.paint(stack_conditions([self._condition(*item) for item in group]))
+            for (source, drawn), paint in zip(group, paints, strict=True):
+                with self.clock.part("sew"):
+                    sewn = sew(source, paint, drawn[len(drawn) // 2].mask, self.transform, roi)
+                    self.changed_outside_px += sewn.count_changed_outside(source)
+                yield sewn.image if self.reduction == 1 else reduce_frame(sewn.image, self.reduction)
+
+    def _condition(self, source: np.ndarray, neighbours: list[DrawnFrame | None]) -> Condition:
+        centre = neighbours[len(neighbours) // 2]
+        window, known = stack_window([None if drawn is None else drawn.image for drawn in neighbours])
+        crop = self.renderer.settings.roi.cut(self.transform.crop_image(source))
+        return Condition(window[None], known[None], crop[None], centre.mask[None], centre.references[None])
+
+    def _drawn(self) -> Iterator[list[DrawnFrame | None]]:
+        """What is drawn for each frame from `first` on, with its neighbours."""
+        settings = self.renderer.settings
+        begin = max(0, self.first - settings.window // 2)
+        drawn = map_ahead(self._draw, itertools.islice(self._driven(), begin, None), DRAWING_THREADS)
+        return itertools.islice(neighbourhoods(drawn, settings.window), self.first - begin, None)
+
+    def _draw(self, driven: tuple[Coefficients, int, list[int]]) -> DrawnFrame:
+        settings = self.renderer.settings
+        coefficients, index, chosen = driven
+        with self.clock.part("draw"):
+            return draw_frame(
+                self.talker.model, coefficients, index, settings.size, settings.roi, self.renderer.bank, chosen
+            )
+
+    def _driven(self) -> Iterator[tuple[Coefficients, int, list[int]]]:
+        """Coefficients and row of every frame, and the reference frames that are nearest to it."""
+        bank, count = self.renderer.bank, self.renderer.settings.references
+        follower = ReferenceFollower(bank, count) if bank is not None else None
+        spoken = stream_speech(self.audio, self.talker.character.fps, self.talker.a2e)
+        done = 0
+        for block in self.clock.timed("audio to expression", spoken):
+            frames = self.order[done : done + len(block.expression)]
+            driven = drive(self.talker.character.coefficients, frames, block.expression)
+            self.silent_frames += int(block.silent.sum())
+            done += len(frames)
+            wanted = describe_mouths(self.talker.model, driven)
+            for index in range(len(frames)):
+                yield driven, index, follower.choose(wanted[index]) if follower else []
 
 
-def synthetic_windows(
-    model: FaceModel, driven: Coefficients, size: int, roi: Roi, width: int
-) -> Iterator[tuple[UInt8[np.ndarray, "K H W 3"], Bool[np.ndarray, " K"]]]:
-    """Yield for each frame the synthetic lower faces of the `width` frames round it, oldest first, and which exist.
+class _Parts:
+    """The finished parts of a video, in a folder beside it."""
 
-    Each frame is drawn once.
-    """
-    half, drawn = width // 2, {}
-    for index in range(len(driven)):
-        wanted = range(index - half, index + half + 1)
-        known = np.array([0 <= number < len(driven) for number in wanted])
-        for number in wanted:
-            if 0 <= number < len(driven) and number not in drawn:
-                drawn[number] = draw_lower_face(model, driven, number, size, roi)
-        drawn.pop(index - half - 1, None)
-        yield np.stack([drawn.get(number, np.zeros_like(drawn[index])) for number in wanted]), known
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.finished = folder, 0
+        while self.path(self.finished).exists():
+            self.finished += 1
+
+    def path(self, number: int) -> Path:
+        return self.folder / f"{number:05d}.mp4"
+
+    def paths(self, count: int) -> list[Path]:
+        return [self.path(number) for number in range(count)]
 
 
-class _Clock:
-    """Wall time by part."""
+@contextmanager
+def _open_parts(output: Path, description: dict) -> Iterator[_Parts]:
+    """Parts that were made from the same things, or none; the folder goes when the block ends without an error."""
+    folder = output.with_name(f".{output.stem}.parts")
+    key = folder / "made_from.json"
+    if not key.exists() or load_json(key) != description:
+        shutil.rmtree(folder, ignore_errors=True)
+        save_json(ensure_dir(folder) / key.name, description)
+    yield _Parts(folder)
+    shutil.rmtree(folder)
+
+
+class Clock:
+    """Time by part; parts may run in several threads at once."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.last = self.started = time.perf_counter()
+        self.parts: dict[str, float] = {}
+        self.started = time.perf_counter()
 
-    def lap(self, part: str) -> None:
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count the block's time to a part."""
+        started = time.perf_counter()
+        yield
         now = time.perf_counter()
-        self.seconds[part] = self.seconds.get(part, 0.0) + now - self.last
-        self.last = now
+        self.parts[name] = self.parts.get(name, 0.0) + now - started
+        self.parts.setdefault("first frame", now - self.started) if name == "sew" else None
 
-    def finish(self, part: str) -> dict[str, float]:
-        self.lap(part)
-        return self.seconds | {"total": time.perf_counter() - self.started}
+    def timed(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Pass items on and count the time that each took to come."""
+        stream = iter(items)
+        while True:
+            with self.part(name):
+                item = next(stream, stream)
+            if item is stream:
+                return
+            yield item
+
+    def seconds(self) -> dict[str, float]:
+        """The parts, and the total since the clock was made."""
+        return self.parts | {"total": time.perf_counter() - self.started}
 
 
-class _Tally:
-    """Passes finished frames on and counts pixels that changed outside the mask."""
+def reduce_frame(image: UInt8[np.ndarray, "H W 3"], reduction: int) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture made smaller by a whole number, with even sides, which every player takes."""
+    height, width = (max(2, side // reduction // 2 * 2) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
-    def __init__(self) -> None:
-        self.outside_px = 0
 
-    def images(self, frames: Iterator[tuple[np.ndarray, Sewn]]) -> Iterator[np.ndarray]:
-        for source, sewn in frames:
-            self.outside_px += int(((source != sewn.image).any(axis=2) & ~sewn.mask).sum())
-            yield sewn.image
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` consecutive items; the last one may be shorter."""
+    stream = iter(items)
+    while group := list(itertools.islice(stream, size)):
+        yield group

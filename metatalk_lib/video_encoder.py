@@ -1,9 +1,11 @@
-"""Writing H.264 video with AAC sound, streaming, the same bytes for the same input."""
+"""Writing MP4 with AAC sound, streaming, the same bytes for the same input: H.264, or the codec family of a source."""
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -20,8 +22,35 @@ _AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1"}
 
 ENCODER_THREADS = 4
 """Fixed, since x264's output depends on it: the same frames give the same bytes on every machine."""
-X264_PARAMS = "mbtree=0"
-"""x264's macroblock tree reads memory that it never wrote: with it, two runs give different bytes."""
+
+
+class Encoder(NamedTuple):
+    """How a codec family is written.
+
+    Attributes:
+        name: FFmpeg's encoder.
+        crf: constant rate factor that is visually lossless.
+        options: what else it is told; speed first, and whatever keeps its output the same on every machine.
+    """
+
+    name: str
+    crf: int
+    options: dict[str, str]
+
+
+ENCODERS = {
+    # x264's macroblock tree reads memory that it never wrote: with it, two runs give different bytes
+    "h264": Encoder("libx264", 14, {"preset": "veryfast", "x264-params": "mbtree=0"}),
+    "hevc": Encoder(
+        "libx265",
+        10,
+        {"preset": "ultrafast", "tune": "grain", "x265-params": "log-level=error:frame-threads=2:pools=4"},
+    ),
+    "vp9": Encoder("libvpx-vp9", 4, {"b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"}),
+    "av1": Encoder("libsvtav1", 2, {"preset": "10", "svtav1-params": "lp=2"}),
+}
+"""Codec family of a source -> how its finished video is written; any other family becomes H.264."""
+os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder would print forty lines for every file
 
 # chroma is interpolated rather than repeated, so that saturated edges such as lips do not get blocky
 SCALER = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
@@ -32,11 +61,11 @@ def write_video(
     frames: Iterable[UInt8[np.ndarray, "H W 3"]],
     *,
     fps: Fraction,
-    crf: int = 14,
-    preset: str = "veryfast",
+    codec: str = "h264",
+    crf: int | None = None,
     audio: Recording | None = None,
 ) -> int:
-    """Write H.264 in MP4, streaming; the file appears under its name only when it is whole. Equal input, equal bytes.
+    """Write MP4, streaming; the file appears under its name only when it is whole. Equal input, equal bytes.
 
     The picture is 4:2:0, or 4:4:4 where a side is odd, which 4:2:0 cannot hold. The sound becomes AAC at its own rate
     and is cut, or filled with zeros, at the end of the last frame. AAC knows only the rates of `AAC_RATES`: any other
@@ -46,8 +75,8 @@ def write_video(
         path: an .mp4 file.
         frames: any number of frames of one size.
         fps: frames per second.
-        crf: x264's quality, 0 (lossless) to 51; 14 is visually lossless.
-        preset: x264's speed.
+        codec: family, as `VideoInfo.codec` names it; one that is not in `ENCODERS` becomes H.264.
+        crf: the encoder's constant rate factor; None takes its visually lossless one.
         audio: the sound, in memory or on disk; None writes none.
 
     Returns:
@@ -59,7 +88,7 @@ def write_video(
 
     Source: original to this project.
     """
-    with open_video_writer(path, fps=fps, crf=crf, preset=preset, audio=audio) as writer:
+    with open_video_writer(path, fps=fps, codec=codec, crf=crf, audio=audio) as writer:
         for frame in frames:
             writer.add(frame)
     return writer.count
@@ -67,22 +96,71 @@ def write_video(
 
 @contextmanager
 def open_video_writer(
-    path: str | Path, *, fps: Fraction, crf: int = 14, preset: str = "veryfast", audio: Recording | None = None
+    path: str | Path, *, fps: Fraction, codec: str = "h264", crf: int | None = None, audio: Recording | None = None
 ) -> Iterator["VideoWriter"]:
     """Give a writer whose `add` takes one frame after the other; so one pass can write several videos.
 
     The file appears under its name when the block ends without an error. Arguments and errors are those of
     `write_video`, which does the same for a stream of frames.
     """
-    path = Path(path)
+    encoder = ENCODERS.get(codec, ENCODERS["h264"])
+    encoder = encoder if crf is None else encoder._replace(crf=crf)
     sound = _Sound(audio) if audio is not None else None
+    with _open_container(Path(path)) as container:
+        writer = VideoWriter(container, Fraction(fps), encoder, sound)
+        yield writer
+        if writer.count == 0:
+            raise ParameterError(f"no frames to write to {path}.")
+        writer.finish()
+
+
+def join_videos(path: str | Path, parts: Sequence[Path], *, fps: Fraction, audio: Recording | None = None) -> int:
+    """Put videos of the same encoder one behind the other, without encoding them again, and add the sound.
+
+    Args:
+        path: an .mp4 file; it appears under its name when it is whole.
+        parts: written by `open_video_writer` with the same settings and frame size; their own sound is left out.
+        fps: frames per second of all.
+        audio: as for `write_video`.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        ParameterError: there are no parts, or the sound has more than six channels.
+        DataError: a part cannot be read, or the file cannot be written.
+    """
+    if not parts:
+        raise ParameterError(f"no parts to join to {path}.")
+    recording = _Sound(audio) if audio is not None else None
+    count, video, sound = 0, None, None
+    with _open_container(Path(path)) as container:
+        for part in parts:
+            with av.open(str(part)) as source:
+                stream = source.streams.video[0]
+                if video is None:
+                    video = container.add_stream_from_template(stream, opaque=True)
+                    sound = _SoundTrack(container, recording, Fraction(fps)) if recording else None
+                shift = round(count / Fraction(fps) / stream.time_base)
+                for packet in source.demux(stream):
+                    if packet.dts is None:
+                        continue
+                    packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, video
+                    container.mux(packet)
+                    count += 1
+                    if sound is not None:
+                        sound.send(count)
+        if sound is not None:
+            sound.finish()
+    return count
+
+
+@contextmanager
+def _open_container(path: Path) -> Iterator[av.container.OutputContainer]:
+    """An MP4 that appears under its name when the block ends without an error."""
     try:
         with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4", options=_MUXER) as container:
-            writer = VideoWriter(container, Fraction(fps), crf, preset, sound)
-            yield writer
-            if writer.count == 0:
-                raise ParameterError(f"no frames to write to {path}.")
-            writer.finish()
+            yield container
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(f"cannot write the video {path} ({error.strerror}). Check the disk and the folder.") from error
 
@@ -94,15 +172,15 @@ class VideoWriter:
     """One file being written: sound follows the picture frame by frame, so that the muxer never has to hold much."""
 
     def __init__(
-        self, container: av.container.OutputContainer, fps: Fraction, crf: int, preset: str, audio: "_Sound | None"
+        self, container: av.container.OutputContainer, fps: Fraction, encoder: Encoder, audio: "_Sound | None"
     ) -> None:
-        self.container, self.fps, self.crf, self.preset, self.audio = container, fps, crf, preset, audio
-        self.count = self.samples_sent = 0
+        self.container, self.fps, self.encoder, self.audio = container, fps, encoder, audio
+        self.count = 0
 
     def _start(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
         height, width = shape[:2]
-        self.video = self.container.add_stream("libx264", rate=self.fps)
+        self.video = self.container.add_stream(self.encoder.name, rate=self.fps)
         context = self.video.codec_context
         context.width, context.height = width, height
         context.pix_fmt = "yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p"
@@ -110,14 +188,8 @@ class VideoWriter:
         context.thread_count = ENCODER_THREADS
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
         context.gop_size = max(1, round(2 * self.fps))
-        context.options = {"crf": str(self.crf), "preset": self.preset, "x264-params": X264_PARAMS}
-        self.sound = None
-        if self.audio is not None:
-            channels = self.audio.channels
-            self.sound = self.container.add_stream("aac", rate=self.audio.rate, layout=_AAC_LAYOUTS[channels])
-            # an AAC frame of 1024 samples holds at most 6144 bits a channel
-            self.sound.codec_context.bit_rate = channels * min(128_000, 6 * self.audio.rate)
-            self.sound.codec_context.flags |= av.codec.context.Flags.bitexact
+        context.options = self.encoder.options | {"crf": str(self.encoder.crf)}
+        self.sound = _SoundTrack(self.container, self.audio, self.fps) if self.audio is not None else None
         self.reformatter = VideoReformatter()
 
     def add(self, image: UInt8[np.ndarray, "H W 3"]) -> None:
@@ -141,27 +213,42 @@ class VideoWriter:
         frame.pts, frame.time_base = self.count, 1 / self.fps
         self.container.mux(self.video.encode(frame))
         self.count += 1
-        self._send_sound()
-
-    def _send_sound(self) -> None:
-        if self.audio is None or self.sound is None:
-            return
-        stop = int(self.count * self.audio.rate / self.fps + Fraction(1, 2))
-        block = self.audio.window.cut(self.samples_sent, stop)
-        if len(block) == 0:
-            return
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(block.T), format="fltp", layout=self.sound.codec_context.layout
-        )
-        frame.rate, frame.pts, frame.time_base = self.audio.rate, self.samples_sent, Fraction(1, self.audio.rate)
-        self.container.mux(self.sound.encode(frame))
-        self.samples_sent = stop
+        if self.sound is not None:
+            self.sound.send(self.count)
 
     def finish(self) -> None:
         """Write what the encoders still hold."""
         self.container.mux(self.video.encode(None))
         if self.sound is not None:
-            self.container.mux(self.sound.encode(None))
+            self.sound.finish()
+
+
+class _SoundTrack:
+    """The sound of a file being written."""
+
+    def __init__(self, container: av.container.OutputContainer, audio: "_Sound", fps: Fraction) -> None:
+        self.container, self.audio, self.fps, self.sent = container, audio, fps, 0
+        self.stream = container.add_stream("aac", rate=audio.rate, layout=_AAC_LAYOUTS[audio.channels])
+        # an AAC frame of 1024 samples holds at most 6144 bits a channel
+        self.stream.codec_context.bit_rate = audio.channels * min(128_000, 6 * audio.rate)
+        self.stream.codec_context.flags |= av.codec.context.Flags.bitexact
+
+    def send(self, frames: int) -> None:
+        """Write the sound up to the end of that many frames."""
+        stop = int(frames * self.audio.rate / self.fps + Fraction(1, 2))
+        block = self.audio.window.cut(self.sent, stop)
+        if len(block) == 0:
+            return
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(block.T), format="fltp", layout=self.stream.codec_context.layout
+        )
+        frame.rate, frame.pts, frame.time_base = self.audio.rate, self.sent, Fraction(1, self.audio.rate)
+        self.container.mux(self.stream.encode(frame))
+        self.sent = stop
+
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        self.container.mux(self.stream.encode(None))
 
 
 class _Sound:

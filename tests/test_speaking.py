@@ -15,12 +15,12 @@ from metatalk_lib.audio import Audio
 from metatalk_lib.audio_encoder import encode_audio, load_audio_encoder
 from metatalk_lib.audio_to_expression import TrainedA2E, train_a2e
 from metatalk_lib.corpus import pad_speech, plan_utterances
+from metatalk_lib.driving import predict_speech
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.mfcc import compute_mfcc_blocks
 from metatalk_lib.speaking import speak_sentence
 from metatalk_lib.speaking_widget import SpeakingLips
 from metatalk_lib.speech import synthesize
-from metatalk_lib.talk import predict_speech
 from metatalk_lib.visemes import viseme_curves
 
 FPS = Fraction(25)

@@ -33,30 +33,28 @@ from metatalk_lib.audio_to_expression import (
 )
 from metatalk_lib.composite import blend
 from metatalk_lib.crop import load_crop
+from metatalk_lib.driving import drive, predict_speech
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
 from metatalk_lib.mfcc import compute_mfcc_blocks, compute_public_mfcc_blocks
-from metatalk_lib.neural_renderer import (
-    NeuralRenderer,
-    RendererSettings,
-    TrainingSettings,
-    load_renderer,
-    save_renderer,
-    train_renderer,
-)
+from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, load_renderer, save_renderer
 from metatalk_lib.paths import ensure_dir
+from metatalk_lib.playback import neighbourhoods, ping_pong, read_in_order
 from metatalk_lib.progress import track
 from metatalk_lib.renderer import render_face
-from metatalk_lib.renderer_data import RendererPairs, dilated_mask, find_roi, remove_pairs, rows_by_frame
-from metatalk_lib.talk import (
-    Character,
-    drive,
-    load_character,
-    ping_pong,
-    predict_speech,
-    read_in_order,
-    synthetic_windows,
+from metatalk_lib.renderer_data import (
+    Condition,
+    RendererPairs,
+    dilated_mask,
+    draw_frame,
+    find_roi,
+    no_references,
+    remove_pairs,
+    rows_by_frame,
+    stack_window,
 )
+from metatalk_lib.renderer_training import TrainingSettings, train_renderer
+from metatalk_lib.talk import Character, load_character
 from metatalk_lib.video import read_frames, write_video
 
 SIZE_PX = 256
@@ -237,7 +235,7 @@ def make_pairs(
         masks[place], valid[place] = mask, coefficients.valid[row]
         renders[place] = render_face(model, coefficients, row, SIZE_PX, window=tuple(roi)).image * mask[..., None]
         targets[place] = roi.cut(frame) * mask[..., None]
-    return RendererPairs(np.asarray(frame_id), renders, masks, targets, valid, roi, SIZE_PX)
+    return RendererPairs(np.asarray(frame_id), renders, masks, targets, no_references(targets), valid, roi, SIZE_PX)
 
 
 def talk(
@@ -274,7 +272,7 @@ def talk(
     character = load_character(character_dir)
     if not 0 <= start_frame < character.frame_count:
         raise ParameterError(f"start_frame is {start_frame}; the source has frames 0 to {character.frame_count - 1}.")
-    renderer = load_renderer(trained_dir / "renderer", device)
+    renderer = load_renderer(trained_dir / "renderer", load_face_model(character.coefficients.face_model), device)
     a2e, audio = load_a2e(a2e_dir or trained_dir / "a2e"), read_audio(audio_path)
     expression = predict(audio, character.fps, a2e)
     order = ping_pong(start_frame, character.frame_count, len(expression))
@@ -311,14 +309,15 @@ def paint_frames(
     """
     model, roi = load_face_model(driven.face_model), renderer.settings.roi
     transform = replace(character.transform, size=SIZE_PX)
-    windows = synthetic_windows(model, driven, SIZE_PX, roi, WINDOW)
-    for index, source in enumerate(read_in_order(character.source, order)):
-        square = transform.crop_image(source)
-        images, known = next(windows)
-        mask = dilated_mask(model, driven, index, SIZE_PX, roi)
-        paint = renderer.paint(images[None], known[None], roi.cut(square)[None], mask[None])[0]
+    drawn = (draw_frame(model, driven, index, SIZE_PX, roi) for index in range(len(driven)))
+    together = zip(read_in_order(character.source, order), neighbourhoods(drawn, WINDOW), strict=True)
+    for source, neighbours in together:
+        square, centre = transform.crop_image(source), neighbours[WINDOW // 2]
+        window, known = stack_window([None if frame is None else frame.image for frame in neighbours])
+        background = np.ascontiguousarray(roi.cut(square))
+        condition = Condition(window[None], known[None], background[None], centre.mask[None], centre.references[None])
         finished = square.copy()
-        roi.cut(finished)[:] = composite(roi.cut(square), paint, mask)
+        roi.cut(finished)[:] = composite(background, renderer.paint(condition)[0], centre.mask)
         yield transform.paste(source, finished)
 
 

@@ -1,4 +1,4 @@
-"""How the image networks are initialised: normal weights, as pix2pix does."""
+"""How the image networks are initialised."""
 
 import torch
 from torch import nn
@@ -28,4 +28,28 @@ def initialize_normal(network: nn.Module, *, seed: int, std: float = 0.02) -> nn
                 module.weight.copy_(1 + torch.randn(module.weight.shape, generator=generator) * std)
             if isinstance(module, (*CONVOLUTIONS, nn.BatchNorm2d)) and module.bias is not None:
                 module.bias.zero_()
+    return network
+
+
+def initialize_kaiming(network: nn.Module, *, seed: int, slope: float = 0.1) -> nn.Module:
+    """Draw convolution weights so that a leaky ReLU keeps the variance of its input, and set every bias to zero.
+
+    Args:
+        network: changed in place.
+        seed: of the generator.
+        slope: of the leaky ReLU.
+
+    Returns:
+        The same network.
+
+    Source: He et al., "Delving deep into rectifiers", ICCV 2015, Eq. 10 with a leak.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                std = (2 / (1 + slope**2) / module.weight[0].numel()) ** 0.5
+                module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * std)
+                if module.bias is not None:
+                    module.bias.zero_()
     return network

@@ -2,6 +2,7 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from metatalk_lib.errors import ParameterError
 
@@ -46,3 +47,41 @@ class PatchGAN(nn.Module):
             (B, 1, H/8 - 2, W/8 - 2) logits with three layers; positive means real. No sigmoid.
         """
         return self.model(images)
+
+    def features(self, images: Float[Tensor, "B C H W"]) -> list[Float[Tensor, "B C2 H2 W2"]]:
+        """What every activation gives, and the logits last."""
+        found = []
+        for layer in self.model:
+            images = layer(images)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(images)
+        return [*found, images]
+
+
+class MultiScalePatchGAN(nn.Module):
+    """PatchGANs that judge the picture at its size, at half of it, and so on: from texture to shape.
+
+    Args:
+        in_channels: condition and image.
+        width: channels of each first layer.
+        scales: number of discriminators.
+
+    Raises:
+        ParameterError: `scales` below 1.
+
+    Source: Wang et al., "High-resolution image synthesis with conditional GANs", CVPR 2018, section 3.2.
+    """
+
+    def __init__(self, in_channels: int, *, width: int = 64, scales: int = 1) -> None:
+        super().__init__()
+        if scales < 1:
+            raise ParameterError(f"MultiScalePatchGAN needs at least one scale, got {scales}.")
+        self.scales = nn.ModuleList(PatchGAN(in_channels, width=width) for _ in range(scales))
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> list[list[Float[Tensor, "B C2 H2 W2"]]]:
+        """`PatchGAN.features` of each scale, the finest first; the last entry of each holds the logits."""
+        found = []
+        for judge in self.scales:
+            found.append(judge.features(images))
+            images = avg_pool2d(images, 2)
+        return found

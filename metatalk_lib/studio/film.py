@@ -4,9 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from fractions import Fraction
 from importlib.metadata import version
@@ -19,6 +17,7 @@ from metatalk_lib.errors import ParameterError
 from metatalk_lib.face_model import load_face_model
 from metatalk_lib.paths import cache_dir, ensure_dir, resolve_path
 from metatalk_lib.progress import track
+from metatalk_lib.read_ahead import map_ahead
 from metatalk_lib.speech import Speech
 from metatalk_lib.studio.cast import CHARACTERS
 from metatalk_lib.studio.characters import Character
@@ -114,14 +113,7 @@ def render_frames(scene: Scene, performance: Performance) -> Iterator[np.ndarray
         Pose(actions, rotation, sway, float(breath))
         for actions, rotation, sway, breath in zip(*performance, strict=True)
     )
-    with ThreadPoolExecutor(WORKERS) as pool:
-        waiting = deque()
-        for number, pose in enumerate(poses):
-            waiting.append(pool.submit(scene.render, pose, number))
-            if len(waiting) > 2 * WORKERS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return map_ahead(lambda job: scene.render(job[1], job[0]), enumerate(poses), WORKERS)
 
 
 def _describe_speech(speech: Speech) -> dict:

@@ -6,11 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.optimize import least_squares
 
 from metatalk_lib.anny_data import ACTION_NAMES
-from metatalk_lib.camera import DISTANCE
+from metatalk_lib.camera import DISTANCE, project, transform
+from metatalk_lib.crop import CropTransform
 from metatalk_lib.errors import DataError
-from metatalk_lib.face_model import FaceModel
+from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.studio.mesh import PIVOT, load_actions
 from metatalk_lib.studio.motion import Performance
 from metatalk_lib.studio.scene import Scene, euler_matrix
@@ -150,4 +152,46 @@ def project_points(points: Float[np.ndarray, "K 3"], scene: Scene) -> Float[np.n
     return np.stack(
         [camera.principal_point_px[0] + points[:, 0] * scale, camera.principal_point_px[1] - points[:, 1] * scale],
         axis=1,
+    )
+
+
+def true_coefficients(model: FaceModel, truth: dict[str, np.ndarray], crop: CropTransform) -> Coefficients:
+    """The true identity and expressions, and the poses with which the crop's camera sees the face where it truly is.
+
+    The studio's camera has another focal length and looks elsewhere than the crop's, so that no pose agrees exactly;
+    the one nearest in pixels is taken. Texture is the mean skin, the light plain: the truth holds neither.
+
+    Args:
+        model: the open face model.
+        truth: arrays of `compute_truth`.
+        crop: of the studio video.
+    """
+    frames = len(truth["frame_id"])
+    seen = project_truth(true_control_vertices(truth, model, slice(None)), truth)
+    wanted = crop.to_crop(seen)
+    identity, expression = (torch.from_numpy(truth[name]) for name in ("identity", "expression"))
+    with torch.no_grad():
+        base = model.compute_base(identity.expand(frames, -1), expression).double()
+    pose, poses, errors = np.concatenate([truth["rotation"][0], np.zeros(3)]).astype(np.float64), [], []
+    for frame in range(frames):
+
+        def miss(values: np.ndarray, frame: int = frame) -> np.ndarray:
+            rotation, translation = torch.from_numpy(values)[None].split(3, dim=1)
+            placed = project(transform(base[frame : frame + 1], rotation, translation), crop.size)
+            return (placed[0].numpy() - wanted[frame]).ravel()
+
+        found = least_squares(miss, pose, x_scale=(0.1, 0.1, 0.1, 0.1, 0.1, 1.0))
+        pose = found.x
+        poses.append(pose)
+        errors.append(np.linalg.norm(found.fun.reshape(-1, 2), axis=1).mean())
+    return Coefficients(
+        frame_id=truth["frame_id"],
+        identity=truth["identity"],
+        texture=np.zeros(80, np.float32),
+        expression=truth["expression"],
+        illumination=np.zeros((frames, 27), np.float32),
+        rotation=np.array(poses, np.float32)[:, :3],
+        translation=np.array(poses, np.float32)[:, 3:],
+        valid=np.ones(frames, bool),
+        landmark_error_px=np.array(errors, np.float32),
     )

@@ -1,0 +1,81 @@
+"""The source video as it is played under a recording of any length: forth and back, without a jump."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from metatalk_lib.video import probe_video, read_frames
+
+Item = TypeVar("Item")
+REVERSED_BYTES = 128_000_000
+"""Playing backwards decodes at most this much at once."""
+
+
+def ping_pong(start: int, frame_count: int, length: int) -> Int[np.ndarray, " T"]:
+    """Source frame of each output frame: start, start + 1, ..., last, last − 1, ..., 0, 1, ...
+
+    Neighbours always differ by one (or by nothing, where the source has a single frame).
+
+    Args:
+        start: first source frame.
+        frame_count: frames of the source.
+        length: frames wanted.
+    """
+    if frame_count == 1:
+        return np.zeros(length, np.int64)
+    period = 2 * (frame_count - 1)
+    place = (start + np.arange(length, dtype=np.int64)) % period
+    return np.where(place < frame_count, place, period - place)
+
+
+def read_in_order(path: Path, order: Int[np.ndarray, " T"]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Decode the frames of a ping-pong order; backwards in chunks, so that memory stays flat.
+
+    Args:
+        path: the video.
+        order: frame_ids whose neighbours differ by one, or all the same.
+    """
+    info = probe_video(path)
+    chunk = max(8, REVERSED_BYTES // (3 * info.width * info.height))
+    begin = 0
+    while begin < len(order):
+        end = _run_end(order, begin, chunk)
+        first, last = int(order[begin]), int(order[end - 1])
+        if first <= last:
+            yield from read_frames(path, first, last + 1)
+        else:
+            yield from reversed(list(read_frames(path, last, first + 1)))
+        begin = end
+
+
+def _run_end(order: np.ndarray, begin: int, chunk: int) -> int:
+    """End of the run of frames that begins at `begin`; a backward one has at most `chunk` frames."""
+    steps = np.diff(order[begin:])
+    if not len(steps) or steps[0] == 0:
+        return begin + 1
+    turns = np.flatnonzero(steps != steps[0])
+    length = int(turns[0]) + 1 if len(turns) else len(steps) + 1
+    return begin + (min(length, chunk) if steps[0] < 0 else length)
+
+
+def neighbourhoods(items: Iterable[Item], width: int) -> Iterator[list[Item | None]]:
+    """Yield for each item the `width` items round it, the first and last ones with None where there is none.
+
+    Args:
+        items: a stream; as many as half the width are taken ahead.
+        width: odd.
+    """
+    half = width // 2
+    held: deque[Item | None] = deque([None] * half, maxlen=width)
+    for item in items:
+        held.append(item)
+        if len(held) == width:
+            yield list(held)
+    for _ in range(half):
+        held.append(None)
+        if len(held) == width:
+            yield list(held)

@@ -1,0 +1,178 @@
+"""Real frames of the person that lend their pixels: freckles, teeth and lips come from where they were really filmed.
+
+For each frame to paint, those frames of the person are retrieved whose mouth and pose are nearest, and are warped so
+that every point of their face lies where it is to be painted. What is left for the network is to choose between them
+and to mend what differs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+
+from metatalk_lib.artifacts import atomic_path
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.landmarks import MOUTH
+from metatalk_lib.renderer import DrawnFace, face_topology, project_vertices
+from metatalk_lib.warping import locate_pixels, sample_pixels
+
+MM_PER_DM = 100.0
+MM_PER_DEGREE = 0.15
+"""One degree of turn of the head counts as much as this difference in mouth shape."""
+STAY_FACTOR = 0.7
+"""A frame that is shown already counts as that much nearer: without it the choice flickers between equals."""
+APART_FRAMES = 4
+"""References of one frame are further apart than this, where there are enough: they must differ in more than noise."""
+BANK_FILES = ("references.npy", "references.npz")
+
+
+def describe_mouths(model: FaceModel, coefficients: Coefficients) -> Float[np.ndarray, "T 63"]:
+    """Mouth shape and turn of the head of each frame; distances between rows are root mean squares in mm.
+
+    The 20 mouth landmarks without identity and pose, and three angles at `MM_PER_DEGREE`.
+
+    Source: original to this project.
+    """
+    lips = model.landmark_matrix.to_dense()[MOUTH]
+    with torch.no_grad():
+        modes = torch.einsum("lv,evc->elc", lips, model.expression_basis).flatten(1)
+        shape = (torch.from_numpy(coefficients.expression) @ modes).numpy() * (MM_PER_DM / np.sqrt(len(lips)))
+    return np.concatenate([shape, np.degrees(coefficients.rotation) * MM_PER_DEGREE], axis=1).astype(np.float32)
+
+
+def spread_out(descriptors: Float[np.ndarray, "T D"], count: int) -> Int[np.ndarray, " K"]:
+    """Rows that cover the space: the one nearest to the mean, then always the one farthest from those chosen; sorted.
+
+    Args:
+        descriptors: a row an item.
+        count: rows wanted; all where there are not more.
+
+    Source: farthest-point sampling, Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985.
+    """
+    if count >= len(descriptors):
+        return np.arange(len(descriptors))
+    chosen = [int(np.linalg.norm(descriptors - descriptors.mean(axis=0), axis=1).argmin())]
+    nearest = np.linalg.norm(descriptors - descriptors[chosen[0]], axis=1)
+    while len(chosen) < count:
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, np.linalg.norm(descriptors - descriptors[chosen[-1]], axis=1))
+    return np.sort(chosen)
+
+
+@dataclass(frozen=True)
+class ReferenceBank:
+    """Frames that may lend their pixels, all in one rectangle of the crop.
+
+    Attributes:
+        coefficients: of these frames; identity as in the frames to paint.
+        images: (R, H, W, 3) the rectangle of each, RGB; may be a memory map.
+        points: (R, V, 2) their projected vertices, px of the crop.
+        descriptors: (R, 63) see `describe_mouths`.
+    """
+
+    coefficients: Coefficients
+    images: UInt8[np.ndarray, "R H W 3"]
+    points: Float[np.ndarray, "R V 2"]
+    descriptors: Float[np.ndarray, "R 63"]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def build(
+        cls, model: FaceModel, coefficients: Coefficients, images: UInt8[np.ndarray, "R H W 3"], size: int
+    ) -> "ReferenceBank":
+        """Project and describe the frames of a crop of `size` px.
+
+        Raises:
+            ParameterError: there is no frame, or the numbers of frames differ.
+        """
+        if not 0 < len(images) == len(coefficients):
+            raise ParameterError(f"ReferenceBank: {len(images)} images for {len(coefficients)} frames.")
+        points = np.stack([project_vertices(model, coefficients, row, size) for row in range(len(coefficients))])
+        return cls(coefficients, images, points, describe_mouths(model, coefficients))
+
+    def save(self, folder: Path) -> None:
+        """Write `references.npy` (the images) and `references.npz` (their coefficients)."""
+        with atomic_path(folder / BANK_FILES[0]) as temporary, open(temporary, "wb") as file:
+            np.save(file, self.images)
+        self.coefficients.save(folder / BANK_FILES[1])
+
+    @classmethod
+    def load(cls, folder: Path, model: FaceModel, size: int) -> "ReferenceBank":
+        """Read what `save` wrote; the images stay on disk.
+
+        Raises:
+            DataError: a file is missing, unreadable, or does not fit the other or the face model.
+        """
+        path, coefficients = folder / BANK_FILES[0], Coefficients.load(folder / BANK_FILES[1])
+        try:
+            return cls.build(model, coefficients, np.load(path, mmap_mode="r", allow_pickle=False), size)
+        except (OSError, ValueError, ParameterError) as error:
+            raise DataError(f"{path} holds no usable frames ({error}). Run 05_neural_renderer again.") from error
+
+    def warp(self, model: FaceModel, drawn: DrawnFace, rows: Sequence[int]) -> UInt8[np.ndarray, "K H W 3"]:
+        """The references with every point of the face moved to where it is drawn.
+
+        Args:
+            model: the face model.
+            drawn: the lower face to paint, in the bank's rectangle.
+            rows: of the bank.
+
+        Raises:
+            ParameterError: nothing is drawn in the rectangle.
+        """
+        triangles = face_topology(model).lower
+        return np.stack(
+            [
+                sample_pixels(
+                    np.asarray(self.images[row]),
+                    locate_pixels(drawn.raster, triangles, drawn.points, self.points[row]),
+                )
+                for row in rows
+            ]
+        )
+
+
+class ReferenceFollower:
+    """Chooses each frame's references in the order of the frames; one stays until another is clearly nearer.
+
+    Args:
+        bank: to choose from.
+        count: references a frame.
+    """
+
+    def __init__(self, bank: ReferenceBank, count: int) -> None:
+        self.bank, self.count = bank, count
+        self.shown: list[int] = []
+
+    def choose(self, wanted: Float[np.ndarray, "63"], hidden: range = range(0)) -> list[int]:
+        """Rows of the next frame's references, the nearest first.
+
+        Args:
+            wanted: the frame's row of `describe_mouths`.
+            hidden: frame_ids that may not lend it anything: itself and its neighbours, in training.
+
+        Raises:
+            ParameterError: fewer frames than `count` are left to choose from.
+        """
+        ids = self.bank.coefficients.frame_id
+        distance = np.linalg.norm(self.bank.descriptors - wanted, axis=1)
+        distance[self.shown] *= STAY_FACTOR
+        allowed = np.flatnonzero((ids < hidden.start) | (ids >= hidden.stop))
+        if len(allowed) < self.count:
+            raise ParameterError(
+                f"{len(allowed)} reference frames are left to choose {self.count} from. Use a longer video, or fewer "
+                "renderer_references."
+            )
+        order = allowed[np.argsort(distance[allowed], kind="stable")].tolist()
+        chosen: list[int] = []
+        for row in order:
+            if len(chosen) < self.count and all(abs(ids[row] - ids[other]) > APART_FRAMES for other in chosen):
+                chosen.append(row)
+        self.shown = chosen + [row for row in order if row not in chosen][: self.count - len(chosen)]
+        return self.shown

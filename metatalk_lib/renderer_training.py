@@ -1,0 +1,433 @@
+"""Training the neural face renderer, on one person or on many: steps, checkpoints, resuming.
+
+    L(G, D) = L_rec + λ L_adv,  L_rec = ‖M (I − G(x))‖₁ / ‖M‖₁                                        (Eqs. 2 to 4)
+
+x is the input of `renderer_data.assemble_input`, I the real image, M the lower-face mask. Everything is judged on the
+composite M G(x) + (1 − M) I, so that the losses see the seam and nothing that the network could not change. What is
+added to the paper's two terms has a weight of its own in `TrainingSettings`.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from metatalk_lib.artifacts import save_weights
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.networks.initialization import initialize_normal
+from metatalk_lib.networks.patch_gan import MultiScalePatchGAN
+from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, build_generator, run_generator
+from metatalk_lib.read_ahead import read_ahead
+from metatalk_lib.renderer_data import (
+    WHOLE,
+    Condition,
+    Cut,
+    RendererPairs,
+    assemble_input,
+    stack_conditions,
+    to_tensor,
+)
+from metatalk_lib.renderer_losses import detail_loss, edge_loss, feature_loss, masked_l1, motion_loss, verdict_loss
+
+LOG_STEPS = 10
+"""The history holds the mean of this many steps a row."""
+LAST_RATE = 0.02
+"""The learning rate falls along a cosine to this share of the first one."""
+WARM_UP_STEPS = 20
+"""It rises to the first one over these: Adam's first steps are as long as any, and know least."""
+ADVERSARY_RATE = 2e-4
+"""Learning rate of the discriminator at the start, pix2pix's."""
+ADVERSARY_BETAS = (0.5, 0.999)
+CHECKPOINT_S = 30.0
+"""A checkpoint is written at least this often, so that a killed training loses less than a minute."""
+LOSSES = ("reconstruction", "adversarial", "discriminator")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How the network is trained.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: frames a step.
+        learning_rate: of the generator at the start.
+        gan_weight: λ of Eq. 4; 0 trains without the discriminator.
+        gan_start: share of the steps after which the discriminator joins.
+        gan_width: channels of its first layer.
+        checkpoint_steps: distance of the checkpoints from which a killed run goes on.
+        seed: of the weights and the sampling order.
+        patch: side of the square patches that are trained on, px; 0 takes the whole rectangle.
+        gan_scales: picture sizes at which a discriminator judges.
+        feature_weight: of feature matching, in units of `gan_weight`.
+        edge_weight: of `edge_loss`.
+        detail_weight: of `detail_loss`.
+        motion_weight: of `motion_loss`; above 0, the batch consists of pairs of consecutive frames.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    gan_weight: float
+    gan_start: float
+    gan_width: int
+    checkpoint_steps: int
+    seed: int
+    patch: int = 0
+    gan_scales: int = 1
+    feature_weight: float = 0.0
+    edge_weight: float = 0.0
+    detail_weight: float = 0.0
+    motion_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.motion_weight > 0 and self.batch % 2:
+            raise ParameterError(f"motion_weight needs pairs of frames: renderer_batch must be even, got {self.batch}.")
+
+    def rate(self, step: int) -> float:
+        """Factor of the learning rates: rising to 1, then falling to `LAST_RATE` along half a cosine."""
+        cosine = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + float(np.cos(np.pi * step / self.steps)))
+        return cosine * min(1.0, (step + 1) / WARM_UP_STEPS)
+
+    def uses_adversary(self, step: int) -> bool:
+        """Whether Eq. 3 takes part in this step."""
+        return self.gan_weight > 0 and step >= self.gan_start * self.steps
+
+
+class Batches:
+    """The frames and patches of every step: functions of seed and step alone, whatever was trained before.
+
+    Args:
+        sources: pairs of one person or of many.
+        model: tells window and references.
+        training: tells batch, patch and seed.
+
+    Raises:
+        ParameterError: pairs and settings disagree, or no frame may be trained on.
+    """
+
+    def __init__(self, sources: Sequence[RendererPairs], model: RendererSettings, training: TrainingSettings) -> None:
+        self.sources, self.model, self.training = sources, model, training
+        self.candidates = [(number, row) for number, pairs in enumerate(sources) for row in self._usable(pairs)]
+        sides = {(pairs.roi.height, pairs.roi.width) for pairs in sources}
+        if not self.candidates or (len(sides) > 1 and not training.patch):
+            raise ParameterError(
+                f"train_renderer got {len(self.candidates)} valid frames in rectangles of {len(sides)} sizes; it needs "
+                "at least one, and patches where the sizes differ."
+            )
+
+    def _usable(self, pairs: RendererPairs) -> list[int]:
+        usable = pairs.valid
+        if self.training.motion_weight > 0:
+            follows = np.append(np.diff(pairs.frame_id) == 1, False) & np.append(pairs.valid[1:], False)
+            usable = usable & follows
+        return np.flatnonzero(usable).tolist()
+
+    def draw(self, step: int, share: slice = slice(None)) -> Condition:
+        """What one step trains on; `share` is the part of one of several processes."""
+        pick = np.random.default_rng([self.training.seed, 1, step])
+        places = []
+        for index in sample_rows(len(self.candidates), step, self._drawn, self.training.seed):
+            number, row = self.candidates[index]
+            cut = self._choose_cut(self.sources[number].masks[row], pick)
+            places += [(number, row + offset, cut) for offset in range(self.training.batch // self._drawn)]
+        parts = [
+            self.sources[number].condition([row], self.model.window, self.model.references, [cut])
+            for number, row, cut in places[share]
+        ]
+        return stack_conditions(parts)
+
+    @property
+    def _drawn(self) -> int:
+        """Frames that are drawn a step; each brings its successor along where motion is trained."""
+        return self.training.batch // 2 if self.training.motion_weight > 0 else self.training.batch
+
+    def _choose_cut(self, mask: np.ndarray, pick: np.random.Generator) -> Cut:
+        """A patch about a pixel of the mask: any of them, or in half of the cases one near its middle, the mouth."""
+        patch = self.training.patch
+        if not patch:
+            return WHOLE
+        rows, columns = np.nonzero(mask[::4, ::4])
+        if pick.random() < 0.5 and len(rows):
+            chosen = pick.integers(len(rows))
+            centre = 4 * np.array([rows[chosen], columns[chosen]])
+        else:
+            middle = 4 * np.array([rows.mean(), columns.mean()]) if len(rows) else np.array(mask.shape) / 2
+            centre = middle + pick.uniform(-patch / 4, patch / 4, 2)
+        return Cut(*(_slice_about(place, patch, side) for place, side in zip(centre, mask.shape, strict=True)))
+
+
+def _slice_about(place: float, length: int, side: int) -> slice:
+    start = int(np.clip(round(place - length / 2), 0, max(0, side - length)))
+    return slice(start, min(start + length, side))
+
+
+def sample_rows(count: int, step: int, batch: int, seed: int) -> list[int]:
+    """The items of one step: shuffled passes over all of `count`, a function of seed and step alone."""
+    rows = []
+    for position in range(step * batch, (step + 1) * batch):
+        epoch, place = divmod(position, count)
+        rows.append(int(np.random.default_rng([seed, epoch]).permutation(count)[place]))
+    return rows
+
+
+class _Trainer:
+    """Networks, optimisers and history of one training, and their way into a checkpoint and back."""
+
+    def __init__(
+        self, fabric: Fabric, model: RendererSettings, training: TrainingSettings, start: Mapping[str, Tensor] | None
+    ) -> None:
+        self.fabric, self.model, self.training, self.step = fabric, model, training, 0
+        self.generator = build_generator(model, training.seed)
+        if start is not None:
+            self.generator.load_state_dict(start)
+        adversary = MultiScalePatchGAN(model.in_channels + 3, width=training.gan_width, scales=training.gan_scales)
+        self.adversary = initialize_normal(adversary, seed=training.seed + 1).to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), training.learning_rate)
+        self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), ADVERSARY_RATE, betas=ADVERSARY_BETAS)
+        self.history: list[list[float]] = []
+
+    def set_up(self) -> None:
+        """Move everything to its device, or devices."""
+        self.run, self.stepper = self.fabric.setup(self.generator, self.optimizer)
+        self.judge, self.judge_stepper = self.fabric.setup(self.adversary, self.adversary_optimizer)
+        self.run.train()
+
+    def advance(self, condition: Condition) -> None:
+        """One step of Eq. 4; the discriminator is updated first, as in pix2pix."""
+        training = self.training
+        for optimizer, rate in ((self.optimizer, training.learning_rate), (self.adversary_optimizer, ADVERSARY_RATE)):
+            optimizer.param_groups[0]["lr"] = rate * training.rate(self.step)
+        device = self.fabric.device
+        given = assemble_input(condition, device)
+        real = to_tensor(condition.images, device)
+        inside = torch.from_numpy(condition.masks).to(device)[:, None].float()
+        composite = run_generator(self.run, self.model, given).float() * inside + real * (1 - inside)
+        reconstruction = masked_l1(composite, real, inside)
+        loss, losses = reconstruction, [0.0, 0.0]
+        if training.edge_weight:
+            loss = loss + training.edge_weight * edge_loss(composite, real)
+        if training.detail_weight:
+            loss = loss + training.detail_weight * detail_loss(composite, real)
+        if training.motion_weight:
+            loss = loss + training.motion_weight * motion_loss(
+                composite.unflatten(0, (-1, 2)), real.unflatten(0, (-1, 2))
+            )
+        if training.uses_adversary(self.step):
+            seen = self.model.select_channels(given.images)
+            losses[1] = self._advance_adversary(seen, real, composite.detach())
+            adversarial, losses[0] = self._adversarial_loss(seen, real, composite)
+            loss = loss + training.gan_weight * adversarial
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        self.stepper.step()
+        self.adversary.requires_grad_(True)
+        self.step += 1
+        self.history.append([float(reconstruction.detach()), *losses])
+
+    def _advance_adversary(self, seen: Tensor, real: Tensor, fake: Tensor) -> float:
+        verdicts = [
+            (self.judge(torch.cat([seen, image], dim=1)), is_real) for image, is_real in ((fake, False), (real, True))
+        ]
+        loss = 0.5 * sum(verdict_loss(features, is_real=is_real) for features, is_real in verdicts)
+        self.adversary_optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        self.judge_stepper.step()
+        return float(loss.detach())
+
+    def _adversarial_loss(self, seen: Tensor, real: Tensor, composite: Tensor) -> tuple[Tensor, float]:
+        self.adversary.requires_grad_(False)
+        features = self.judge(torch.cat([seen, composite], dim=1))
+        fooled = verdict_loss(features, is_real=True)
+        value = float(fooled.detach())
+        if self.training.feature_weight:
+            with torch.no_grad():
+                wanted = self.judge(torch.cat([seen, real], dim=1))
+            fooled = fooled + self.training.feature_weight * feature_loss(features, wanted)
+        return fooled, value
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        """Write everything that the next step depends on."""
+        tensors = {}
+        for name, network in (("generator", self.generator), ("adversary", self.adversary)):
+            tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+        for name, optimizer in (("optimizer", self.optimizer), ("adversary_optimizer", self.adversary_optimizer)):
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"{name}.{index}.{key}": value for key, value in state.items()}
+        state = {"step": self.step, "history": self.history, "fingerprint": fingerprint}
+        save_weights(path, tensors, {"state": json.dumps(state)})
+
+    def load(self, path: Path, fingerprint: str) -> bool:
+        """Take up a checkpoint; False where there is none, or one of another training."""
+        if not path.exists():
+            return False
+        try:
+            with safe_open(path, "pt") as file:
+                state = json.loads(file.metadata()["state"])
+            tensors = load_file(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise DataError(f"the checkpoint {path} cannot be read ({error}). Delete it and train again.") from error
+        if state["fingerprint"] != fingerprint:
+            return False
+        self.step, self.history = state["step"], state["history"]
+        self.generator.load_state_dict(_part(tensors, "generator"))
+        self.adversary.load_state_dict(_part(tensors, "adversary"))
+        _restore_optimizer(self.optimizer, _part(tensors, "optimizer"))
+        _restore_optimizer(self.adversary_optimizer, _part(tensors, "adversary_optimizer"))
+        return True
+
+
+def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key[len(name) + 1 :]: value for key, value in tensors.items() if key.startswith(name + ".")}
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put Adam's moments back in their parameters' memory layout: another layout may round differently."""
+    parameters = optimizer.param_groups[0]["params"]
+    for key, value in tensors.items():
+        index, name = key.split(".")
+        parameter = parameters[int(index)]
+        moment = value if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
+        optimizer.state[parameter][name] = moment
+
+
+def train_renderer(
+    sources: RendererPairs | Sequence[RendererPairs],
+    model: RendererSettings,
+    training: TrainingSettings,
+    *,
+    checkpoint: Path,
+    start: Mapping[str, Tensor] | None = None,
+    device: torch.device | None = None,
+    devices: int = 1,
+    steps: Iterable[int] | None = None,
+    watch: Callable[[int, NeuralRenderer], None] | None = None,
+) -> tuple[NeuralRenderer, dict[str, list[int] | list[float]]]:
+    """Train generator and discriminator on pairs; a killed training goes on from its last checkpoint.
+
+    Equal pairs, settings and thread count give equal weights, interrupted or not. On an accelerator the networks run in
+    half precision, on several the batch is divided among them.
+
+    Args:
+        sources: training frames only, of one person or of many; rows that are not `valid` serve as neighbours, never as
+            targets.
+        model: what to train.
+        training: how.
+        checkpoint: file to resume from and to keep up to date; one of another training is ignored and overwritten.
+        start: weights to begin with, such as the generator prior's; None begins at random.
+        device: where; CPU by default.
+        devices: how many of them.
+        steps: an iterable over `range(training.steps)` that shows progress; a resumed run passes over what is done.
+        watch: is called with the number of finished steps and the network after each step.
+
+    Returns:
+        The renderer, and its losses: `step`, `reconstruction`, `adversarial`, `discriminator`, means of 10 steps.
+
+    Raises:
+        ParameterError: the pairs and the settings disagree, or no row is valid.
+        DataError: the checkpoint is unreadable, or training diverged.
+
+    Source: paper section 2.4, Eqs. 2 to 4; order of updates and BCE with logits are pix2pix's and AudioDVP's.
+    """
+    sources = [sources] if isinstance(sources, RendererPairs) else sources
+    batches = Batches(sources, model, training)
+    if len(sources) == 1 and (sources[0].roi != model.roi or sources[0].size != model.size):
+        raise ParameterError(
+            f"train_renderer got pairs of {tuple(sources[0].roi)} in a {sources[0].size} px crop; the settings say "
+            f"{tuple(model.roi)} in {model.size} px. Make both from the same crop."
+        )
+    kind = (device or torch.device("cpu")).type
+    fabric = Fabric(
+        accelerator="gpu" if kind == "cuda" else kind,
+        devices=devices,
+        strategy="auto" if devices == 1 else "ddp_spawn",
+        precision="32-true" if kind == "cpu" else "16-mixed",
+    )
+    fingerprint = compute_fingerprint(sources, model, training, start)
+    arguments = (batches, start, checkpoint, fingerprint, steps, watch)
+    fabric.launch(_train, *arguments)
+    trainer = _Trainer(fabric, model, training, None)
+    trainer.load(checkpoint, fingerprint)
+    network = trainer.generator.to(device or torch.device("cpu"))
+    return NeuralRenderer(network.eval(), model), summarise_history(trainer.history)
+
+
+def _train(
+    fabric: Fabric,
+    batches: Batches,
+    start: Mapping[str, Tensor] | None,
+    checkpoint: Path,
+    fingerprint: str,
+    steps: Iterable[int] | None,
+    watch: Callable[[int, NeuralRenderer], None] | None,
+) -> None:
+    """The loop of one process."""
+    training = batches.training
+    trainer = _Trainer(fabric, batches.model, training, start)
+    trainer.load(checkpoint, fingerprint)
+    trainer.set_up()
+    share = slice(fabric.global_rank, None, fabric.world_size)
+    drawn = read_ahead((batches.draw(step, share) for step in range(trainer.step, training.steps)), depth=2)
+    saved = time.monotonic()
+    for step in range(training.steps) if steps is None else steps:
+        if step < trainer.step:
+            continue
+        with torch.random.fork_rng(devices=[]):
+            # dropout draws from the global generator; a seed of its own for each step makes resuming exact
+            torch.manual_seed(training.seed * 1_000_003 + step)
+            trainer.advance(next(drawn))
+        if not np.isfinite(trainer.history[-1]).all():
+            raise DataError(
+                f"training diverged at step {step} (loss {trainer.history[-1]}). Lower renderer_learning_rate."
+            )
+        is_due = trainer.step % training.checkpoint_steps == 0 or time.monotonic() - saved > CHECKPOINT_S
+        if fabric.is_global_zero and (is_due or trainer.step == training.steps):
+            trainer.save(checkpoint, fingerprint)
+            saved = time.monotonic()
+        if watch is not None:
+            watch(trainer.step, NeuralRenderer(trainer.generator, batches.model))
+    fabric.barrier()
+
+
+def summarise_history(rows: list[list[float]]) -> dict[str, list[int] | list[float]]:
+    """Means of `LOG_STEPS` steps; the last group may be shorter."""
+    groups = [rows[start : start + LOG_STEPS] for start in range(0, len(rows), LOG_STEPS)]
+    means = np.array([np.mean(group, axis=0) for group in groups]).reshape(-1, len(LOSSES))
+    ends = np.minimum(LOG_STEPS * np.arange(1, len(groups) + 1), len(rows))
+    return {"step": ends.tolist()} | {name: means[:, column].tolist() for column, name in enumerate(LOSSES)}
+
+
+def compute_fingerprint(
+    sources: Sequence[RendererPairs],
+    model: RendererSettings,
+    training: TrainingSettings,
+    start: Mapping[str, Tensor] | None,
+) -> str:
+    """Digest of everything that decides a training's outcome on one machine."""
+    settings = [
+        asdict(model),
+        asdict(training) | {"checkpoint_steps": None},
+        torch.get_num_threads(),
+        torch.__version__,
+    ]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for chunk in _contents(sources, start or {}):
+        digest.update(np.ascontiguousarray(chunk).tobytes())
+    return digest.hexdigest()
+
+
+def _contents(sources: Sequence[RendererPairs], start: Mapping[str, Tensor]) -> Iterator[np.ndarray]:
+    for name in sorted(start):
+        yield start[name].cpu().numpy()
+    for pairs in sources:
+        yield from (pairs.frame_id, pairs.valid)
+        for rows in (pairs.renders, pairs.masks, pairs.targets, pairs.references):
+            yield from rows

@@ -1,0 +1,175 @@
+"""Train the generator prior on many studio people: `metatalk_lib/data/generator_prior.safetensors` and its card.
+
+    python training/render_talkers.py --output outputs/training/talkers
+    python training/train_generator_prior.py --talkers outputs/training/talkers
+
+First every person's pairs are made (kept between runs), then one network is trained on patches of all people but the
+last `HELD_OUT_PEOPLE`, on which the card's figures are measured. A killed training goes on from its checkpoint.
+"""
+
+import argparse
+import dataclasses
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from benchmarks.report import machine
+from metatalk_lib.appearance import fit_appearance
+from metatalk_lib.artifacts import atomic_path, load_arrays, save_weights
+from metatalk_lib.crop import CropTransform
+from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
+from metatalk_lib.neural_renderer import PRIOR_PATH, NeuralRenderer, RendererSettings, build_generator
+from metatalk_lib.params import RendererConfig
+from metatalk_lib.progress import track
+from metatalk_lib.renderer_data import (
+    RendererPairs,
+    Roi,
+    add_references,
+    find_roi,
+    make_bank,
+    open_pairs,
+    render_pairs,
+)
+from metatalk_lib.renderer_inspection import PairScores, measure_pairs, paint_pairs
+from metatalk_lib.renderer_training import TrainingSettings, train_renderer
+from metatalk_lib.studio.truth import true_coefficients
+
+HELD_OUT_PEOPLE = 12
+REFERENCES = 2
+HIDDEN_FRAMES = 2
+"""The people's pictures are a fifth of a second apart."""
+ACTION_NOISE, ROTATION_NOISE_RAD, TRANSLATION_NOISE_DM = 0.03, 0.004, 0.004
+"""Errors as a fit has them: of the facial actions, and of the pose."""
+MODEL = RendererSettings(
+    window=1, width=32, depth=4, refine=False, size=512, roi=Roi(0, 0, 256, 256), references=REFERENCES
+)
+"""Size and rectangle play no part in the weights."""
+BATCH, LEARNING_RATE, CHECKPOINT_STEPS, SEED = 8, 1e-3, 200, 0
+MEASURED_FRAMES = 8
+"""Frames of each held-out person that the card's figures are measured on."""
+
+
+def prepare_person(source: Path, folder: Path) -> None:
+    """Draw one person's pairs with coefficients as wrong as fitted ones."""
+    model = load_face_model()
+    truth = load_arrays(source)
+    size = int(truth.pop("size"))
+    lengths, coded = truth.pop("jpeg_length"), truth.pop("jpeg")
+    codes = np.split(coded, np.cumsum(lengths)[:-1])
+    images = [cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1] for code in codes]
+    exact = true_coefficients(model, truth, CropTransform(0, 0, size, size))
+    coefficients = disturb(model, exact, np.random.default_rng([int(source.stem), 11]))
+    coefficients = fit_appearance(model, coefficients, images, coefficients.frame_id)
+    roi = find_roi(model, coefficients, size - size % 16, multiple=16)
+    pairs = render_pairs(model, coefficients, enumerate(images), len(images), roi, folder / "pairs")
+    bank = make_bank(model, coefficients, pairs, len(pairs))
+    add_references(model, coefficients, pairs, bank, REFERENCES, folder / "pairs", hidden_frames=HIDDEN_FRAMES)
+
+
+def disturb(model: FaceModel, exact: Coefficients, generator: np.random.Generator) -> Coefficients:
+    """Errors of the facial actions and of the pose, each frame its own."""
+    frames = len(exact)
+    actions = generator.normal(0, ACTION_NOISE, (frames, model.actions_to_expression.shape[0]))
+    return dataclasses.replace(
+        exact,
+        expression=exact.expression + (actions @ model.actions_to_expression.numpy()).astype(np.float32),
+        rotation=exact.rotation + generator.normal(0, ROTATION_NOISE_RAD, (frames, 3)).astype(np.float32),
+        translation=exact.translation + generator.normal(0, TRANSLATION_NOISE_DM, (frames, 3)).astype(np.float32),
+    )
+
+
+def prepare(talkers: Path, workers: int) -> list[RendererPairs]:
+    """The pairs of all people, made where they are missing."""
+    sources = sorted(talkers.glob("*.npz"))
+    missing = [path for path in sources if not (talkers / path.stem / "pairs" / "references.npy").exists()]
+    # forked workers would inherit the locks of threads that they do not have
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        jobs = [pool.submit(prepare_person, path, talkers / path.stem) for path in missing]
+        for job in track(jobs, "drawing pairs", unit="person"):
+            job.result()
+    return [open_pairs(talkers / path.stem / "pairs") for path in sources]
+
+
+def measure(network: torch.nn.Module, people: list[RendererPairs]) -> PairScores:
+    """Mean scores of a network on people that it never saw."""
+    scores = []
+    for pairs in people:
+        some = pairs.select(np.linspace(0, len(pairs) - 1, MEASURED_FRAMES).round().astype(int))
+        renderer = NeuralRenderer(network, dataclasses.replace(MODEL, size=pairs.size, roi=pairs.roi))
+        scores.append(measure_pairs(paint_pairs(renderer, some), some))
+    return PairScores(*np.mean(scores, axis=0).tolist())
+
+
+def write_card(
+    path: Path, rows: dict[str, PairScores], people: int, training: TrainingSettings, seconds: float
+) -> None:
+    """What the weights are, how they were made, and what they reach."""
+    table = "\n".join(
+        f"| {name} | {score.ssim_mask:.3f} | {score.psnr_mask:.2f} | {score.sharpness_ratio_mask:.2f} |"
+        for name, score in rows.items()
+    )
+    text = f"""# generator_prior.safetensors
+
+Start of every person's neural renderer: a `ReferenceUNet` of width {MODEL.width}, depth {MODEL.depth}, window
+{MODEL.window}, {MODEL.references} references, in half precision.
+
+Made by `training/render_talkers.py` and `training/train_generator_prior.py`: {people} random studio people,
+{training.steps} steps of {training.batch} patches of {training.patch} px, seed {training.seed}, {seconds / 60:.0f} min.
+Machine: {machine()}. The settings of the losses are the defaults of `metatalk_lib.params.RendererConfig`.
+
+{HELD_OUT_PEOPLE} other studio people, {MEASURED_FRAMES} frames each, inside the mask; the coefficients have errors as
+those of a fit:
+
+| | SSIM | PSNR, dB | sharpness ratio |
+|---|---|---|---|
+{table}
+
+Limits: studio people are computer-made. On real people the prior is a start, not a result: the person's own training
+follows. Licence: that of this project; no picture of a real person took part.
+"""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--talkers", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=PRIOR_PATH.parent)
+    arguments = parser.parse_args()
+    people = prepare(arguments.talkers, arguments.workers)
+    training = prior_settings(arguments.steps)
+    known, unknown = people[:-HELD_OUT_PEOPLE], people[-HELD_OUT_PEOPLE:]
+    started = time.perf_counter()
+    steps = track(range(training.steps), "training", unit="step")
+    renderer, _ = train_renderer(
+        known, MODEL, training, checkpoint=arguments.talkers / "checkpoint.safetensors", steps=steps
+    )
+    seconds = time.perf_counter() - started
+    halves = {name: value.half() for name, value in renderer.network.state_dict().items()}
+    shipped = build_generator(MODEL)
+    shipped.load_state_dict(halves)
+    rows = {"mean of the references": measure(build_generator(MODEL), unknown), "prior": measure(shipped, unknown)}
+    save_weights(arguments.output / PRIOR_PATH.name, halves)
+    write_card(arguments.output / f"{PRIOR_PATH.stem}.md", rows, len(known), training, seconds)
+    print(rows)
+
+
+def prior_settings(steps: int) -> TrainingSettings:
+    """The losses of a person's training, with longer and larger steps."""
+    config = RendererConfig()
+    return TrainingSettings(
+        steps, BATCH, LEARNING_RATE, config.gan_weight, config.gan_start, config.gan_width, CHECKPOINT_STEPS, SEED,
+        patch=config.renderer_patch, gan_scales=config.gan_scales, feature_weight=config.feature_weight,
+        edge_weight=config.edge_weight, detail_weight=config.detail_weight,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
