@@ -67,15 +67,22 @@ def preflight(
 @app.command()
 def talk(
     character: Annotated[str, typer.Option(help="A character whose stages 01 to 05 are finished.")],
-    audio: Annotated[Path, typer.Option(help="The recording to speak.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The video to write.")],
+    audio: Annotated[list[Path], typer.Option(help="The recording to speak; may be repeated.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The video; of several recordings, a folder.")],
+    start_frame: Annotated[int, typer.Option(help="Source frame shown first.")] = 0,
+    preview: Annotated[bool, typer.Option(help="Half the size, for a quick look.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda: where the painting runs.")] = "auto",
     outputs: Outputs = Path("outputs"),
 ) -> None:
-    """Make the character speak a recording."""
-    from metatalk_lib.talk import talk as make_video
+    """Make the character speak recordings. A run that was killed goes on where it stopped."""
+    from metatalk_lib.stage import choose_device
+    from metatalk_lib.talk import Talker, name_outputs
 
-    report = make_video(resolve_path(outputs) / character, audio, output)
-    print(f"{output}: {report}")
+    videos = name_outputs(audio, output)
+    talker = Talker(resolve_path(outputs) / character, device=choose_device(device))
+    for recording, video in zip(audio, videos, strict=True):
+        report = talker.speak(recording, video, start_frame=start_frame, preview=preview)
+        print(report.describe())
 
 
 @assets_app.command("list")

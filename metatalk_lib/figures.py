@@ -1,10 +1,14 @@
 """Pictures in the notebooks: pure `plot_*` functions that take arrays and return a Figure; curves: `curve_figures`."""
 
+import html
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import HTML
 from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -324,3 +328,17 @@ def _wide(limits: tuple[float, float]) -> tuple[float, float]:
     """Axis limits that were set by the picture and by the square, a little widened."""
     low, high = limits
     return low - 0.02 * (high - low), high + 0.02 * (high - low)
+
+
+def show_video(path: Path) -> HTML:
+    """A player for a finished video, which stays a file beside the notebook.
+
+    The link is relative, so that it works wherever the outputs folder is served. An executed copy in the folder
+    `notebooks` and a notebook run by hand see the file at different places; the browser takes the first it finds.
+
+    Args:
+        path: `<outputs>/<character>/<stage>/<name>.mp4`.
+    """
+    places = [f"../{path.parent.name}/{path.name}", os.path.relpath(path)]
+    sources = "".join(f'<source src="{html.escape(place)}" type="video/mp4">' for place in places)
+    return HTML(f'<video controls loop style="max-width: 100%">{sources}</video><p>{html.escape(str(path))}</p>')

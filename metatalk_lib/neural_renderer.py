@@ -21,6 +21,7 @@ from metatalk_lib.face_model import FaceModel
 from metatalk_lib.networks.initialization import initialize_kaiming, initialize_normal
 from metatalk_lib.networks.reference_unet import ReferenceUNet
 from metatalk_lib.networks.unet import UNet
+from metatalk_lib.params import RendererConfig
 from metatalk_lib.reference_frames import ReferenceBank
 from metatalk_lib.renderer_data import Condition, GeneratorInput, Roi, assemble_input, enclosing_roi, to_images
 
@@ -57,6 +58,19 @@ class RendererSettings:
         if self.references and (self.refine or not self.surroundings):
             raise ParameterError("a renderer with references has no refinement blocks and sees the surroundings.")
 
+    @classmethod
+    def from_config(cls, config: RendererConfig, size: int, roi: Roi) -> "RendererSettings":
+        """What the parameters of notebook 05 ask for, in a crop of `size` px."""
+        return cls(
+            config.renderer_window,
+            config.renderer_width,
+            config.renderer_depth,
+            config.renderer_refine,
+            size,
+            roi,
+            references=config.renderer_references,
+        )
+
     @property
     def in_channels(self) -> int:
         """Three a synthetic frame and a reference, and where they are seen three of the surroundings and one mask."""
@@ -74,6 +88,10 @@ class NeuralRenderer:
     network: nn.Module
     settings: RendererSettings
     bank: ReferenceBank | None = None
+
+    def with_bank(self, bank: ReferenceBank) -> "NeuralRenderer":
+        """The same network with frames to take its pixels from, where it takes any."""
+        return replace(self, bank=bank if self.settings.references else None)
 
     def paint(self, condition: Condition) -> UInt8[np.ndarray, "B H W 3"]:
         """Paint the rectangle of some frames; meaningful inside the mask.
@@ -150,12 +168,16 @@ def _reduce_rectangle(
     return reduced.roi.cut(whole)
 
 
-def load_prior(settings: RendererSettings) -> Mapping[str, Tensor]:
-    """Weights of the generator prior, which was trained on many studio people: `data/generator_prior.md`.
+def starting_weights(settings: RendererSettings, *, use_prior: bool) -> Mapping[str, Tensor] | None:
+    """What a training begins with: the generator prior, or None for random weights.
+
+    The prior was trained on many studio people; its card is `data/generator_prior.md`.
 
     Raises:
         ParameterError: the prior is of another shape than the settings ask for.
     """
+    if not use_prior:
+        return None
     weights = load_weights(PRIOR_PATH, "It is part of the package: install it again.")
     expected = {name: value.shape for name, value in build_generator(settings).state_dict().items()}
     if {name: value.shape for name, value in weights.items()} != expected:

@@ -182,7 +182,7 @@ class RendererConfig(StageConfig):
     """Weight of the difference of local sharpness: as much detail as there is."""
     motion_weight: float = Field(default=0.0, ge=0)
     """Weight of the difference of changes from frame to frame; above 0 the batch is made of consecutive frames."""
-    gan_weight: float = Field(default=0.01, ge=0)
+    gan_weight: float = Field(default=0.002, ge=0)
     """Weight of the adversarial loss, lambda of Eq. 4; 0 leaves the discriminator out."""
     gan_start: float = Field(default=0.5, ge=0, le=1)
     """Share of the steps after which the discriminator joins."""
@@ -192,6 +192,8 @@ class RendererConfig(StageConfig):
     """Picture sizes at which a discriminator judges."""
     feature_weight: float = Field(default=0.0, ge=0)
     """Weight of feature matching, in units of `gan_weight`."""
+    ablation_steps: int = Field(default=60, ge=0)
+    """Steps of each training of the ablation in notebook 05, which takes away one choice at a time; 0 leaves it out."""
     renderer_devices: int = Field(default=1, ge=1)
     """Accelerators that a training is divided among."""
     checkpoint_steps: int = Field(default=100, ge=1)

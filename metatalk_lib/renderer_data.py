@@ -20,6 +20,7 @@ from metatalk_lib.artifacts import load_arrays, save_arrays
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.paths import ensure_dir
+from metatalk_lib.progress import track
 from metatalk_lib.reference_frames import ReferenceBank, ReferenceFollower, describe_mouths, spread_out
 from metatalk_lib.renderer import draw_face, lower_face_mask, render_face
 from metatalk_lib.threads import torch_threads
@@ -368,6 +369,13 @@ def no_references(targets: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T
     return np.zeros((len(targets), 0, *targets.shape[1:]), np.uint8)
 
 
+def choose_frames(
+    model: FaceModel, coefficients: Coefficients, frame_id: Int[np.ndarray, " T"], count: int
+) -> Int[np.ndarray, " K"]:
+    """The frames to train on: all of them, or of a long video the `count` whose mouths and poses differ most."""
+    return frame_id[spread_out(describe_mouths(model, coefficients.select(frame_id)), count)]
+
+
 def make_bank(model: FaceModel, coefficients: Coefficients, pairs: RendererPairs, count: int) -> ReferenceBank:
     """The frames of the pairs that may lend their pixels: `count` of the valid ones that differ most, all if fewer.
 
@@ -395,7 +403,6 @@ def add_references(
     folder: Path,
     *,
     hidden_frames: int = HIDDEN_FRAMES,
-    frames: Iterable[int] | None = None,
 ) -> RendererPairs:
     """Warp the nearest frames of the bank to each frame of the pairs, in their order.
 
@@ -406,21 +413,22 @@ def add_references(
         coefficients: hold every frame of the pairs.
         pairs: the frames.
         bank: see `make_bank`.
-        count: references a frame.
+        count: references a frame; 0 leaves the pairs without any.
         folder: of the pairs; gets the references as a memory-mapped file.
         hidden_frames: how far the neighbours reach; less in a short clip.
-        frames: an iterable over `range(len(pairs))` that shows progress.
 
     Raises:
         ParameterError: too few frames are left to choose from.
     """
+    if count == 0:
+        return pairs
     own = coefficients.select(pairs.frame_id)
     shape = (len(pairs), count, *pairs.targets.shape[1:])
     references = np.lib.format.open_memmap(folder / "references.npy", "w+", np.uint8, shape)
     reach = min(hidden_frames, len(bank) // 4)
     hidden = [range(int(number) - reach, int(number) + reach + 1) for number in pairs.frame_id]
     follower, wanted = ReferenceFollower(bank, count), describe_mouths(model, own)
-    for index in range(len(pairs)) if frames is None else frames:
+    for index in track(range(len(pairs)), "warping references"):
         with torch_threads(1):
             drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))
             references[index] = bank.warp(model, drawn, follower.choose(wanted[index], hidden[index]))

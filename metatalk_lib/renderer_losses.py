@@ -14,7 +14,7 @@ DETAIL_PX = 16
 STEADY = 1e-4
 """Keeps the root of the squared gradient differentiable where the image is flat."""
 
-Features = Sequence[Sequence[Float[Tensor, "B C H W"]]]
+Features = Sequence[Sequence[Float[Tensor, "_ _ _ _"]]]
 
 
 def masked_l1(

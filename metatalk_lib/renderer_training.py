@@ -26,6 +26,7 @@ from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.networks.initialization import initialize_normal
 from metatalk_lib.networks.patch_gan import MultiScalePatchGAN
 from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, build_generator, run_generator
+from metatalk_lib.params import RendererConfig
 from metatalk_lib.read_ahead import read_ahead
 from metatalk_lib.renderer_data import (
     WHOLE,
@@ -91,6 +92,21 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if self.motion_weight > 0 and self.batch % 2:
             raise ParameterError(f"motion_weight needs pairs of frames: renderer_batch must be even, got {self.batch}.")
+
+    @classmethod
+    def from_config(cls, config: RendererConfig) -> "TrainingSettings":
+        """What the parameters of notebook 05 ask for."""
+        names = (
+            "gan_weight", "gan_start", "gan_width", "gan_scales", "feature_weight", "edge_weight", "detail_weight",
+            "motion_weight", "checkpoint_steps", "seed",
+        )  # fmt: skip
+        return cls(
+            steps=config.renderer_steps,
+            batch=config.renderer_batch,
+            learning_rate=config.renderer_learning_rate,
+            patch=config.renderer_patch,
+            **{name: getattr(config, name) for name in names},
+        )
 
     def rate(self, step: int) -> float:
         """Factor of the learning rates: rising to 1, then falling to `LAST_RATE` along half a cosine."""

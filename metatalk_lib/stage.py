@@ -40,7 +40,7 @@ class Stage:
         self.name = name
         self.config = config
         self.dir = ensure_dir(stage_dir(config.outputs_dir, config.character, name))
-        self.device = _choose_device(config.device)
+        self.device = choose_device(config.device)
         self._inputs: dict[str, str] = {}
         self._timings: dict[str, float] = {}
         self._started = self._lap_started = time.perf_counter()
@@ -149,7 +149,14 @@ def code_fingerprint(stage: str) -> str:
     return digest.hexdigest()
 
 
-def _choose_device(device: str) -> torch.device:
+def choose_device(device: str) -> torch.device:
+    """The device that a parameter names; `auto` takes the accelerator where there is one.
+
+    Raises:
+        ParameterError: there is no such device.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ParameterError(f"device is {device!r}; it must be auto, cpu or cuda.")
     if device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("device is cuda, but torch sees no accelerator. Use device: auto or cpu.")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

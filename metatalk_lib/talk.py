@@ -10,7 +10,7 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -97,6 +97,13 @@ class TalkReport:
     resumed_frames: int
     changed_outside_px: int
     seconds: dict[str, float]
+
+    def describe(self) -> str:
+        """One line for a person who waits."""
+        total, first = self.seconds["total"], self.seconds.get("first frame", 0.0)
+        made = self.frame_count - self.resumed_frames
+        text = f"{self.output}: {self.video_s:.2f} s, {made} frames in {total:.1f} s ({made / total:.1f} frames/s)"
+        return f"{text}, the first after {first:.1f} s; silent in {self.silent_frames} frames"
 
 
 class Talker:
@@ -203,6 +210,23 @@ def talk(
     """Load a character and make it speak one recording; arguments and errors are those of `Talker` and `speak`."""
     talker = Talker(character_dir, a2e_dir=a2e_dir, renderer_dir=renderer_dir, device=device)
     return talker.speak(audio_path, output, start_frame=start_frame)
+
+
+def name_outputs(recordings: Sequence[Path], output: Path) -> list[Path]:
+    """Where the video of each recording goes: `output` itself, or `<output>/<name of the recording>.mp4` for several.
+
+    Raises:
+        ParameterError: several recordings but a file to write, or two that would give one name.
+    """
+    if len(recordings) == 1 and not output.is_dir():
+        return [output]
+    videos = [output / f"{recording.stem}.mp4" for recording in recordings]
+    if output.suffix == ".mp4" or output.is_file():
+        raise ParameterError(f"{len(recordings)} recordings need a folder as output, {output} names a file.")
+    if len(set(videos)) < len(videos):
+        double = next(video for video in videos if videos.count(video) > 1)
+        raise ParameterError(f"two recordings would both become {double}. Rename one, or run twice.")
+    return videos
 
 
 def load_character(character_dir: Path) -> Character:

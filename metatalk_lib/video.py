@@ -203,7 +203,7 @@ def _describe(
         duration_s=float(len(chosen) / fps),
         has_audio=sound is not None,
         audio_rate=int(sound.rate or 0) if sound is not None else 0,
-        codec=stream.codec_context.name,
+        codec=stream.codec_context.codec.canonical_name,
         audio_duration_s=duration,
         rotation=int(frame.rotation),
         repeated_frames=len(chosen) - shown,

@@ -11,6 +11,7 @@ import pytest
 from metatalk_lib.artifacts import load_json, sha256_file
 from metatalk_lib.baselines import audiodvp
 from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.face_model import load_face_model
 from metatalk_lib.talk import load_character
 from metatalk_lib.video import probe_video, read_frames
 
@@ -60,7 +61,7 @@ def test_training_never_sees_the_held_out_tail(trained: Path) -> None:
 
 def test_the_networks_are_audiodvps(trained: Path) -> None:
     assert audiodvp.load_a2e(trained / "a2e").architecture == "audiodvp"
-    settings = audiodvp.load_renderer(trained / "renderer").settings
+    settings = audiodvp.load_renderer(trained / "renderer", load_face_model()).settings
     assert (settings.window, settings.in_channels, settings.size, settings.refine) == (7, 21, 256, True)
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from metatalk_lib.composite import blend, feather_mask, sew
+from metatalk_lib.composite import blend, feather_mask, match_colours, sew
 from metatalk_lib.crop import CropTransform
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.renderer_data import Roi
@@ -54,8 +54,14 @@ def test_nothing_outside_the_mask_changes(transform: CropTransform):
     source, roi = make_source(), Roi(16, 32, 112, 128)
     mask = make_mask(roi.height, roi.width)
     sewn = sew(source, np.full((roi.height, roi.width, 3), 255, np.uint8), mask, transform, roi)
-    assert np.array_equal(sewn.image[~sewn.mask], source[~sewn.mask])
+    assert sewn.count_changed_outside(source) == 0
+    whole = np.zeros(source.shape[:2], bool)
+    whole[sewn.rows, sewn.columns] = sewn.mask
+    assert np.array_equal(sewn.image[~whole], source[~whole])
     assert not np.array_equal(sewn.image, source)
+    spoilt = sewn.image.copy()
+    spoilt[[0, -1, 5], [0, -1, -1]] ^= 255
+    assert sewn._replace(image=spoilt).count_changed_outside(source) == 3
     expected = mask.sum() * (transform.side / transform.size) ** 2
     assert sewn.mask.sum() == pytest.approx(expected, rel=0.02)
     centre = (transform.side / transform.size) * np.array([64, 80]) + (transform.left, transform.top)
@@ -98,3 +104,31 @@ def test_sizes_that_disagree_are_refused():
             CropTransform(0, 0, 64, 64),
             Roi(0, 0, 8, 8),
         )
+
+
+@pytest.mark.parametrize("side", [90, 150, 233])
+def test_the_crop_is_undone_to_a_fraction_of_a_pixel(side: int):
+    """A ramp shows a shift of the grid: one pixel of x is four grey levels."""
+    ys, xs = np.mgrid[:260, :260]
+    source = np.stack([xs % 64 * 4, ys % 64 * 4, (xs + ys) % 64 * 4], axis=2).astype(np.uint8)
+    source = cv2.GaussianBlur(source, (0, 0), 3)
+    transform, roi = CropTransform(13, 11, side, 128), Roi(16, 32, 112, 128)
+    crop = transform.crop_image(source)
+    sewn = sew(source, np.ascontiguousarray(roi.cut(crop)), make_mask(roi.height, roi.width), transform, roi)
+    error = sewn.image.astype(float) - source
+    assert np.abs(error).max() <= 5
+    assert np.abs(error[sewn.rows, sewn.columns][sewn.mask].mean()) < 0.1
+
+
+def test_colours_are_matched_from_the_ring_alone():
+    background, mask = make_source(96, 112), make_mask(96, 112)
+    background = cv2.GaussianBlur(background, (0, 0), 4)
+    tinted = np.clip(background.astype(int) + np.array([9, -6, 4]), 0, 255).astype(np.uint8)
+    matched = match_colours(tinted, background, mask, 6)
+    assert np.abs(matched[mask].astype(int) - background[mask]).mean() < 1
+    vandalised = background.copy()
+    vandalised[mask] ^= 255
+    assert np.array_equal(match_colours(tinted, vandalised, mask, 6), matched)
+    assert np.array_equal(match_colours(tinted, background, np.ones_like(mask), 6), tinted)
+    black = np.zeros_like(background)
+    assert match_colours(black, np.full_like(black, 255), mask, 6).max() <= 24

@@ -1,6 +1,7 @@
 """Training pairs: rectangle, masks, windows, and above all that the target's own mouth never enters the input."""
 
 import dataclasses
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,17 @@ from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
 from metatalk_lib.renderer import lower_face_mask
 from metatalk_lib.renderer_data import (
+    Condition,
+    Cut,
     Roi,
+    add_references,
     assemble_input,
+    choose_frames,
     dilated_mask,
     enclosing_roi,
     find_roi,
+    make_bank,
+    open_pairs,
     remove_pairs,
     render_pairs,
     to_images,
@@ -110,23 +117,76 @@ def test_pairs_refuse_a_wrong_count_and_an_unknown_frame(model: FaceModel, tmp_p
         render_pairs(model, coefficients, [(99, image)], 1, roi, tmp_path / "c")
 
 
-def test_the_input_withholds_the_targets_own_mouth():
+def make_condition(references: int = 0) -> Condition:
     random = np.random.default_rng(0)
-    windows = random.integers(0, 256, (2, 3, 16, 24, 3)).astype(np.uint8)
-    images = random.integers(0, 256, (2, 16, 24, 3)).astype(np.uint8)
     masks = np.zeros((2, 16, 24), bool)
     masks[:, 4:12, 6:18] = True
-    known = np.array([[False, True, True], [True, True, True]])
-    plain = assemble_input(windows, known, images, masks)
+    return Condition(
+        random.integers(0, 256, (2, 3, 16, 24, 3)).astype(np.uint8),
+        np.array([[False, True, True], [True, True, True]]),
+        random.integers(0, 256, (2, 16, 24, 3)).astype(np.uint8),
+        masks,
+        random.integers(0, 256, (2, references, 16, 24, 3)).astype(np.uint8),
+    )
+
+
+def test_the_input_withholds_the_targets_own_mouth():
+    condition = make_condition()
+    plain = assemble_input(condition).images
     assert plain.shape == (2, 13, 16, 24)
-    vandalised = images.copy()
-    vandalised[masks] = 255 - vandalised[masks]
-    assert torch.equal(plain, assemble_input(windows, known, vandalised, masks))
-    assert (plain[:, 9:12][torch.from_numpy(masks)[:, None].expand(-1, 3, -1, -1)] == 0).all()
+    vandalised = condition.images.copy()
+    vandalised[condition.masks] = 255 - vandalised[condition.masks]
+    assert torch.equal(plain, assemble_input(condition._replace(images=vandalised)).images)
+    inside = torch.from_numpy(condition.masks)[:, None].expand(-1, 3, -1, -1)
+    assert (plain[:, 9:12][inside] == 0).all()
     assert (plain[0, :3] == 0).all()
-    vandalised = images.copy()
+    vandalised = condition.images.copy()
     vandalised[0, 0, 0] ^= 255
-    assert not torch.equal(plain, assemble_input(windows, known, vandalised, masks))
+    assert not torch.equal(plain, assemble_input(condition._replace(images=vandalised)).images)
+
+
+def test_references_stand_between_the_drawn_faces_and_the_surroundings():
+    condition = make_condition(references=2)
+    given = assemble_input(condition)
+    assert given.images.shape == (2, 19, 16, 24)
+    assert given.references.shape == (2, 2, 3, 16, 24)
+    assert torch.equal(given.images[:, 9:15].unflatten(1, (2, 3)), given.references)
+    assert np.array_equal(to_images(given.references[:, 1]), condition.references[:, 1])
+
+
+def test_pairs_on_disk_come_back_travel_by_name_and_lend_nothing_to_their_neighbours(model: FaceModel, tmp_path: Path):
+    coefficients = make_coefficients(12)
+    roi = find_roi(model, coefficients, SIZE, multiple=16)
+    frames = [(number, np.full((SIZE, SIZE, 3), 10 * number, np.uint8)) for number in range(10, 22)]
+    pairs = render_pairs(model, coefficients, frames, 12, roi, tmp_path)
+    bank = make_bank(model, coefficients, pairs, 99)
+    assert bank.coefficients.frame_id.tolist() == list(range(10, 21))  # the last frame is not valid
+    pairs = add_references(model, coefficients, pairs, bank, 2, tmp_path)
+    lent = np.unique(pairs.references[3].reshape(2, -1), axis=1)[:, 0] // 10
+    assert (np.abs(lent.astype(int) - 13) > 2).all()
+    opened = open_pairs(tmp_path)
+    travelled = pickle.loads(pickle.dumps(opened))
+    assert len(pickle.dumps(opened)) < 2000
+    for other in (opened, travelled):
+        assert other.roi == roi
+        assert other.size == SIZE
+        assert all(np.array_equal(getattr(other, name), getattr(pairs, name)) for name in ("targets", "references"))
+    cut = Cut(slice(0, 16), slice(16, 32))
+    condition = pairs.condition([2, 5], 1, 1, [cut, cut])
+    assert condition.windows.shape == (2, 1, 16, 16, 3)
+    assert np.array_equal(condition.references[1, 0], pairs.references[5, 0, :16, 16:32])
+    with pytest.raises(ParameterError, match="hold 2 references a frame, 3 are asked for"):
+        pairs.condition([0], 1, 3)
+    (tmp_path / "renders.npy").write_bytes(b"cut off")
+    with pytest.raises(DataError, match="does not hold whole pairs"):
+        open_pairs(tmp_path)
+
+
+def test_of_a_long_video_the_frames_that_differ_most_are_trained_on(model: FaceModel):
+    coefficients = make_coefficients(8)
+    kept = choose_frames(model, coefficients, coefficients.frame_id, 3)
+    assert len(set(kept.tolist())) == 3
+    assert np.array_equal(choose_frames(model, coefficients, coefficients.frame_id, 99), coefficients.frame_id)
 
 
 def test_images_survive_the_tensor_round_trip():

@@ -1,5 +1,6 @@
 """The test phase on a drawn 64 px character: order of frames, driving, the whole chain, refusals."""
 
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,24 +12,15 @@ from synthetic import make_coefficients, make_face_model, make_tone
 
 from metatalk_lib import talk as talk_module
 from metatalk_lib.artifacts import save_json
-from metatalk_lib.audio import Audio, read_audio, write_audio
+from metatalk_lib.audio import Audio, write_audio
 from metatalk_lib.audio_to_expression import TrainedA2E, save_a2e
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.networks.audio_to_expression import MetaTalkA2E
 from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, build_generator, save_renderer
-from metatalk_lib.params import RendererConfig
+from metatalk_lib.playback import ping_pong
 from metatalk_lib.renderer_data import Roi
 from metatalk_lib.speech import synthesize
-from metatalk_lib.talk import (
-    cut_audio,
-    drive,
-    load_character,
-    ping_pong,
-    prepare_driving_audio,
-    read_in_order,
-    synthetic_windows,
-    talk,
-)
+from metatalk_lib.talk import Talker, load_character, name_outputs, talk
 from metatalk_lib.video import probe_video, read_frames, write_video
 
 FRAMES, SIZE, FPS = 12, 96, Fraction(25)
@@ -73,52 +65,6 @@ def make_recording(path: Path, seconds: float, rate: int = 16000) -> Path:
     return path
 
 
-def test_ping_pong_by_hand():
-    assert ping_pong(0, 4, 9).tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
-    assert ping_pong(2, 4, 6).tolist() == [2, 3, 2, 1, 0, 1]
-    assert ping_pong(3, 4, 3).tolist() == [3, 2, 1]
-    assert ping_pong(0, 1, 3).tolist() == [0, 0, 0]
-    assert (np.abs(np.diff(ping_pong(5, 7, 100))) == 1).all()
-
-
-@pytest.mark.parametrize("chunk_bytes", [1, 10**9])
-def test_frames_come_in_order_both_ways(source: Path, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int):
-    monkeypatch.setattr(talk_module, "REVERSED_BYTES", chunk_bytes)
-    order = ping_pong(9, FRAMES, 40)
-    decoded = list(read_frames(source))
-    played = list(read_in_order(source, order))
-    assert len(played) == len(order)
-    assert all(np.array_equal(frame, decoded[number]) for frame, number in zip(played, order, strict=True))
-
-
-def test_a_single_frame_is_repeated(tmp_path: Path):
-    path = tmp_path / "one.mp4"
-    write_video(path, make_frames()[:1], fps=FPS)
-    assert len(list(read_in_order(path, ping_pong(0, 1, 3)))) == 3
-
-
-def test_driving_keeps_pose_and_replaces_expression():
-    coefficients = make_coefficients(4)
-    expression = np.random.default_rng(0).normal(size=(6, 64)).astype(np.float32)
-    driven = drive(coefficients, ping_pong(0, 4, 6) + 10, expression)
-    assert driven.frame_id.tolist() == [0, 1, 2, 3, 4, 5]
-    assert np.array_equal(driven.rotation, coefficients.rotation[[0, 1, 2, 3, 2, 1]])
-    assert np.array_equal(driven.expression, expression)
-    assert np.array_equal(driven.identity, coefficients.identity)
-
-
-def test_windows_hold_neighbours_and_mark_what_is_absent():
-    driven = make_coefficients(4)
-    windows = list(synthetic_windows(make_face_model(), driven, 32, Roi(0, 0, 32, 32), 5))
-    assert [known.tolist() for _, known in windows[:2]] == [
-        [False, False, True, True, True],
-        [False, True, True, True, True],
-    ]
-    assert all(images.shape == (5, 32, 32, 3) for images, _ in windows)
-    assert np.array_equal(windows[0][0][3], windows[1][0][2])
-    assert not windows[0][0][0].any()
-
-
 @pytest.mark.parametrize(("seconds", "rate"), [(0.4, 16000), (0.75, 22050)])
 def test_the_whole_chain(character_dir: Path, tmp_path: Path, seconds: float, rate: int):
     audio = make_recording(tmp_path / "speech.wav", seconds, rate)
@@ -135,6 +81,74 @@ def test_the_whole_chain(character_dir: Path, tmp_path: Path, seconds: float, ra
     assert corner <= 3
     again = talk(character_dir, audio, tmp_path / "again.mp4")
     assert again.output.read_bytes() == (tmp_path / "out.mp4").read_bytes()
+
+
+def test_a_killed_run_goes_on_after_its_last_whole_part(
+    character_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    audio = make_recording(tmp_path / "speech.wav", 5.0)
+    whole, killed = tmp_path / "whole.mp4", tmp_path / "killed.mp4"
+    talk(character_dir, audio, whole)
+    sewn = talk_module.sew
+    calls = []
+
+    class KilledError(Exception):
+        pass
+
+    def sew_until_killed(*arguments):
+        calls.append(1)
+        if len(calls) > 110:
+            raise KilledError
+        return sewn(*arguments)
+
+    monkeypatch.setattr(talk_module, "sew", sew_until_killed)
+    with pytest.raises(KilledError):
+        talk(character_dir, audio, killed)
+    assert not killed.exists()
+    parts = tmp_path / ".killed.parts"
+    assert sorted(path.name for path in parts.glob("*.mp4")) == ["00000.mp4", "00001.mp4"]
+    monkeypatch.setattr(talk_module, "sew", sewn)
+    report = talk(character_dir, audio, killed)
+    assert report.resumed_frames == 100
+    assert killed.read_bytes() == whole.read_bytes()
+    assert not parts.exists()
+
+
+def test_parts_of_another_recording_are_not_taken_up(character_dir: Path, tmp_path: Path):
+    one, other = make_recording(tmp_path / "one.wav", 2.4), make_recording(tmp_path / "other.wav", 2.5)
+    talk(character_dir, one, tmp_path / "out.mp4")
+    parts = tmp_path / ".out.parts"
+    save_json(parts / "made_from.json", {"something": "else"})
+    shutil.copy(tmp_path / "out.mp4", parts / "00000.mp4")
+    report = talk(character_dir, other, tmp_path / "out.mp4")
+    assert report.resumed_frames == 0
+    assert probe_video(tmp_path / "out.mp4").frame_count == report.frame_count == 63
+
+
+def test_one_load_speaks_several_and_a_preview_is_half_as_large(character_dir: Path, tmp_path: Path):
+    talker = Talker(character_dir)
+    for seconds in (0.4, 0.6):
+        report = talker.speak(make_recording(tmp_path / f"{seconds}.wav", seconds), tmp_path / f"{seconds}.mp4")
+        assert report.frame_count == round(25 * seconds)
+        assert set(report.seconds) >= {"first frame", "decode", "draw", "paint", "sew", "encode", "join", "total"}
+        assert f"{report.frame_count} frames in" in report.describe()
+    talker.speak(tmp_path / "0.4.wav", tmp_path / "small.mp4", preview=True)
+    small = probe_video(tmp_path / "small.mp4")
+    assert (small.width, small.height, small.frame_count) == ((SIZE + 32) // 2, SIZE // 2, 10)
+
+
+def test_outputs_are_named_after_their_recordings(tmp_path: Path):
+    one, other = Path("a/one.wav"), Path("b/other.mp3")
+    assert name_outputs([one], tmp_path / "x.mp4") == [tmp_path / "x.mp4"]
+    assert name_outputs([one], tmp_path) == [tmp_path / "one.mp4"]
+    assert name_outputs([one, other], tmp_path / "new") == [
+        tmp_path / "new" / "one.mp4",
+        tmp_path / "new" / "other.mp4",
+    ]
+    with pytest.raises(ParameterError, match="2 recordings need a folder"):
+        name_outputs([one, other], tmp_path / "x.mp4")
+    with pytest.raises(ParameterError, match="two recordings would both become"):
+        name_outputs([one, Path("b/one.mp3")], tmp_path)
 
 
 def test_silence_closes_the_mouth(character_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -197,21 +211,3 @@ def test_a_renderer_of_another_crop_is_refused(character_dir: Path, tmp_path: Pa
     with pytest.raises(DataError, match="trained on a 128 px crop"):
         talk(character_dir, make_recording(tmp_path / "speech.wav", 0.4), tmp_path / "out.mp4")
     assert not (tmp_path / "out.mp4").exists()
-
-
-def test_cutting_audio(tmp_path: Path):
-    path = make_recording(tmp_path / "speech.wav", 1.0)
-    tail = read_audio(cut_audio(path, Fraction(3, 4), tmp_path / "tail.wav"))
-    assert tail.rate == 16000
-    assert np.array_equal(tail.samples, read_audio(path).samples[12000:])
-    with pytest.raises(ParameterError, match="ends before 2.00 s"):
-        cut_audio(path, 2.0, tmp_path / "none.wav")
-
-
-def test_the_driving_audio_is_the_users_or_a_synthetic_voice(tmp_path: Path):
-    path = make_recording(tmp_path / "speech.wav", 0.5)
-    assert prepare_driving_audio(RendererConfig(driving_audio=str(path)), tmp_path / "x.wav") == path
-    spoken = prepare_driving_audio(RendererConfig(driving_text="Hello there."), tmp_path / "y.wav")
-    assert len(read_audio(spoken).samples) > 4000
-    with pytest.raises(DataError, match="driving_audio"):
-        prepare_driving_audio(RendererConfig(driving_audio="no/such.wav"), tmp_path / "z.wav")

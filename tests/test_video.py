@@ -16,6 +16,7 @@ from metatalk_lib import video
 from metatalk_lib.audio import Audio, read_audio
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.video import open_video_writer, probe_video, read_frames, read_selected_frames, write_video
+from metatalk_lib.video_encoder import ENCODERS, join_videos
 
 FPS = Fraction(25)
 
@@ -86,7 +87,10 @@ def test_reading_is_exact_to_the_frame(tmp_path: Path):
 @pytest.mark.parametrize("b_frames", [True, False])
 def test_frames_far_apart_are_reached_from_key_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, b_frames: bool):
     path = tmp_path / "a.mp4"
-    write_video(path, numbered(400), fps=FPS, preset="veryfast" if b_frames else "ultrafast")
+    if not b_frames:
+        plain = ENCODERS["h264"]
+        monkeypatch.setitem(ENCODERS, "h264", plain._replace(options=plain.options | {"bf": "0"}))
+    write_video(path, numbered(400), fps=FPS)
     decoded = []
     decode_from = video._decode_from
 
@@ -356,3 +360,32 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
     with pytest.raises(ParameterError):
         write_video(tmp_path / "a.mp4", [*numbered(2), numbered(1)[0][:32]], fps=FPS)
     assert (tmp_path / "a.mp4").read_bytes() == before
+
+
+@pytest.mark.parametrize("codec", sorted(ENCODERS))
+def test_every_codec_family_is_written_and_joined_without_encoding_again(tmp_path: Path, codec: str):
+    frames, sound = numbered(70), tone(70 / 25, 16000)
+    parts = [tmp_path / "0.mp4", tmp_path / "1.mp4"]
+    for path, part in zip(parts, (frames[:50], frames[50:]), strict=True):
+        write_video(path, part, fps=FPS, codec=codec)
+    assert join_videos(tmp_path / "joined.mp4", parts, fps=FPS, audio=sound) == 70
+    info = probe_video(tmp_path / "joined.mp4")
+    assert (info.codec, info.frame_count, info.fps, info.audio_rate) == (codec, 70, FPS, 16000)
+    assert info.audio_duration_s == pytest.approx(70 / 25, abs=0.01)
+    joined = list(read_frames(tmp_path / "joined.mp4"))
+    assert all(
+        np.array_equal(frame, single)
+        for frame, single in zip(joined, [*read_frames(parts[0]), *read_frames(parts[1])], strict=True)
+    )
+    assert [number_of(frame) for frame in joined] == list(range(70))
+
+
+def test_nothing_to_join_is_refused_and_an_unknown_family_becomes_h264(tmp_path: Path):
+    with pytest.raises(ParameterError, match="no parts to join"):
+        join_videos(tmp_path / "x.mp4", [], fps=FPS)
+    (tmp_path / "broken.mp4").write_bytes(b"cut off")
+    with pytest.raises(DataError, match="cannot write the video"):
+        join_videos(tmp_path / "x.mp4", [tmp_path / "broken.mp4"], fps=FPS)
+    assert not (tmp_path / "x.mp4").exists()
+    write_video(tmp_path / "y.mp4", numbered(3), fps=FPS, codec="mpeg4")
+    assert probe_video(tmp_path / "y.mp4").codec == "h264"

@@ -48,7 +48,7 @@ class PatchGAN(nn.Module):
         """
         return self.model(images)
 
-    def features(self, images: Float[Tensor, "B C H W"]) -> list[Float[Tensor, "B C2 H2 W2"]]:
+    def features(self, images: Float[Tensor, "B C H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """What every activation gives, and the logits last."""
         found = []
         for layer in self.model:
@@ -78,7 +78,7 @@ class MultiScalePatchGAN(nn.Module):
             raise ParameterError(f"MultiScalePatchGAN needs at least one scale, got {scales}.")
         self.scales = nn.ModuleList(PatchGAN(in_channels, width=width) for _ in range(scales))
 
-    def forward(self, images: Float[Tensor, "B C H W"]) -> list[list[Float[Tensor, "B C2 H2 W2"]]]:
+    def forward(self, images: Float[Tensor, "B C H W"]) -> list[list[Float[Tensor, "B _ _ _"]]]:
         """`PatchGAN.features` of each scale, the finest first; the last entry of each holds the logits."""
         found = []
         for judge in self.scales:
