@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 CHARACTER ?= A
 PROFILE ?= demo
 
-.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-lab gallery clean
+.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-renderer bench-talk bench-lab gallery clean
 
 env: $(STAMP)
 
@@ -31,7 +31,7 @@ lint: $(STAMP)
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-bench: bench-walk bench-times bench-resume bench-reconstruction bench-lips
+bench: bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-renderer bench-talk
 
 bench-walk: $(STAMP)
 	$(BIN)/python -m benchmarks.walk
@@ -47,6 +47,12 @@ bench-reconstruction: $(STAMP)
 
 bench-lips: $(STAMP)
 	$(BIN)/python -m benchmarks.lips
+
+bench-renderer: $(STAMP)
+	$(BIN)/python -m benchmarks.renderer
+
+bench-talk: $(STAMP)
+	$(BIN)/python -m benchmarks.talking
 
 gallery: $(STAMP)
 	$(BIN)/python -m benchmarks.gallery

@@ -271,11 +271,44 @@ def seam(
     """
     _check_pair(image, reference)
     _check_mask(mask, image)
+    ring = border_ring(mask, width_px)
+    return float(_gradient_magnitude((image.astype(np.float64) - reference) @ LUMA_WEIGHTS)[ring].mean())
+
+
+def border_ring(mask: Bool[np.ndarray, "H W"], width_px: int = 3) -> Bool[np.ndarray, "H W"]:
+    """Pixels nearer to the mask's edge than `width_px`, on either side; the picture's own border is no edge.
+
+    Raises:
+        ParameterError: the mask has no edge.
+    """
     kernel = np.ones((2 * width_px + 1,) * 2, np.uint8)
     ring = cv2.dilate(mask.astype(np.uint8), kernel) != cv2.erode(mask.astype(np.uint8), kernel)
     if not ring.any():
-        raise ParameterError("seam: the mask fills the whole image, so that it has no edge.")
-    return float(_gradient_magnitude((image.astype(np.float64) - reference) @ LUMA_WEIGHTS)[ring].mean())
+        raise ParameterError("seam: the mask is empty or fills the whole image, so that it has no edge.")
+    return ring
+
+
+def flicker_energy(
+    image: UInt8[np.ndarray, "H W 3"], previous: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
+) -> float:
+    """Mean squared change of the luma from one frame to the next, in a region: mean of (Y_t - Y_(t-1))^2.
+
+    Args:
+        image: a frame, RGB.
+        previous: the one before.
+        mask: the region.
+
+    Returns:
+        Squared grey levels, >= 0. There is no ideal: compare with the true video, whose grain and motion count too.
+
+    Raises:
+        ParameterError: sizes differ, or the mask is empty.
+
+    Source: Original to this project.
+    """
+    _check_pair(image, previous)
+    _check_mask(mask, image)
+    return float(np.mean(((image[mask].astype(np.float64) - previous[mask]) @ LUMA_WEIGHTS) ** 2))
 
 
 def _window(variant: str) -> np.ndarray:

@@ -22,10 +22,11 @@ from metatalk_lib.networks.initialization import initialize_kaiming, initialize_
 from metatalk_lib.networks.reference_unet import ReferenceUNet
 from metatalk_lib.networks.unet import UNet
 from metatalk_lib.params import RendererConfig
+from metatalk_lib.paths import PACKAGE_DATA_DIR
 from metatalk_lib.reference_frames import ReferenceBank
 from metatalk_lib.renderer_data import Condition, GeneratorInput, Roi, assemble_input, enclosing_roi, to_images
 
-PRIOR_PATH = Path(__file__).parent / "data" / "generator_prior.safetensors"
+PRIOR_PATH = PACKAGE_DATA_DIR / "generator_prior.safetensors"
 
 
 @dataclass(frozen=True)

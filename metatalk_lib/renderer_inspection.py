@@ -10,12 +10,14 @@ from jaxtyping import Bool, Float, Int, UInt8
 from metatalk_lib.composite import FEATHER_PER_SIDE, blend, feather_mask
 from metatalk_lib.crop import CropTransform
 from metatalk_lib.errors import ParameterError
-from metatalk_lib.landmarks import LandmarkTrack
+from metatalk_lib.landmarks import MOUTH, LandmarkTrack
 from metatalk_lib.metrics import psnr, sharpness_ratio, ssim
 from metatalk_lib.neural_renderer import NeuralRenderer
 from metatalk_lib.renderer_data import RendererPairs, Roi
 from metatalk_lib.video import probe_video, read_selected_frames
 
+MOUTH_WIDTH, MOUTH_HEIGHT = 1.3, 0.9
+"""Sides of the mouth region, in widths of the mouth."""
 ERROR_GAIN = 4
 """Error maps show four times the absolute difference."""
 
@@ -105,6 +107,21 @@ def cut_mouths(
             for image, (left, top) in zip(images, np.clip(corners, 0, limits), strict=True)
         ]
     )
+
+
+def mouth_rectangle(landmarks: Float[np.ndarray, "68 2"], shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns about a mouth: 1.3 times as wide as the mouth, 0.9 times its width high, within the picture.
+
+    Args:
+        landmarks: of a frame, px.
+        shape: rows and columns of the picture.
+    """
+    mouth = landmarks[MOUTH].astype(np.float64)
+    (left, top), (right, bottom) = mouth.min(axis=0), mouth.max(axis=0)
+    width, x, y = right - left, (left + right) / 2, (top + bottom) / 2
+    rows = slice(max(0, int(y - MOUTH_HEIGHT / 2 * width)), min(shape[0], int(y + MOUTH_HEIGHT / 2 * width) + 1))
+    columns = slice(max(0, int(x - MOUTH_WIDTH / 2 * width)), min(shape[1], int(x + MOUTH_WIDTH / 2 * width) + 1))
+    return rows, columns
 
 
 def landmarks_in_roi(

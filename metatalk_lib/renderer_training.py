@@ -342,7 +342,7 @@ def train_renderer(
         device: where; CPU by default.
         devices: how many of them.
         steps: an iterable over `range(training.steps)` that shows progress; a resumed run passes over what is done.
-        watch: is called with the number of finished steps and the network after each step.
+        watch: is called with the number of finished steps and the network, before the first step and after each.
 
     Returns:
         The renderer, and its losses: `step`, `reconstruction`, `adversarial`, `discriminator`, means of 10 steps.
@@ -393,6 +393,8 @@ def _train(
     share = slice(fabric.global_rank, None, fabric.world_size)
     drawn = read_ahead((batches.draw(step, share) for step in range(trainer.step, training.steps)), depth=2)
     saved = time.monotonic()
+    if watch is not None:
+        watch(trainer.step, NeuralRenderer(trainer.generator, batches.model))
     for step in range(training.steps) if steps is None else steps:
         if step < trainer.step:
             continue

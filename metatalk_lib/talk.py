@@ -284,6 +284,7 @@ class _Job:
                 with self.clock.part("sew"):
                     sewn = sew(source, paint, drawn[len(drawn) // 2].mask, self.transform, roi)
                     self.changed_outside_px += sewn.count_changed_outside(source)
+                self.clock.mark("first frame")
                 yield sewn.image if self.reduction == 1 else reduce_frame(sewn.image, self.reduction)
 
     def _condition(self, source: np.ndarray, neighbours: list[DrawnFrame | None]) -> Condition:
@@ -364,7 +365,10 @@ class Clock:
         yield
         now = time.perf_counter()
         self.parts[name] = self.parts.get(name, 0.0) + now - started
-        self.parts.setdefault("first frame", now - self.started) if name == "sew" else None
+
+    def mark(self, name: str) -> None:
+        """Keep when something happened for the first time, s since the clock was made."""
+        self.parts.setdefault(name, time.perf_counter() - self.started)
 
     def timed(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
         """Pass items on and count the time that each took to come."""

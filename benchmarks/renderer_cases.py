@@ -1,0 +1,225 @@
+"""What the renderer benchmark trains and measures: a clip with coefficients, its pairs, and measures of its paint."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.reconstruction import SECONDS, Clip, open_clip
+from metatalk_lib import controls, metrics
+from metatalk_lib.appearance import fit_appearance
+from metatalk_lib.artifacts import load_arrays
+from metatalk_lib.composite import FEATHER_PER_SIDE, blend, feather_mask
+from metatalk_lib.evaluation import measure_frame
+from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, starting_weights
+from metatalk_lib.params import RendererConfig
+from metatalk_lib.reference_frames import ReferenceBank
+from metatalk_lib.renderer_data import RendererPairs, add_references, find_roi, make_bank, render_pairs
+from metatalk_lib.renderer_inspection import mouth_rectangle, paint_pairs
+from metatalk_lib.renderer_training import TrainingSettings, train_renderer
+from metatalk_lib.studio import ensure_studio_video
+from metatalk_lib.studio.truth import true_coefficients
+from metatalk_lib.video import probe_video
+
+HELD_OUT_S = 2.0
+HARD_SEAM, FLICKER = "hard seam", "flickering paint"
+CONFIG = RendererConfig()
+"""Everything is trained with the defaults of notebook 05."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A clip ready to be painted.
+
+    Attributes:
+        name: what the table calls it.
+        clip: the video with its crop.
+        model: the face model.
+        coefficients: of every frame.
+        pairs: all but the last two seconds, with references.
+        held_out: the last two seconds, with references from before.
+        bank: frames that lend their pixels.
+        settings: of the network.
+        seconds: what drawing took.
+    """
+
+    name: str
+    clip: Clip
+    model: FaceModel
+    coefficients: Coefficients
+    pairs: RendererPairs
+    held_out: RendererPairs
+    bank: ReferenceBank
+    settings: RendererSettings
+    seconds: float
+
+    @property
+    def held_out_start(self) -> int:
+        """First frame that is not trained on."""
+        return len(self.pairs)
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """Of the held-out frames, px of the rectangle."""
+        corner = np.array([self.settings.roi.left, self.settings.roi.top], np.float32)
+        return self.clip.landmarks[self.held_out_start :] - corner
+
+    def draw_held_out(self, coefficients: Coefficients, folder: Path) -> RendererPairs:
+        """The held-out frames with other coefficients, such as those of driven lips."""
+        frames = list(enumerate(self.clip.reader(self.held_out_start)(0, len(self.held_out)), self.held_out_start))
+        pairs = render_pairs(self.model, coefficients, frames, len(frames), self.settings.roi, folder)
+        return add_references(self.model, coefficients, pairs, self.bank, self.settings.references, folder)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Means over the held-out frames.
+
+    Attributes:
+        ssim_mask, ssim_crop: Gaussian SSIM inside the mask and of the whole crop.
+        mouth_psnr: dB, of the squared error over all frames' mouth rectangles.
+        mouth_sharpness: ratio to the real frames'.
+        seam: gradient across the mask's edge, ratio to the real frames'.
+        flicker: energy of frame differences inside the mask and outside the mouth rectangle, ratio to the real frames'.
+    """
+
+    ssim_mask: float
+    ssim_crop: float
+    mouth_psnr: float
+    mouth_sharpness: float
+    seam: float
+    flicker: float
+
+
+def open_studio(name: str, model: FaceModel, folder: Path) -> Case:
+    """A character's ten seconds with true identity, expressions and poses; texture and light are fitted."""
+    path = ensure_studio_video(name, SECONDS)
+    clip = open_clip(path)
+    exact = true_coefficients(model, load_arrays(path.parent / "truth.npz"), clip.crop)
+    frames = clip.reader()(0, len(exact))
+    return make_case(name, clip, model, fit_appearance(model, exact, frames, exact.frame_id), folder)
+
+
+def open_real(path: Path, model: FaceModel, folder: Path) -> Case:
+    """A real person's clip with the coefficients of stage 03."""
+    clip = open_clip(path, "largest")
+    return make_case(path.stem, clip, model, clip.fit(model), folder)
+
+
+def make_case(name: str, clip: Clip, model: FaceModel, coefficients: Coefficients, folder: Path) -> Case:
+    """Draw the pairs as notebook 05 does."""
+    size, started = clip.crop.size, time.perf_counter()
+    roi = find_roi(model, coefficients, size, multiple=2**CONFIG.renderer_depth)
+    settings = RendererSettings.from_config(CONFIG, size, roi)
+    count = len(coefficients)
+    start = count - round(HELD_OUT_S * probe_video(clip.path).fps)
+    parts = []
+    for first, last, part in ((0, start, "training"), (start, count, "held_out")):
+        frames = enumerate(clip.reader(first)(0, last - first), first)
+        parts.append(render_pairs(model, coefficients, frames, last - first, roi, folder / name / part))
+    bank = make_bank(model, coefficients, parts[0], CONFIG.renderer_bank)
+    pairs, held_out = (
+        add_references(model, coefficients, each, bank, settings.references, folder / name / part)
+        for each, part in zip(parts, ("training", "held_out"), strict=True)
+    )
+    seconds = time.perf_counter() - started
+    return Case(name, clip, model, coefficients, pairs, held_out, bank, settings, seconds)
+
+
+def train(
+    case: Case,
+    *,
+    uses_prior: bool = True,
+    steps: int = CONFIG.renderer_steps,
+    watch: Callable[[int, NeuralRenderer], None] | None = None,
+) -> tuple[NeuralRenderer, float]:
+    """A renderer with the defaults' losses, and the seconds that its training took."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        renderer, _ = train_renderer(
+            case.pairs,
+            case.settings,
+            replace(TrainingSettings.from_config(CONFIG), steps=steps),
+            checkpoint=Path(folder) / "checkpoint.safetensors",
+            start=starting_weights(case.settings, use_prior=uses_prior),
+            watch=watch,
+        )
+    return renderer.with_bank(case.bank), time.perf_counter() - started
+
+
+def measure(case: Case, painted: np.ndarray) -> Quality:
+    """Compare painted rectangles with the real frames."""
+    pairs, roi = case.held_out, case.settings.roi
+    crops = case.clip.reader(case.held_out_start)(0, len(pairs))
+    frames, borders, mouths, changes = [], [], [], []
+    for row, (crop, image) in enumerate(zip(crops, painted, strict=True)):
+        real, mask = np.asarray(pairs.targets[row]), np.asarray(pairs.masks[row])
+        whole, whole_mask = crop.copy(), np.zeros(crop.shape[:2], bool)
+        roi.cut(whole)[:], roi.cut(whole_mask)[:] = image, mask
+        frames.append(measure_frame(whole, crop, whole_mask)[:2])
+        ring = metrics.border_ring(whole_mask)
+        borders.append([metrics.sharpness(shown, mask=ring) for shown in (whole, crop)])
+        mouth = mouth_rectangle(case.landmarks[row], mask.shape)
+        sharpness = [metrics.sharpness(shown[mouth]) for shown in (image, real)]
+        mouths.append([np.mean((image[mouth].astype(float) - real[mouth]) ** 2), *sharpness])
+        outside = mask.copy()
+        outside[mouth] = False
+        if row:
+            pair = ((image, painted[row - 1]), (real, np.asarray(pairs.targets[row - 1])))
+            changes.append([metrics.flicker_energy(now, before, outside) for now, before in pair])
+    ssim_mask, ssim_crop = np.mean(frames, axis=0)
+    border, mouth, change = (np.mean(values, axis=0) for values in (borders, mouths, changes))
+    return Quality(
+        float(ssim_mask),
+        float(ssim_crop),
+        float(10 * np.log10(metrics.DATA_RANGE**2 / mouth[0])) if mouth[0] else float("inf"),
+        float(mouth[1] / mouth[2]),
+        float(border[0] / border[1]),
+        float(change[0] / change[1]),
+    )
+
+
+def mouth_psnr(case: Case, renderer: NeuralRenderer, rows: Sequence[int]) -> float:
+    """PSNR of the mouth rectangles of some held-out frames, dB."""
+    some = case.held_out.select(np.asarray(rows))
+    errors = []
+    for row, image, real in zip(rows, paint_pairs(renderer, some), some.targets, strict=True):
+        mouth = mouth_rectangle(case.landmarks[row], image.shape[:2])
+        errors.append(np.mean((image[mouth].astype(float) - real[mouth]) ** 2))
+    return float(10 * np.log10(metrics.DATA_RANGE**2 / np.mean(errors)))
+
+
+def make_cheats(case: Case, painted: np.ndarray) -> dict[str, np.ndarray]:
+    """Rectangles of the held-out frames that must fail, and `controls.PASS_THROUGH`, which is the real one."""
+    pairs, roi, size = case.held_out, case.settings.roi, case.settings.size
+    crops = list(case.clip.reader(case.held_out_start)(0, len(pairs)))
+    made = {}
+    for name in controls.CHEATS:
+        images = []
+        for row, crop in enumerate(crops):
+            whole = np.zeros((size, size), bool)
+            roi.cut(whole)[:] = pairs.masks[row]
+            images.append(roi.cut(controls.make_cheat(name, crop, whole, crops[0])))
+        made[name] = np.stack(images)
+    return made | {HARD_SEAM: sew_hard(case, painted), FLICKER: add_flicker(case, painted)}
+
+
+def sew_hard(case: Case, painted: np.ndarray) -> np.ndarray:
+    """A patch without feathering and a shade too bright: what the seam's measure must see."""
+    masks = np.asarray(case.held_out.masks)[..., None]
+    brighter = np.clip(painted.astype(np.int16) + 6, 0, 255).astype(np.uint8)
+    return np.where(masks, brighter, case.held_out.targets)
+
+
+def add_flicker(case: Case, painted: np.ndarray) -> np.ndarray:
+    """The paint with every other frame a shade brighter: what the flicker's measure must see."""
+    made = painted.copy()
+    feather = case.settings.size * FEATHER_PER_SIDE
+    for row in range(1, len(made), 2):
+        brighter = np.clip(made[row].astype(np.int16) + 6, 0, 255).astype(np.uint8)
+        made[row] = blend(made[row], brighter, feather_mask(np.asarray(case.held_out.masks[row]), feather))
+    return made

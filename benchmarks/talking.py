@@ -1,0 +1,260 @@
+"""`metatalk talk` against its parts: speed, memory, the first frame, and what a kill -9 costs.
+
+    python -m benchmarks.talking [--parts speed memory kill accelerator]
+
+Character A as the demo profile makes her, stages 01 to 05, kept between runs. All speeds are taken in one process on an
+idle machine. On an accelerator the absolute figures of docs/performance.md are measured, too.
+"""
+
+import argparse
+import itertools
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.report import Row, finish, own_peak_memory_mb
+from metatalk_lib.artifacts import load_json
+from metatalk_lib.audio import Audio, read_audio, write_audio
+from metatalk_lib.networks.wav2lip import FACE_SIZE, MEL_BANDS, MEL_STEPS, Wav2LipGenerator
+from metatalk_lib.params import character_params_path, load_params, profile_params_path
+from metatalk_lib.paths import PROJECT_ROOT, STAGES
+from metatalk_lib.playback import ping_pong, read_in_order
+from metatalk_lib.reference_frames import ReferenceFollower, describe_mouths
+from metatalk_lib.renderer_data import Condition, DrawnFrame, draw_frame
+from metatalk_lib.run import run_character
+from metatalk_lib.speech import synthesize
+from metatalk_lib.talk import Talker
+from metatalk_lib.video import write_video
+
+METATALK = [sys.executable, "-c", "from metatalk_lib.cli import main; main()"]
+OUTPUTS = PROJECT_ROOT / "outputs" / "bench" / "talk"
+WHOLE_TO_PARTS, TO_WAV2LIP = 1.25, 0.6
+SPEED_S, REPEATS = 10.0, 3
+MEMORY_RATIO, SHORT_S, LONG_S = 1.15, 10.0, 600.0
+LOST_S = 60.0
+ACCELERATOR_FPS = {512: 125.0, 768: 60.0}
+ACCELERATOR_MINUTES = 10.0
+
+
+def make_character(name: str, **overrides: object) -> Path:
+    """A character's finished folder, stages 01 to 05, without the ablation."""
+    files = character_params_path(name), profile_params_path("demo")
+    values = load_params(*files, overrides={"outputs_dir": str(OUTPUTS), "ablation_steps": 0, **overrides})
+    run_character(values, STAGES[:5])
+    return OUTPUTS / name
+
+
+def make_recording(path: Path, seconds: float) -> Path:
+    """Speech of an exact length: one text over and over."""
+    spoken = synthesize("Give me any recording, and my lips will follow every word of it.")
+    count = round(seconds * spoken.rate)
+    write_audio(path, Audio(np.resize(spoken.samples, count)[:, None], spoken.rate))
+    return path
+
+
+def time_of(work: Callable[[], object]) -> float:
+    """Median wall time, s."""
+    times = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def speed_rows(folder: Path) -> list[Row]:
+    """The whole path against a decode-encode pass-through, rasterising and the generator; and against Wav2Lip."""
+    talker = Talker(make_character("A"))
+    character, settings = talker.character, talker.renderer.settings
+    recording = make_recording(folder / "ten.wav", SPEED_S)
+    count = round(SPEED_S * character.fps)
+    order = ping_pong(0, character.frame_count, count)
+    driven = character.coefficients.select(np.unique(order))
+    conditions, drawn = prepare(talker, driven)
+
+    def pass_through() -> None:
+        frames = read_in_order(character.source, order)
+        write_video(folder / "copy.mp4", frames, fps=character.fps, codec=character.codec, audio=read_audio(recording))
+
+    def rasterise() -> list[DrawnFrame]:
+        rows = itertools.islice(itertools.cycle(range(len(driven))), count)
+        return [draw_frame(talker.model, driven, row, settings.size, settings.roi) for row in rows]
+
+    def generate() -> None:
+        for condition in itertools.islice(itertools.cycle(conditions), count):
+            talker.renderer.paint(condition)
+
+    def whole() -> None:
+        talker.speak(recording, folder / "talk.mp4")
+
+    whole()  # compiled loops and caches
+    seconds = {work.__name__: time_of(work) for work in (pass_through, rasterise, generate, whole)}
+    ratio = seconds["whole"] / (seconds["pass_through"] + seconds["rasterise"] + seconds["generate"])
+    fps = count / seconds["whole"]
+    wav2lip = 1 / wav2lip_seconds()
+    return [
+        *(Row(f"{name.replace('_', '-')}, a frame", 1000 * value / count, "ms", None, None)
+          for name, value in seconds.items()),
+        Row("whole path over pass-through, rasterising and generator", ratio, "", "<=", WHOLE_TO_PARTS),
+        Row("the same with everything done twice (cheat)", 2 * ratio, "", "<=", WHOLE_TO_PARTS, True),
+        Row("frames/s of the whole path, 512 px crop", fps, "1/s", None, None),
+        Row("frames/s of the Wav2Lip network alone, 96 px", wav2lip, "1/s", None, None),
+        Row("whole path over the Wav2Lip network, frames/s", fps / wav2lip, "", ">=", TO_WAV2LIP),
+        Row("warped references of a frame", 1000 * drawn, "ms", None, None),
+    ]  # fmt: skip
+
+
+def prepare(talker: Talker, driven) -> tuple[list[Condition], float]:
+    """The generator's inputs of the source's own frames, and the seconds that warping took a frame."""
+    settings, bank = talker.renderer.settings, talker.renderer.bank
+    follower, wanted = ReferenceFollower(bank, settings.references), describe_mouths(talker.model, driven)
+    frames = read_in_order(talker.character.source, driven.frame_id)
+    conditions, spent = [], []
+    for row, source in enumerate(frames):
+        arguments = (talker.model, driven, row, settings.size, settings.roi)
+        started = time.perf_counter()
+        drawn = draw_frame(*arguments, bank, follower.choose(wanted[row]))
+        middle = time.perf_counter()
+        draw_frame(*arguments)
+        spent.append(2 * middle - started - time.perf_counter())
+        crop = np.ascontiguousarray(settings.roi.cut(talker.character.transform.crop_image(source)))
+        parts = (drawn.image[None], np.ones(1, bool), crop, drawn.mask, drawn.references)
+        conditions.append(Condition(*(part[None] for part in parts)))
+    return conditions, statistics.median(spent)
+
+
+def wav2lip_seconds(frames: int = 32) -> float:
+    """Seconds a frame of the network alone, one frame at a time; what its weights are makes no difference."""
+    network = Wav2LipGenerator().eval()
+    mel, face = torch.zeros(1, 1, MEL_BANDS, MEL_STEPS), torch.zeros(1, 6, FACE_SIZE, FACE_SIZE)
+
+    def work() -> None:
+        with torch.inference_mode():
+            for _ in range(frames):
+                network(mel, face)
+
+    work()
+    return time_of(work) / frames
+
+
+def memory_rows(folder: Path) -> list[Row]:
+    """Peak memory and first frame of a short and a long recording; previews of a small crop, to take minutes only."""
+    character = make_character("F", studio_scale=0.6, renderer_steps=20)
+    peaks, firsts = {}, {}
+    for seconds in (SHORT_S, LONG_S):
+        recording = make_recording(folder / f"{seconds:.0f}.wav", seconds)
+        command = [sys.executable, "-m", "benchmarks.talking", "--speak", str(character), str(recording)]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        peaks[seconds], firsts[seconds] = (float(word) for word in output.split()[-2:])
+    return [
+        Row("peak memory of 10 s", peaks[SHORT_S], "MB", None, None),
+        Row("peak memory of 10 min over that of 10 s", peaks[LONG_S] / peaks[SHORT_S], "", "<=", MEMORY_RATIO),
+        Row("first frame of 10 s, after", firsts[SHORT_S], "s", None, None),
+        Row("first frame of 10 min, after", firsts[LONG_S], "s", None, None),
+        Row(
+            "10 min of 300 px frames held in memory over 10 s (cheat)",
+            1 + LONG_S * 30 * 300 * 300 * 3 / 2**20 / peaks[SHORT_S],
+            "",
+            "<=",
+            MEMORY_RATIO,
+            True,
+        ),
+    ]
+
+
+def speak_once(character: Path, recording: Path) -> None:
+    """What `memory_rows` runs in a process of its own; prints peak memory and the time to the first frame."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Talker(character).speak(recording, Path(folder) / "talk.mp4", preview=True)
+    print(own_peak_memory_mb(), report.seconds["first frame"])
+
+
+def kill_rows(folder: Path) -> list[Row]:
+    """Kill -9 while talking and while training, go on, and compare with what was never killed."""
+    character = make_character("A")
+    recording = make_recording(folder / "thirty.wav", 30.0)
+    whole, killed = folder / "whole.mp4", folder / "killed.mp4"
+    command = [*METATALK, "talk", "--character", "A", "--audio", str(recording), "--outputs", str(OUTPUTS), "-o"]
+    subprocess.run([*command, str(whole)], check=True, capture_output=True)
+    lost, kept = kill_after([*command, str(killed)], lambda: sorted((folder / ".killed.parts").glob("[0-9]*.mp4")), 4)
+    is_torn = killed.exists()
+    subprocess.run([*command, str(killed)], check=True, capture_output=True)
+    differs = is_torn + (killed.read_bytes() != whole.read_bytes())
+    altered = whole.read_bytes()[:-1] + b"\0"
+    training, _ = kill_after(
+        [*METATALK, "run", "--character", "A", "--from", "05", "--to", "05", "--force", "-p", f"outputs_dir={OUTPUTS}"],
+        lambda: list((character / "05_neural_renderer" / "work").glob("checkpoint.safetensors")),
+        1,
+        wait_s=20.0,
+    )
+    return [
+        Row("talk killed: seconds of work lost", lost, "s", "<=", LOST_S),
+        Row("talk killed: parts kept", kept, "", ">=", 1),
+        Row("talk killed and gone on: files that differ or were torn", differs, "", "<=", 0),
+        Row("one byte altered (cheat)", float(altered != killed.read_bytes()), "", "<=", 0, True),
+        Row("training killed: seconds of work lost", training, "s", "<=", LOST_S),
+    ]
+
+
+def kill_after(
+    command: list[str], saved: Callable[[], list[Path]], wanted: int, wait_s: float = 1.0
+) -> tuple[float, int]:
+    """Start, wait for what is saved on the way, kill a little later; seconds since the last saving, and files kept."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while len(saved()) < wanted and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(wait_s)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    files = saved()
+    return time.time() - max((path.stat().st_mtime for path in files), default=0.0), len(files)
+
+
+def accelerator_rows(folder: Path) -> list[Row]:
+    """Absolute figures on an accelerator: frames/s end to end with encoding, and the training of three minutes."""
+    if not torch.cuda.is_available():
+        print("no accelerator: its figures are not measured")
+        return []
+    card, device, rows = torch.cuda.get_device_name(), torch.device("cuda"), []
+    for name, size in (("A", 512), ("B", 768)):
+        talker = Talker(make_character(name), device=device)
+        recording = make_recording(folder / "minute.wav", 60.0)
+        talker.speak(recording, folder / "warm.mp4")
+        report = talker.speak(recording, folder / "talk.mp4")
+        fps = report.frame_count / report.seconds["total"]
+        rows.append(Row(f"{card}: frames/s, {size} px, x264 veryfast", fps, "1/s", ">=", ACCELERATOR_FPS[size]))
+    long = make_character("A", outputs_dir=str(OUTPUTS / "long"), studio_seconds=180.0, renderer_steps=6000)
+    minutes = (
+        load_json(OUTPUTS / "long" / long.name / "05_neural_renderer" / "summary.json")["timings_s"]["training"] / 60
+    )
+    return [*rows, Row(f"{card}: training of 3 min of video, 512 px", minutes, "min", "<=", ACCELERATOR_MINUTES)]
+
+
+def main() -> None:
+    """Run the benchmark and exit with 1 when a row falls short."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = {"speed": speed_rows, "memory": memory_rows, "kill": kill_rows, "accelerator": accelerator_rows}
+    parser.add_argument("--parts", nargs="+", default=list(parts), choices=list(parts))
+    parser.add_argument("--speak", nargs=2, type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.speak:
+        speak_once(*arguments.speak)
+        return
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.parts:
+            rows += parts[name](Path(folder))
+    sys.exit(finish("talk", rows))
+
+
+if __name__ == "__main__":
+    main()
