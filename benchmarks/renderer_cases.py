@@ -27,6 +27,8 @@ from metatalk_lib.video import probe_video
 
 HELD_OUT_S = 2.0
 HARD_SEAM, FLICKER = "hard seam", "flickering paint"
+SHADE = 16
+"""By so many of 255 the cheats for seam and flicker are too bright."""
 CONFIG = RendererConfig()
 """Everything is trained with the defaults of notebook 05."""
 
@@ -209,17 +211,17 @@ def make_cheats(case: Case, painted: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def sew_hard(case: Case, painted: np.ndarray) -> np.ndarray:
-    """A patch without feathering and a shade too bright: what the seam's measure must see."""
+    """A patch without feathering and too bright: what the seam's measure must see."""
     masks = np.asarray(case.held_out.masks)[..., None]
-    brighter = np.clip(painted.astype(np.int16) + 6, 0, 255).astype(np.uint8)
+    brighter = np.clip(painted.astype(np.int16) + SHADE, 0, 255).astype(np.uint8)
     return np.where(masks, brighter, case.held_out.targets)
 
 
 def add_flicker(case: Case, painted: np.ndarray) -> np.ndarray:
-    """The paint with every other frame a shade brighter: what the flicker's measure must see."""
+    """The paint with every other frame too bright: what the flicker's measure must see."""
     made = painted.copy()
     feather = case.settings.size * FEATHER_PER_SIDE
     for row in range(1, len(made), 2):
-        brighter = np.clip(made[row].astype(np.int16) + 6, 0, 255).astype(np.uint8)
+        brighter = np.clip(made[row].astype(np.int16) + SHADE, 0, 255).astype(np.uint8)
         made[row] = blend(made[row], brighter, feather_mask(np.asarray(case.held_out.masks[row]), feather))
     return made

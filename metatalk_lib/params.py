@@ -152,8 +152,9 @@ class RendererConfig(StageConfig):
     """What a synthetic voice says where there is no recording."""
     driving_voice: str = "en-us+f2"
     """Voice of espeak-ng for `driving_text`."""
-    renderer_references: int = Field(default=2, ge=0, le=8)
-    """Real frames that are warped to the drawn face and lend it their pixels; 0 is the paper's U-Net, without any."""
+    renderer_references: int = Field(default=3, ge=0, le=8)
+    """Real frames that are warped to the drawn face and lend it their pixels, of several the last one chosen by pose;
+    0 is the paper's U-Net, without any."""
     renderer_bank: int = Field(default=200, ge=1)
     """Frames of the person that references are chosen from: those that differ most."""
     renderer_frames: int = Field(default=1500, ge=1)

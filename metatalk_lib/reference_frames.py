@@ -8,7 +8,9 @@ and to mend what differs.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -21,10 +23,15 @@ from metatalk_lib.renderer import DrawnFace, face_topology, project_vertices
 from metatalk_lib.warping import locate_pixels, sample_pixels
 
 MM_PER_DM = 100.0
+ANGLES = 3
 MM_PER_DEGREE = 0.15
 """One degree of turn of the head counts as much as this difference in mouth shape."""
 STAY_FACTOR = 0.7
 """A frame that is shown already counts as that much nearer: without it the choice flickers between equals."""
+POSE_WEIGHT, POSE_STAY_FACTOR = 8.0, 0.4
+"""For the reference that is chosen by pose: how much more turn counts against the mouth, and how long it stays."""
+FADE_FRAMES = 8
+"""In so many frames it fades into the next one."""
 APART_FRAMES = 4
 """References of one frame are further apart than this, where there are enough: they must differ in more than noise."""
 BANK_FILES = ("references.npy", "references.npz")
@@ -61,6 +68,18 @@ def spread_out(descriptors: Float[np.ndarray, "T D"], count: int) -> Int[np.ndar
         chosen.append(int(nearest.argmax()))
         nearest = np.minimum(nearest, np.linalg.norm(descriptors - descriptors[chosen[-1]], axis=1))
     return np.sort(chosen)
+
+
+class Reference(NamedTuple):
+    """What lends its pixels to one frame: a row of the bank, or two while one fades into the other.
+
+    Attributes:
+        rows: of the bank.
+        shares: of each, together 1.
+    """
+
+    rows: tuple[int, ...]
+    shares: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -115,31 +134,35 @@ class ReferenceBank:
         except (OSError, ValueError, ParameterError) as error:
             raise DataError(f"{path} holds no usable frames ({error}). Run 05_neural_renderer again.") from error
 
-    def warp(self, model: FaceModel, drawn: DrawnFace, rows: Sequence[int]) -> UInt8[np.ndarray, "K H W 3"]:
+    def warp(self, model: FaceModel, drawn: DrawnFace, references: Sequence[Reference]) -> UInt8[np.ndarray, "K H W 3"]:
         """The references with every point of the face moved to where it is drawn.
 
         Args:
             model: the face model.
             drawn: the lower face to paint, in the bank's rectangle.
-            rows: of the bank.
+            references: from a `ReferenceFollower`.
 
         Raises:
             ParameterError: nothing is drawn in the rectangle.
         """
         triangles = face_topology(model).lower
-        return np.stack(
-            [
-                sample_pixels(
-                    np.asarray(self.images[row]),
-                    locate_pixels(drawn.raster, triangles, drawn.points, self.points[row]),
-                )
-                for row in rows
-            ]
-        )
+
+        def carry(row: int) -> np.ndarray:
+            places = locate_pixels(drawn.raster, triangles, drawn.points, self.points[row])
+            return sample_pixels(np.asarray(self.images[row]), places)
+
+        warped = []
+        for rows, shares in references:
+            first, *others = map(carry, rows)
+            warped.append(cv2.addWeighted(first, shares[0], others[0], shares[1], 0) if others else first)
+        return np.stack(warped)
 
 
 class ReferenceFollower:
     """Chooses each frame's references in the order of the frames; one stays until another is clearly nearer.
+
+    The last of several is chosen by pose, stays long, and fades into the next: it lends skin whose light and place are
+    right and that does not flicker. The others are chosen by the mouth.
 
     Args:
         bank: to choose from.
@@ -148,10 +171,12 @@ class ReferenceFollower:
 
     def __init__(self, bank: ReferenceBank, count: int) -> None:
         self.bank, self.count = bank, count
-        self.shown: list[int] = []
+        self.mouths: list[int] = []
+        self.pose = self.fading = -1
+        self.age = FADE_FRAMES
 
-    def choose(self, wanted: Float[np.ndarray, "63"], hidden: range = range(0)) -> list[int]:
-        """Rows of the next frame's references, the nearest first.
+    def choose(self, wanted: Float[np.ndarray, "63"], hidden: range = range(0)) -> list[Reference]:
+        """The next frame's references, the nearest mouth first.
 
         Args:
             wanted: the frame's row of `describe_mouths`.
@@ -161,18 +186,42 @@ class ReferenceFollower:
             ParameterError: fewer frames than `count` are left to choose from.
         """
         ids = self.bank.coefficients.frame_id
-        distance = np.linalg.norm(self.bank.descriptors - wanted, axis=1)
-        distance[self.shown] *= STAY_FACTOR
         allowed = np.flatnonzero((ids < hidden.start) | (ids >= hidden.stop))
         if len(allowed) < self.count:
             raise ParameterError(
                 f"{len(allowed)} reference frames are left to choose {self.count} from. Use a longer video, or fewer "
                 "renderer_references."
             )
-        order = allowed[np.argsort(distance[allowed], kind="stable")].tolist()
-        chosen: list[int] = []
-        for row in order:
-            if len(chosen) < self.count and all(abs(ids[row] - ids[other]) > APART_FRAMES for other in chosen):
-                chosen.append(row)
-        self.shown = chosen + [row for row in order if row not in chosen][: self.count - len(chosen)]
-        return self.shown
+        by_pose = 1 if self.count > 1 else 0
+        difference = self.bank.descriptors - wanted
+        self.mouths = _nearest(difference, allowed, ids, self.count - by_pose, self.mouths, STAY_FACTOR)
+        chosen = [Reference((row,)) for row in self.mouths]
+        return [*chosen, self._choose_pose(difference, allowed)] if by_pose else chosen
+
+    def _choose_pose(self, difference: np.ndarray, allowed: np.ndarray) -> Reference:
+        self.age += 1
+        difference[:, -ANGLES:] *= POSE_WEIGHT
+        if self.age > FADE_FRAMES or self.pose not in allowed:
+            shown = [self.pose] if self.pose >= 0 else []
+            (row,) = _nearest(difference, allowed, self.bank.coefficients.frame_id, 1, shown, POSE_STAY_FACTOR)
+            if row != self.pose:
+                self.fading, self.pose = self.pose, row
+                self.age = 1 if self.fading >= 0 else FADE_FRAMES + 1
+        if self.age > FADE_FRAMES or self.fading not in allowed:
+            return Reference((self.pose,))
+        share = self.age / (FADE_FRAMES + 1)
+        return Reference((self.pose, self.fading), (share, 1 - share))
+
+
+def _nearest(
+    difference: np.ndarray, allowed: np.ndarray, ids: np.ndarray, count: int, shown: list[int], stay_factor: float
+) -> list[int]:
+    """The `count` allowed rows with the smallest difference that are apart in time; those shown count as nearer."""
+    distance = np.linalg.norm(difference, axis=1)
+    distance[shown] *= stay_factor
+    order = allowed[np.argsort(distance[allowed], kind="stable")].tolist()
+    chosen: list[int] = []
+    for row in order:
+        if len(chosen) < count and all(abs(ids[row] - ids[other]) > APART_FRAMES for other in chosen):
+            chosen.append(row)
+    return chosen + [row for row in order if row not in chosen][: count - len(chosen)]

@@ -21,8 +21,8 @@ from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.paths import ensure_dir
 from metatalk_lib.progress import track
-from metatalk_lib.reference_frames import ReferenceBank, ReferenceFollower, describe_mouths, spread_out
-from metatalk_lib.renderer import draw_face, lower_face_mask, render_face
+from metatalk_lib.reference_frames import Reference, ReferenceBank, ReferenceFollower, describe_mouths, spread_out
+from metatalk_lib.renderer import draw_face, lower_face_mask
 from metatalk_lib.threads import torch_threads
 
 DILATION_PER_SIDE = 1 / 64
@@ -199,22 +199,14 @@ def draw_frame(
     size: int,
     roi: Roi,
     bank: ReferenceBank | None = None,
-    chosen: Sequence[int] = (),
+    chosen: Sequence[Reference] = (),
 ) -> DrawnFrame:
-    """Draw one row of `coefficients`, with the chosen rows of the bank warped to it."""
+    """Draw one row of `coefficients`, with the chosen references of the bank warped to it."""
     drawn = draw_face(model, coefficients, index, size, region="lower", window=tuple(roi))
     references = np.zeros((0, roi.height, roi.width, 3), np.uint8)
     if bank is not None and len(chosen):
         references = bank.warp(model, drawn, chosen)
     return DrawnFrame(drawn.render.image, dilated_mask(model, coefficients, index, size, roi), references)
-
-
-@torch_threads(1)
-def draw_lower_face(
-    model: FaceModel, coefficients: Coefficients, index: int, size: int, roi: Roi
-) -> UInt8[np.ndarray, "H W 3"]:
-    """The synthetic lower face of one row of `coefficients` in the rectangle, RGB, black where nothing is drawn."""
-    return render_face(model, coefficients, index, size, region="lower", window=tuple(roi)).image
 
 
 def stack_window(
@@ -334,8 +326,8 @@ def render_pairs(
         if number not in rows or count == frame_count:
             _refuse(number, count, frame_count, rows)
         index, size = rows[number], image.shape[0]
-        renders[count] = draw_lower_face(model, coefficients, index, size, roi)
-        masks[count] = dilated_mask(model, coefficients, index, size, roi)
+        drawn = draw_frame(model, coefficients, index, size, roi)
+        renders[count], masks[count] = drawn.image, drawn.mask
         targets[count] = roi.cut(image)
         frame_id[count], valid[count] = number, coefficients.valid[index]
         count += 1

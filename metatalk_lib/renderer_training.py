@@ -48,6 +48,8 @@ WARM_UP_STEPS = 20
 ADVERSARY_RATE = 2e-4
 """Learning rate of the discriminator at the start, pix2pix's."""
 ADVERSARY_BETAS = (0.5, 0.999)
+GRADIENT_LIMIT = 1.0
+"""Largest norm of the generator's gradient: one odd batch must not undo what was learnt."""
 CHECKPOINT_S = 30.0
 """A checkpoint is written at least this often, so that a killed training loses less than a minute."""
 LOSSES = ("reconstruction", "adversarial", "discriminator")
@@ -244,6 +246,7 @@ class _Trainer:
             loss = loss + training.gan_weight * adversarial
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
+        self.fabric.clip_gradients(self.run, self.stepper, max_norm=GRADIENT_LIMIT)
         self.stepper.step()
         self.adversary.requires_grad_(True)
         self.step += 1

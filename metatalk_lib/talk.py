@@ -35,7 +35,7 @@ from metatalk_lib.paths import ensure_dir
 from metatalk_lib.playback import neighbourhoods, ping_pong, read_in_order
 from metatalk_lib.progress import track
 from metatalk_lib.read_ahead import map_ahead, read_ahead
-from metatalk_lib.reference_frames import ReferenceFollower, describe_mouths
+from metatalk_lib.reference_frames import Reference, ReferenceFollower, describe_mouths
 from metatalk_lib.renderer_data import Condition, DrawnFrame, draw_frame, stack_conditions, stack_window
 from metatalk_lib.video import probe_video
 from metatalk_lib.video_encoder import join_videos, open_video_writer
@@ -300,7 +300,7 @@ class _Job:
         drawn = map_ahead(self._draw, itertools.islice(self._driven(), begin, None), DRAWING_THREADS)
         return itertools.islice(neighbourhoods(drawn, settings.window), self.first - begin, None)
 
-    def _draw(self, driven: tuple[Coefficients, int, list[int]]) -> DrawnFrame:
+    def _draw(self, driven: tuple[Coefficients, int, list[Reference]]) -> DrawnFrame:
         settings = self.renderer.settings
         coefficients, index, chosen = driven
         with self.clock.part("draw"):
@@ -308,7 +308,7 @@ class _Job:
                 self.talker.model, coefficients, index, settings.size, settings.roi, self.renderer.bank, chosen
             )
 
-    def _driven(self) -> Iterator[tuple[Coefficients, int, list[int]]]:
+    def _driven(self) -> Iterator[tuple[Coefficients, int, list[Reference]]]:
         """Coefficients and row of every frame, and the reference frames that are nearest to it."""
         bank, count = self.renderer.bank, self.renderer.settings.references
         follower = ReferenceFollower(bank, count) if bank is not None else None

@@ -40,7 +40,7 @@ from metatalk_lib.renderer_training import TrainingSettings, train_renderer
 from metatalk_lib.studio.truth import true_coefficients
 
 HELD_OUT_PEOPLE = 12
-REFERENCES = 2
+REFERENCES = 3
 HIDDEN_FRAMES = 2
 """The people's pictures are a fifth of a second apart."""
 ACTION_NOISE, ROTATION_NOISE_RAD, TRANSLATION_NOISE_DM = 0.03, 0.004, 0.004
@@ -49,7 +49,7 @@ MODEL = RendererSettings(
     window=1, width=32, depth=4, refine=False, size=512, roi=Roi(0, 0, 256, 256), references=REFERENCES
 )
 """Size and rectangle play no part in the weights."""
-BATCH, LEARNING_RATE, CHECKPOINT_STEPS, SEED = 8, 1e-3, 200, 0
+BATCH, LEARNING_RATE, CHECKPOINT_STEPS, SEED = 8, 5e-4, 200, 0
 MEASURED_FRAMES = 8
 """Frames of each held-out person that the card's figures are measured on."""
 
