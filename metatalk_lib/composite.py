@@ -1,10 +1,9 @@
 """Sewing the painted lower face into the source frame: feathered inside the mask, untouched outside it.
 
-    out = α (paint + c) + (1 − α) source,   0 ≤ α ≤ 1, α = 0 outside the mask
+    out = α paint + (1 − α) source,   0 ≤ α ≤ 1, α = 0 outside the mask
 
-α rises with the distance from the mask's edge, so that the seam lies inside the mask. c takes out what is left of a
-difference in colour: known on the ring round the mask, where paint and source show the same skin, and continued
-smoothly into it. Where the crop was not resampled (side = size) the paint goes straight into the source's pixel grid.
+α rises with the distance from the mask's edge, so that the seam lies inside the mask. Where the crop was not resampled
+(side = size) the paint goes straight into the source's own pixel grid.
 """
 
 from typing import NamedTuple
@@ -16,16 +15,9 @@ from jaxtyping import Bool, Float, UInt8
 from metatalk_lib.crop import CropTransform
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.renderer_data import Roi
-from metatalk_lib.warping import fill_outwards
 
 FEATHER_PER_SIDE = 1 / 32
 """Width of the feathered rim in units of the crop's side: 16 px at 512 px."""
-RING_PER_SIDE = 1 / 64
-"""Width of the ring round the mask on which colours are compared, in units of the crop's side."""
-MATCH_REDUCTION = 8
-"""Colours are compared on a picture that much smaller: the correction is smooth."""
-LARGEST_CORRECTION = 24.0
-"""Of 255. A larger difference is no skin but something that came between, such as hair or a collar."""
 
 
 class Sewn(NamedTuple):
@@ -51,38 +43,6 @@ class Sewn(NamedTuple):
             np.s_[self.rows, : self.columns.start], np.s_[self.rows, self.columns.stop :],
         )  # fmt: skip
         return changed + sum(int(np.any(self.image[part] != source[part], axis=2).sum()) for part in around)
-
-
-def match_colours(
-    paint: UInt8[np.ndarray, "H W 3"],
-    background: UInt8[np.ndarray, "H W 3"],
-    mask: Bool[np.ndarray, "H W"],
-    ring_px: int,
-) -> UInt8[np.ndarray, "H W 3"]:
-    """Paint with the smooth part of its colour difference to the background taken out.
-
-    Args:
-        paint: the painted rectangle, meaningful a little beyond the mask as well.
-        background: the real one; its pixels inside the mask are not used.
-        mask: True where painted.
-        ring_px: width of the ring outside the mask on which both are compared.
-
-    Source: original to this project; the correction is the membrane of Poisson image editing (Perez et al., SIGGRAPH
-    2003), found by `fill_outwards` in place of a linear system.
-    """
-    kernel = np.ones((2 * ring_px + 1,) * 2, np.uint8)
-    ring = (cv2.dilate(mask.astype(np.uint8), kernel) > 0) & ~mask
-    if not ring.any():
-        return paint
-    height, width = mask.shape
-    small = (max(1, width // MATCH_REDUCTION), max(1, height // MATCH_REDUCTION))
-    difference = (background.astype(np.float32) - paint) * ring[..., None]
-    share = cv2.resize(ring.astype(np.float32), small, interpolation=cv2.INTER_AREA)
-    sums = cv2.resize(difference, small, interpolation=cv2.INTER_AREA)
-    known = share > 0
-    means = np.clip(sums / np.maximum(share, 1e-6)[..., None], -LARGEST_CORRECTION, LARGEST_CORRECTION)
-    correction = cv2.resize(fill_outwards(means, known), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.rint(np.clip(paint + correction, 0, 255)).astype(np.uint8)
 
 
 def feather_mask(mask: Bool[np.ndarray, "H W"], feather_px: float | int) -> Float[np.ndarray, "H W"]:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from metatalk_lib.artifacts import load_json, load_weights, save_json, save_weights
+from metatalk_lib.colour_match import RING_PER_SIDE, match_colours
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import FaceModel
 from metatalk_lib.networks.initialization import initialize_kaiming, initialize_normal
@@ -42,6 +43,7 @@ class RendererSettings:
         roi: the rectangle of the crop that is painted.
         surroundings: whether the network also sees the real surroundings and the mask; AudioDVP's does not.
         references: real frames that lend it their pixels (`ReferenceUNet`); 0 is the paper's U-Net.
+        matches_colours: whether the paint's colours are matched to the surroundings' (`colour_match`).
     """
 
     window: int
@@ -52,6 +54,7 @@ class RendererSettings:
     roi: Roi
     surroundings: bool = True
     references: int = 0
+    matches_colours: bool = False
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.window % 2 == 0:
@@ -70,6 +73,7 @@ class RendererSettings:
             size,
             roi,
             references=config.renderer_references,
+            matches_colours=config.colour_match,
         )
 
     @property
@@ -112,7 +116,12 @@ class NeuralRenderer:
         self.network.eval()
         # half precision pays off on accelerators alone
         with torch.inference_mode(), torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-            return to_images(run_generator(self.network, settings, assemble_input(condition, device)).float())
+            paint = to_images(run_generator(self.network, settings, assemble_input(condition, device)).float())
+        if not settings.matches_colours:
+            return paint
+        ring_px = max(1, round(settings.size * RING_PER_SIDE))
+        parts = zip(paint, condition.images, condition.masks, strict=True)
+        return np.stack([match_colours(image, real, mask, ring_px) for image, real, mask in parts])
 
 
 def build_generator(settings: RendererSettings, seed: int = 0) -> nn.Module:

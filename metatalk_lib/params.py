@@ -169,6 +169,8 @@ class RendererConfig(StageConfig):
     """Halvings of the U-Net; the painted rectangle's sides are multiples of 2 to this power."""
     renderer_refine: bool = False
     """The paper's code's refinement blocks, without references only: three times the work."""
+    colour_match: bool = True
+    """Match the paint's colours to those of the skin round the mask."""
     renderer_steps: int = Field(default=400, ge=1)
     """Optimiser steps."""
     renderer_batch: int = Field(default=4, ge=1)

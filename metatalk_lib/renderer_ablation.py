@@ -42,6 +42,8 @@ def list_variants(model: RendererSettings, training: TrainingSettings, *, uses_p
     lines = {"as configured": Variant({}, {}, uses_prior)}
     if model.references:
         lines["without the prior" if uses_prior else "with the prior"] = Variant({}, {}, not uses_prior)
+        other = "without" if model.matches_colours else "with"
+        lines[f"{other} colour match"] = Variant({"matches_colours": not model.matches_colours}, {}, uses_prior)
         if model.references > 1:
             lines["one reference"] = Variant({"references": 1}, {}, False)
         lines["no references: the paper's U-Net"] = Variant({"references": 0, "width": PAPER_WIDTH}, {}, False)

@@ -48,6 +48,8 @@ WARM_UP_STEPS = 20
 ADVERSARY_RATE = 2e-4
 """Learning rate of the discriminator at the start, pix2pix's."""
 ADVERSARY_BETAS = (0.5, 0.999)
+SMALLEST_JUDGED_PX = 24
+"""A PatchGAN of three layers gives a verdict on pictures from this side on."""
 GRADIENT_LIMIT = 1.0
 """Largest norm of the generator's gradient: one odd batch must not undo what was learnt."""
 CHECKPOINT_S = 30.0
@@ -94,6 +96,11 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if self.motion_weight > 0 and self.batch % 2:
             raise ParameterError(f"motion_weight needs pairs of frames: renderer_batch must be even, got {self.batch}.")
+        needed = SMALLEST_JUDGED_PX * 2 ** (self.gan_scales - 1)
+        if self.gan_weight > 0 and 0 < self.patch < needed:
+            raise ParameterError(
+                f"renderer_patch is {self.patch} px; {self.gan_scales} discriminators need at least {needed}."
+            )
 
     @classmethod
     def from_config(cls, config: RendererConfig) -> "TrainingSettings":
@@ -180,10 +187,10 @@ class Batches:
         else:
             middle = 4 * np.array([rows.mean(), columns.mean()]) if len(rows) else np.array(mask.shape) / 2
             centre = middle + pick.uniform(-patch / 4, patch / 4, 2)
-        return Cut(*(_slice_about(place, patch, side) for place, side in zip(centre, mask.shape, strict=True)))
+        return Cut(*(_slice_about(place, patch, side) for place, side in zip(centre.tolist(), mask.shape, strict=True)))
 
 
-def _slice_about(place: float, length: int, side: int) -> slice:
+def _slice_about(place: float | int, length: int, side: int) -> slice:
     start = int(np.clip(round(place - length / 2), 0, max(0, side - length)))
     return slice(start, min(start + length, side))
 
@@ -246,7 +253,7 @@ class _Trainer:
             loss = loss + training.gan_weight * adversarial
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.run, self.stepper, max_norm=GRADIENT_LIMIT)
+        self.fabric.clip_gradients(self.run, self.stepper, max_norm=GRADIENT_LIMIT, error_if_nonfinite=False)
         self.stepper.step()
         self.adversary.requires_grad_(True)
         self.step += 1

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from metatalk_lib.composite import blend, feather_mask, match_colours, sew
+from metatalk_lib.composite import blend, feather_mask, sew
 from metatalk_lib.crop import CropTransform
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.renderer_data import Roi
@@ -118,17 +118,3 @@ def test_the_crop_is_undone_to_a_fraction_of_a_pixel(side: int):
     error = sewn.image.astype(float) - source
     assert np.abs(error).max() <= 5
     assert np.abs(error[sewn.rows, sewn.columns][sewn.mask].mean()) < 0.1
-
-
-def test_colours_are_matched_from_the_ring_alone():
-    background, mask = make_source(96, 112), make_mask(96, 112)
-    background = cv2.GaussianBlur(background, (0, 0), 4)
-    tinted = np.clip(background.astype(int) + np.array([9, -6, 4]), 0, 255).astype(np.uint8)
-    matched = match_colours(tinted, background, mask, 6)
-    assert np.abs(matched[mask].astype(int) - background[mask]).mean() < 1
-    vandalised = background.copy()
-    vandalised[mask] ^= 255
-    assert np.array_equal(match_colours(tinted, vandalised, mask, 6), matched)
-    assert np.array_equal(match_colours(tinted, background, np.ones_like(mask), 6), tinted)
-    black = np.zeros_like(background)
-    assert match_colours(black, np.full_like(black, 255), mask, 6).max() <= 24

@@ -6,18 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synthetic import make_face_model
+from synthetic import make_coefficients, make_face_model
 
+from metatalk_lib import renderer_training
 from metatalk_lib.artifacts import load_json
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.neural_renderer import (
+    NeuralRenderer,
     RendererSettings,
     build_generator,
     load_renderer,
+    reduce_renderer,
     save_renderer,
+    starting_weights,
 )
+from metatalk_lib.params import RendererConfig
+from metatalk_lib.reference_frames import ReferenceBank
 from metatalk_lib.renderer_data import RendererPairs, Roi, no_references
 from metatalk_lib.renderer_training import (
+    Batches,
     TrainingSettings,
     sample_rows,
     summarise_history,
@@ -195,6 +202,133 @@ def test_the_discriminator_joins_late():
 def test_an_epoch_takes_every_row_once():
     rows = [row for step in range(4) for row in sample_rows(4, step, 2, seed=3)]
     assert sorted(rows[:4]) == sorted(rows[4:]) == [0, 1, 2, 3]
+
+
+def with_references(pairs: RendererPairs) -> RendererPairs:
+    """Two references a frame: the target somewhat too dark, and noise."""
+    random = np.random.default_rng(5)
+    noise = random.integers(0, 256, pairs.targets.shape).astype(np.uint8)
+    return dataclasses.replace(pairs, references=np.stack([pairs.targets - 8, noise], axis=1))
+
+
+LENDING = dataclasses.replace(MODEL, window=1, references=2)
+BY_PATCHES = dataclasses.replace(
+    TRAINING, patch=24, edge_weight=0.5, detail_weight=0.5, feature_weight=1.0, gan_width=2
+)
+
+
+def test_with_references_it_learns_which_to_trust(tmp_path: Path):
+    pairs = with_references(make_pairs())
+    training = dataclasses.replace(BY_PATCHES, steps=120, learning_rate=5e-3, gan_weight=0.0)
+    renderer, _ = train_renderer(pairs, LENDING, training, checkpoint=tmp_path / "c.safetensors")
+    untrained = NeuralRenderer(build_generator(LENDING), LENDING)
+    errors = [
+        np.abs(each.paint(pairs.condition([0, 3], 1, 2)).astype(float) - pairs.targets[[0, 3]])[pairs.masks[[0, 3]]]
+        for each in (renderer, untrained)
+    ]
+    assert errors[0].mean() < 0.3 * errors[1].mean()
+
+
+@pytest.mark.parametrize("motion_weight", [0.0, 0.5])
+def test_a_killed_training_on_patches_ends_with_the_same_weights(tmp_path: Path, motion_weight: float):
+    pairs = with_references(make_pairs())
+    training = dataclasses.replace(BY_PATCHES, motion_weight=motion_weight)
+    whole, _ = train_renderer(pairs, LENDING, training, checkpoint=tmp_path / "whole.safetensors")
+    path = tmp_path / "killed.safetensors"
+
+    def killed():
+        yield from range(5)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_renderer(pairs, LENDING, training, checkpoint=path, steps=killed())
+    resumed, _ = train_renderer(pairs, LENDING, training, checkpoint=path)
+    assert_equal_weights(whole, resumed)
+    assert path.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
+def test_a_checkpoint_is_written_in_time_however_slow_the_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(renderer_training, "CHECKPOINT_S", -1.0)
+    training = dataclasses.replace(TRAINING, checkpoint_steps=1000)
+    steps = []
+
+    def watch(step: int, _: NeuralRenderer) -> None:
+        steps.append((step, (tmp_path / "c.safetensors").exists()))
+
+    train_renderer(make_pairs(), MODEL, training, checkpoint=tmp_path / "c.safetensors", watch=watch)
+    assert steps == [(step, step > 0) for step in range(9)]
+
+
+def test_two_processes_share_the_batch(tmp_path: Path):
+    pairs = with_references(make_pairs())
+    training = dataclasses.replace(BY_PATCHES, gan_weight=0.0, steps=3)
+    together, history = train_renderer(
+        pairs, LENDING, training, checkpoint=tmp_path / "two.safetensors", device=torch.device("cpu"), devices=2
+    )
+    alone, _ = train_renderer(pairs, LENDING, training, checkpoint=tmp_path / "one.safetensors")
+    assert history["step"] == [3]
+    # the mean of two halves' gradients is the whole batch's up to the masks' sizes
+    for name, value in weights(alone).items():
+        torch.testing.assert_close(weights(together)[name], value, rtol=0.1, atol=0.02)
+
+
+def test_batches_are_a_function_of_the_step_and_hold_consecutive_frames_for_motion():
+    pairs = with_references(make_pairs())
+    moving = dataclasses.replace(BY_PATCHES, motion_weight=1.0, batch=4)
+    batches = Batches([pairs], LENDING, moving)
+    one, other = batches.draw(3), Batches([pairs], LENDING, moving).draw(3)
+    assert all(np.array_equal(*both) for both in zip(one, other, strict=True))
+    assert one.images.shape == (4, 24, 24, 3)
+    levels = [int(image[mask].mean()) for image, mask in zip(pairs.renders, pairs.masks, strict=True)]
+    seen = [levels.index(int(window[0][mask].mean())) for window, mask in zip(one.windows, one.masks, strict=True)]
+    assert [seen[1] - seen[0], seen[3] - seen[2]] == [1, 1]
+    assert np.array_equal(batches.draw(3, slice(1, None, 2)).images, one.images[1::2])
+    with pytest.raises(ParameterError, match="must be even"):
+        dataclasses.replace(moving, batch=3)
+    with pytest.raises(ParameterError, match="renderer_patch is 24 px; 2 discriminators need at least 48"):
+        dataclasses.replace(BY_PATCHES, gan_scales=2)
+
+
+def test_many_people_are_trained_on_in_patches_only(tmp_path: Path):
+    people = [with_references(make_pairs()), with_references(make_pairs())]
+    people[1] = dataclasses.replace(people[1], **{
+        name: getattr(people[1], name)[..., :32, :32, :] if name != "masks" else people[1].masks[:, :32, :32]
+        for name in ("renders", "targets", "references", "masks")
+    }, roi=Roi(8, 16, 40, 48))  # fmt: skip
+    renderer, _ = train_renderer(people, LENDING, BY_PATCHES, checkpoint=tmp_path / "c.safetensors")
+    assert np.isfinite(next(iter(weights(renderer).values()))).all()
+    with pytest.raises(ParameterError, match="patches where the sizes differ"):
+        train_renderer(people, LENDING, dataclasses.replace(BY_PATCHES, patch=0), checkpoint=tmp_path / "d.safetensors")
+
+
+def test_the_prior_fits_the_defaults_and_no_other_shape():
+    settings = RendererSettings.from_config(RendererConfig(), 512, Roi(0, 0, 256, 256))
+    network = build_generator(settings)
+    network.load_state_dict(starting_weights(settings, use_prior=True))
+    assert network.exit.weight.abs().sum() > 0
+    assert starting_weights(settings, use_prior=False) is None
+    with pytest.raises(ParameterError, match="set renderer_prior to false"):
+        starting_weights(dataclasses.replace(settings, references=2), use_prior=True)
+    with pytest.raises(ParameterError, match="no refinement blocks"):
+        dataclasses.replace(settings, refine=True)
+
+
+def test_a_renderer_is_saved_with_its_bank_and_reduced_for_previews(tmp_path: Path):
+    model, coefficients = make_face_model(), make_coefficients(4)
+    images = np.random.default_rng(2).integers(0, 256, (4, 32, 40, 3)).astype(np.uint8)
+    bank = ReferenceBank.build(model, coefficients, images, 64)
+    renderer = NeuralRenderer(build_generator(LENDING), LENDING).with_bank(bank)
+    save_renderer(renderer, tmp_path, {"step": [1]})
+    loaded = load_renderer(tmp_path, model)
+    assert np.array_equal(loaded.bank.images, images)
+    half = reduce_renderer(loaded, model, 2)
+    assert (half.settings.size, half.settings.roi.width % 8, half.settings.roi.height % 8) == (32, 0, 0)
+    assert half.bank.images.shape[1:3] == (half.settings.roi.height, half.settings.roi.width)
+    middle = np.abs(half.bank.images[0, 8:12, 8:12].astype(float).mean() - images[0].mean())
+    assert middle < 40
+    with pytest.raises(ParameterError, match="cannot be reduced by 3"):
+        reduce_renderer(loaded, model, 3)
+    assert NeuralRenderer(build_generator(MODEL), MODEL).with_bank(bank).bank is None
 
 
 def test_history_is_a_mean_of_groups():

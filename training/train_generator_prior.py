@@ -140,7 +140,7 @@ follows. Licence: that of this project; no picture of a real person took part.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--talkers", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--output", type=Path, default=PRIOR_PATH.parent)
     arguments = parser.parse_args()
