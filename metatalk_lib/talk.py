@@ -103,7 +103,10 @@ class TalkReport:
         total, first = self.seconds["total"], self.seconds.get("first frame", 0.0)
         made = self.frame_count - self.resumed_frames
         text = f"{self.output}: {self.video_s:.2f} s, {made} frames in {total:.1f} s ({made / total:.1f} frames/s)"
-        return f"{text}, the first after {first:.1f} s; silent in {self.silent_frames} frames"
+        return (
+            f"{text}, the first after {first:.1f} s; silent in {self.silent_frames} frames, "
+            f"{self.changed_outside_px} px changed outside the mask"
+        )
 
 
 class Talker:
@@ -341,13 +344,18 @@ class _Parts:
 
 @contextmanager
 def _open_parts(output: Path, description: dict) -> Iterator[_Parts]:
-    """Parts that were made from the same things, or none; the folder goes when the block ends without an error."""
+    """Parts that were made from the same things, or none; after an error only whole parts are worth keeping."""
     folder = output.with_name(f".{output.stem}.parts")
     key = folder / "made_from.json"
     if not key.exists() or load_json(key) != description:
         shutil.rmtree(folder, ignore_errors=True)
         save_json(ensure_dir(folder) / key.name, description)
-    yield _Parts(folder)
+    try:
+        yield _Parts(folder)
+    except BaseException:
+        if not _Parts(folder).finished:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     shutil.rmtree(folder)
 
 

@@ -83,7 +83,27 @@ def test_talk_ends_with_the_recording_and_keeps_its_rate(outputs: Path, tmp_path
     assert info.audio_rate == rate
     source = probe_video(Path(next(iter(load_summary(outputs, "B", "01_crop")["inputs"]))))
     assert info.frame_count > source.frame_count
-    assert "changed_outside_px=0" in result.stdout
+    assert "0 px changed outside the mask" in result.stdout
+
+
+@pytest.mark.slow
+def test_several_recordings_are_spoken_with_one_load_and_as_previews(outputs: Path, tmp_path: Path):
+    recordings = []
+    for name, seconds in (("one", 0.5), ("other", 0.7)):
+        path = tmp_path / f"{name}.wav"
+        soundfile.write(path, 0.2 * np.random.default_rng(1).normal(size=round(16000 * seconds)), 16000)
+        recordings += ["--audio", str(path)]
+    where = ("--outputs", str(outputs), "--character", "B")
+    result = metatalk("talk", *where, *recordings, "-o", str(tmp_path / "videos"), "--preview")
+    assert result.returncode == 0, result.stderr
+    source = probe_video(Path(next(iter(load_summary(outputs, "B", "01_crop")["inputs"]))))
+    for name in ("one", "other"):
+        video = probe_video(tmp_path / "videos" / f"{name}.mp4")
+        assert video.width == source.width // 4 * 2
+    refused = metatalk("talk", *where, *recordings, "-o", str(tmp_path / "x.mp4"))
+    assert_one_line_error(refused, "2 recordings need a folder")
+    refused = metatalk("talk", *where, *recordings[:2], "-o", str(tmp_path / "x.mp4"), "--device", "moon")
+    assert_one_line_error(refused, "auto, cpu or cuda")
 
 
 @pytest.mark.slow
