@@ -26,7 +26,7 @@ MM_PER_DM = 100.0
 ANGLES = 3
 MM_PER_DEGREE = 0.15
 """One degree of turn of the head counts as much as this difference in mouth shape."""
-STAY_FACTOR = 0.7
+STAY_FACTOR = 0.85
 """A frame that is shown already counts as that much nearer: without it the choice flickers between equals."""
 POSE_WEIGHT, POSE_STAY_FACTOR = 8.0, 0.4
 """For the reference that is chosen by pose: how much more turn counts against the mouth, and how long it stays."""

@@ -1,6 +1,6 @@
 """Train the open face regressor on rendered people and write its weights and its card.
 
-    python training/render_faces.py --output outputs/training/faces
+    python -m training.render_faces --output outputs/training/faces
     python training/train_face_regressor.py --faces outputs/training/faces
 
 Every figure on the card is measured by the run that writes it, on people that it was not trained on.
@@ -354,7 +354,7 @@ def made_by(arguments: argparse.Namespace) -> str:
     """The commands of this run and of those before it, in order."""
     command = f"`python training/train_face_regressor.py --epochs {arguments.epochs} --seed {arguments.seed}"
     if arguments.start is None:
-        return f"- Made by: `python training/render_faces.py` (its defaults), then\n  {command}`"
+        return f"- Made by: `python -m training.render_faces` (its defaults), then\n  {command}`"
     card = arguments.start.with_suffix(".md").read_text("utf-8")
     earlier = re.search(r"^- Made by:.*?(?=\n- Trained on)", card, re.MULTILINE | re.DOTALL)
     if earlier is None:

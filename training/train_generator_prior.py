@@ -1,20 +1,17 @@
 """Train the generator prior on many studio people: `metatalk_lib/data/generator_prior.safetensors` and its card.
 
-    python training/render_talkers.py --output outputs/training/talkers
-    python training/train_generator_prior.py --talkers outputs/training/talkers
+    python -m training.render_talkers --output outputs/training/talkers
+    python -m training.train_generator_prior --talkers outputs/training/talkers
 
 First every person's pairs are made (kept between runs), then one network is trained on patches of all people but the
-last `HELD_OUT_PEOPLE`, on which the card's figures are measured. A killed training goes on from its checkpoint.
+last `--held-out`, on which the card's figures are measured. A killed training goes on from its checkpoint.
 """
 
 import argparse
 import dataclasses
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -38,8 +35,8 @@ from metatalk_lib.renderer_data import (
 from metatalk_lib.renderer_inspection import PairScores, measure_pairs, paint_pairs
 from metatalk_lib.renderer_training import TrainingSettings, train_renderer
 from metatalk_lib.studio.truth import true_coefficients
+from training.people import run_parallel, split_jpegs
 
-HELD_OUT_PEOPLE = 12
 REFERENCES = 3
 HIDDEN_FRAMES = 2
 """The people's pictures are a fifth of a second apart."""
@@ -59,9 +56,7 @@ def prepare_person(source: Path, folder: Path) -> None:
     model = load_face_model()
     truth = load_arrays(source)
     size = int(truth.pop("size"))
-    lengths, coded = truth.pop("jpeg_length"), truth.pop("jpeg")
-    codes = np.split(coded, np.cumsum(lengths)[:-1])
-    images = [cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1] for code in codes]
+    images = split_jpegs(truth.pop("jpeg"), truth.pop("jpeg_length"))
     exact = true_coefficients(model, truth, CropTransform(0, 0, size, size))
     coefficients = disturb(model, exact, np.random.default_rng([int(source.stem), 11]))
     coefficients = fit_appearance(model, coefficients, images, coefficients.frame_id)
@@ -87,11 +82,7 @@ def prepare(talkers: Path, workers: int) -> list[RendererPairs]:
     """The pairs of all people, made where they are missing."""
     sources = sorted(talkers.glob("*.npz"))
     missing = [path for path in sources if not (talkers / path.stem / "pairs" / "references.npy").exists()]
-    # forked workers would inherit the locks of threads that they do not have
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        jobs = [pool.submit(prepare_person, path, talkers / path.stem) for path in missing]
-        for job in track(jobs, "drawing pairs", unit="person"):
-            job.result()
+    run_parallel(prepare_person, [(path, talkers / path.stem) for path in missing], workers, "drawing pairs")
     return [open_pairs(talkers / path.stem / "pairs") for path in sources]
 
 
@@ -106,7 +97,7 @@ def measure(network: torch.nn.Module, people: list[RendererPairs]) -> PairScores
 
 
 def write_card(
-    path: Path, rows: dict[str, PairScores], people: int, training: TrainingSettings, seconds: float
+    path: Path, rows: dict[str, PairScores], people: int, unknown: int, training: TrainingSettings, seconds: float
 ) -> None:
     """What the weights are, how they were made, and what they reach."""
     table = "\n".join(
@@ -123,7 +114,7 @@ Made by `training/render_talkers.py` and `training/train_generator_prior.py`: {p
 Machine: {machine()}. The weights of the losses are the defaults of `metatalk_lib.params.RendererConfig`, without a
 discriminator: with one (0.02, two scales, feature matching) the held-out people came out worse.
 
-{HELD_OUT_PEOPLE} other studio people, {MEASURED_FRAMES} frames each, inside the mask; the coefficients have errors as
+{unknown} other studio people, {MEASURED_FRAMES} frames each, inside the mask; the coefficients have errors as
 those of a fit:
 
 | | SSIM | PSNR, dB | sharpness ratio |
@@ -141,12 +132,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--talkers", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--held-out", type=int, default=12, help="people that only the card's figures are measured on")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--output", type=Path, default=PRIOR_PATH.parent)
     arguments = parser.parse_args()
     people = prepare(arguments.talkers, arguments.workers)
     training = prior_settings(arguments.steps)
-    known, unknown = people[:-HELD_OUT_PEOPLE], people[-HELD_OUT_PEOPLE:]
+    known, unknown = people[: -arguments.held_out], people[-arguments.held_out :]
     started = time.perf_counter()
     steps = track(range(training.steps), "training", unit="step")
     renderer, _ = train_renderer(
@@ -158,7 +150,7 @@ def main() -> None:
     shipped.load_state_dict(halves)
     rows = {"mean of the references": measure(build_generator(MODEL), unknown), "prior": measure(shipped, unknown)}
     save_weights(arguments.output / PRIOR_PATH.name, halves)
-    write_card(arguments.output / f"{PRIOR_PATH.stem}.md", rows, len(known), training, seconds)
+    write_card(arguments.output / f"{PRIOR_PATH.stem}.md", rows, len(known), len(unknown), training, seconds)
     print(rows)
 
 

@@ -1,0 +1,68 @@
+"""The commands that make the generator prior, on a very small scale; and the pose that the truth has in a crop."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metatalk_lib.artifacts import load_arrays
+from metatalk_lib.camera import project, transform
+from metatalk_lib.crop import CropTransform
+from metatalk_lib.face_model import load_face_model
+from metatalk_lib.renderer_data import open_pairs
+from metatalk_lib.studio.truth import project_truth, true_coefficients, true_control_vertices
+from training import render_talkers, train_generator_prior
+from training.people import split_jpegs
+
+
+@pytest.fixture(scope="module")
+def talkers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small people with ten pictures each."""
+    folder = tmp_path_factory.mktemp("talkers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render_talkers, "CROP_SIZES", (192, 192, 192))
+        for seed in (0, 1):
+            render_talkers.render_person(folder / f"{seed:05d}.npz", seed, 10)
+    return folder
+
+
+def test_a_talker_speaks_one_sentence_in_pictures(talkers: Path):
+    arrays = load_arrays(talkers / "00000.npz")
+    pictures = split_jpegs(arrays["jpeg"], arrays["jpeg_length"])
+    size = int(arrays["size"])
+    assert size % 16 == 0
+    assert {picture.shape for picture in pictures} == {(size, size, 3)}
+    assert np.ptp(arrays["mouth_opening_px"]) > 1
+
+
+def test_true_coefficients_put_the_face_where_the_studio_shows_it(talkers: Path):
+    model, truth = load_face_model(), load_arrays(talkers / "00001.npz")
+    crop = CropTransform(12, 8, 120, 160)
+    exact = true_coefficients(model, truth, crop)
+    with torch.no_grad():
+        base = model.compute_base(
+            torch.from_numpy(exact.identity).expand(len(exact), -1), torch.from_numpy(exact.expression)
+        )
+        seen = project(
+            transform(base, torch.from_numpy(exact.rotation), torch.from_numpy(exact.translation)), crop.size
+        )
+    wanted = crop.to_crop(project_truth(true_control_vertices(truth, model, slice(None)), truth))
+    distance = np.linalg.norm(seen.numpy() - wanted, axis=-1)
+    assert distance.mean() < 0.6
+    np.testing.assert_allclose(exact.landmark_error_px, distance.mean(axis=1), atol=0.05)
+
+
+def test_the_prior_is_trained_written_with_its_card_and_goes_on(talkers: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "training.train_generator_prior", "--talkers", str(talkers)]
+    command += ["--steps", "2", "--held-out", "1", "--workers", "1", "--output", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    assert result.returncode == 0, result.stderr
+    pairs = open_pairs(talkers / "00000" / "pairs")
+    assert pairs.references.shape[:2] == (10, train_generator_prior.REFERENCES)
+    card = (tmp_path / "generator_prior.md").read_text()
+    assert "1 random studio people" in card
+    assert card.count("| 0.") == 2
+    assert (tmp_path / "generator_prior.safetensors").stat().st_size < 15e6

@@ -1,0 +1,66 @@
+"""What the commands that render studio people share: pictures as JPEG bytes in one file a person, made in parallel."""
+
+import argparse
+import multiprocessing
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from metatalk_lib.artifacts import save_arrays
+from metatalk_lib.face_model import load_face_model
+from metatalk_lib.progress import track
+from metatalk_lib.studio.motion import Performance
+from metatalk_lib.studio.scene import Pose, Scene
+from metatalk_lib.studio.truth import compute_truth
+
+
+def save_person(path: Path, scene: Scene, performance: Performance, quality: int, **arrays: np.ndarray) -> None:
+    """Render every state of a performance; write the JPEGs, the arrays of `studio.truth`, and others."""
+    truth = compute_truth(scene, performance, load_face_model())
+    coded = []
+    for number, state in enumerate(zip(*performance, strict=True)):
+        image = scene.render(Pose(*state[:3], float(state[3])), number)
+        coded.append(cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].ravel())
+    lengths = np.array([len(code) for code in coded])
+    save_arrays(path, jpeg=np.concatenate(coded), jpeg_length=lengths, **truth, **arrays)
+
+
+def split_jpegs(jpeg: np.ndarray, jpeg_length: np.ndarray) -> list[np.ndarray]:
+    """The pictures of `save_person`, RGB."""
+    codes = np.split(jpeg, np.cumsum(jpeg_length)[:-1])
+    return [cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1] for code in codes]
+
+
+def render_people(
+    render_person: Callable[[Path, int, int], None], description: str | None, *, people: int, frames: int
+) -> None:
+    """The command line: render the people that are missing, in processes of their own.
+
+    Args:
+        render_person: takes the file to write, the seed and the number of pictures.
+        description: of the command.
+        people, frames: defaults.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--people", type=int, default=people)
+    parser.add_argument("--frames", type=int, default=frames, help="pictures of each person")
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    load_face_model()
+    paths = {seed: arguments.output / f"{seed:05d}.npz" for seed in range(arguments.people)}
+    jobs = [(path, seed, arguments.frames) for seed, path in paths.items() if not path.exists()]
+    run_parallel(render_person, jobs, arguments.workers, "rendering people")
+
+
+def run_parallel(function: Callable, jobs: Iterable[tuple], workers: int, label: str) -> None:
+    """Call a function with each job's arguments in several processes, showing progress."""
+    # forked workers would inherit the locks of threads that they do not have
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        waiting = [pool.submit(function, *job) for job in jobs]
+        for job in track(waiting, label, unit="person"):
+            job.result()
