@@ -109,13 +109,12 @@ def write_card(
 Start of every person's neural renderer: a `ReferenceUNet` of width {MODEL.width}, depth {MODEL.depth}, window
 {MODEL.window}, {MODEL.references} references, in half precision.
 
-Made by `training/render_talkers.py` and `training/train_generator_prior.py`: {people} random studio people,
-{training.steps} steps of {training.batch} patches of {training.patch} px, seed {training.seed}, {seconds / 60:.0f} min.
-Machine: {machine()}. The weights of the losses are the defaults of `metatalk_lib.params.RendererConfig`, without a
-discriminator: with one (0.02, two scales, feature matching) the held-out people came out worse.
+- Made by: `python -m training.render_talkers`, then `python -m training.train_generator_prior` (defaults).
+- Learnt from: {people} random studio people; {training.steps} steps of {training.batch} patches of {training.patch} px.
+- Seed {training.seed}, {seconds / 60:.0f} min. Machine: {machine()}.
+- Losses: the defaults of `metatalk_lib.params.RendererConfig`, without a discriminator.
 
-{unknown} other studio people, {MEASURED_FRAMES} frames each, inside the mask; the coefficients have errors as
-those of a fit:
+{unknown} other studio people, {MEASURED_FRAMES} frames each, inside the mask; coefficients as wrong as fitted ones:
 
 | | SSIM | PSNR, dB | sharpness ratio |
 |---|---|---|---|
