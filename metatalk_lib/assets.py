@@ -111,6 +111,14 @@ ASSETS = (
         "this project, training/train_face_regressor.py",
         "as this project",
     ),
+    Asset(
+        "generator_prior",
+        "start of a person's neural renderer (trained by us)",
+        "open",
+        PACKAGE_DATA_DIR / "generator_prior.safetensors",
+        "this project, training/train_generator_prior.py",
+        "as this project",
+    ),
     _official(
         "bfm09",
         "face model",
