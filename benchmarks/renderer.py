@@ -124,7 +124,6 @@ def learning_curve(case: Case, *, uses_prior: bool) -> dict[int, float]:
     def watch(step: int, renderer) -> None:
         if step in CURVE_STEPS:
             curve[step] = mouth_psnr(case, renderer, rows)
-            renderer.network.train()
 
     train(case, uses_prior=uses_prior, steps=CURVE_STEPS[-1], watch=watch)
     return curve

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from metatalk_lib.artifacts import load_arrays, save_arrays
+from metatalk_lib.artifacts import atomic_path, load_arrays, save_arrays
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.paths import ensure_dir
@@ -29,6 +29,8 @@ DILATION_PER_SIDE = 1 / 64
 """Width of the rim by which a mask is dilated, in units of the crop's side: AudioDVP's 4 px at 256 px."""
 MARGIN_PX = 8
 """Least distance of the mask from the rectangle's edge, where the crop allows it."""
+RUN_FRAMES = 15
+"""Of a long video, so many consecutive frames are trained on together."""
 HIDDEN_FRAMES = 8
 """A third of a second at 25 fps: in training, frames nearer than that to the one that is painted lend it nothing."""
 
@@ -364,8 +366,18 @@ def no_references(targets: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T
 def choose_frames(
     model: FaceModel, coefficients: Coefficients, frame_id: Int[np.ndarray, " T"], count: int
 ) -> Int[np.ndarray, " K"]:
-    """The frames to train on: all of them, or of a long video the `count` whose mouths and poses differ most."""
-    return frame_id[spread_out(describe_mouths(model, coefficients.select(frame_id)), count)]
+    """The frames to train on: all of them, or of a long video some `count` whose mouths and poses differ most.
+
+    They are taken in runs of `RUN_FRAMES`, so that windows and changes from frame to frame can be learnt; a run is known
+    by its middle frame, which must be valid.
+    """
+    if count >= len(frame_id):
+        return frame_id
+    runs = frame_id[: len(frame_id) // RUN_FRAMES * RUN_FRAMES].reshape(-1, RUN_FRAMES)
+    middles = coefficients.select(runs[:, RUN_FRAMES // 2])
+    trusted = np.flatnonzero(middles.valid)
+    kept = spread_out(describe_mouths(model, middles)[trusted], max(1, count // RUN_FRAMES))
+    return runs[trusted[kept]].reshape(-1)
 
 
 def make_bank(model: FaceModel, coefficients: Coefficients, pairs: RendererPairs, count: int) -> ReferenceBank:
@@ -415,16 +427,18 @@ def add_references(
     if count == 0:
         return pairs
     own = coefficients.select(pairs.frame_id)
-    shape = (len(pairs), count, *pairs.targets.shape[1:])
-    references = np.lib.format.open_memmap(folder / "references.npy", "w+", np.uint8, shape)
+    shape, path = (len(pairs), count, *pairs.targets.shape[1:]), folder / "references.npy"
     reach = min(hidden_frames, len(bank) // 4)
     hidden = [range(int(number) - reach, int(number) + reach + 1) for number in pairs.frame_id]
     follower, wanted = ReferenceFollower(bank, count), describe_mouths(model, own)
-    for index in track(range(len(pairs)), "warping references"):
-        with torch_threads(1):
-            drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))
-            references[index] = bank.warp(model, drawn, follower.choose(wanted[index], hidden[index]))
-    return replace(pairs, references=references)
+    with atomic_path(path) as temporary:
+        references = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        for index in track(range(len(pairs)), "warping references"):
+            with torch_threads(1):
+                drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))
+                references[index] = bank.warp(model, drawn, follower.choose(wanted[index], hidden[index]))
+        references.flush()
+    return replace(pairs, references=np.load(path, mmap_mode="r"))
 
 
 def remove_pairs(folder: Path) -> None:

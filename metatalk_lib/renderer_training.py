@@ -224,11 +224,11 @@ class _Trainer:
         """Move everything to its device, or devices."""
         self.run, self.stepper = self.fabric.setup(self.generator, self.optimizer)
         self.judge, self.judge_stepper = self.fabric.setup(self.adversary, self.adversary_optimizer)
-        self.run.train()
 
     def advance(self, condition: Condition) -> None:
         """One step of Eq. 4; the discriminator is updated first, as in pix2pix."""
         training = self.training
+        self.run.train()  # whoever watched may have painted, which needs the other mode
         for optimizer, rate in ((self.optimizer, training.learning_rate), (self.adversary_optimizer, ADVERSARY_RATE)):
             optimizer.param_groups[0]["lr"] = rate * training.rate(self.step)
         device = self.fabric.device
@@ -375,13 +375,17 @@ def train_renderer(
         accelerator="gpu" if kind == "cuda" else kind,
         devices=devices,
         strategy="auto" if devices == 1 else "ddp_spawn",
-        precision="32-true" if kind == "cpu" else "16-mixed",
+        # bfloat16 needs no scaling of the loss, whose state would have to be kept for resuming
+        precision="32-true" if kind == "cpu" else "bf16-mixed",
     )
     fingerprint = compute_fingerprint(sources, model, training, start)
     arguments = (batches, start, checkpoint, fingerprint, steps, watch)
     fabric.launch(_train, *arguments)
     trainer = _Trainer(fabric, model, training, None)
-    trainer.load(checkpoint, fingerprint)
+    if not trainer.load(checkpoint, fingerprint) or trainer.step < training.steps:
+        raise DataError(
+            f"the training stopped at step {trainer.step} of {training.steps} ({checkpoint}). Run it again: it goes on."
+        )
     network = trainer.generator.to(device or torch.device("cpu"))
     return NeuralRenderer(network.eval(), model), summarise_history(trainer.history)
 
@@ -398,8 +402,8 @@ def _train(
     """The loop of one process."""
     training = batches.training
     trainer = _Trainer(fabric, batches.model, training, start)
+    trainer.set_up()  # before loading, so that the moments come to lie beside their parameters
     trainer.load(checkpoint, fingerprint)
-    trainer.set_up()
     share = slice(fabric.global_rank, None, fabric.world_size)
     drawn = read_ahead((batches.draw(step, share) for step in range(trainer.step, training.steps)), depth=2)
     saved = time.monotonic()

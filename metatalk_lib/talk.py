@@ -35,8 +35,9 @@ from metatalk_lib.paths import ensure_dir
 from metatalk_lib.playback import neighbourhoods, ping_pong, read_in_order
 from metatalk_lib.progress import track
 from metatalk_lib.read_ahead import map_ahead, read_ahead
-from metatalk_lib.reference_frames import Reference, ReferenceFollower, describe_mouths
+from metatalk_lib.reference_frames import BANK_FILES, Reference, ReferenceFollower, describe_mouths
 from metatalk_lib.renderer_data import Condition, DrawnFrame, draw_frame, stack_conditions, stack_window
+from metatalk_lib.stage import code_fingerprint
 from metatalk_lib.video import probe_video
 from metatalk_lib.video_encoder import join_videos, open_video_writer
 
@@ -154,7 +155,7 @@ class Talker:
             preview: paint and write at half the size, for a quick look.
 
         Raises:
-            ParameterError: `start_frame` is not in the source.
+            ParameterError: `start_frame` is not in the source, or `output` is no .mp4 file or one that is read.
             DataError: the recording cannot be used, or a file cannot be written.
 
         Source: paper section 2 (test phase), Fig. 1.
@@ -163,6 +164,7 @@ class Talker:
             raise ParameterError(
                 f"start_frame is {start_frame}; the source has frames 0 to {self.character.frame_count - 1}."
             )
+        _refuse_overwriting(output, (audio_path, self.character.source))
         audio, fps = open_audio(audio_path), self.character.fps
         count = frame_count_for(audio, fps)
         order = ping_pong(start_frame, self.character.frame_count, count)
@@ -193,11 +195,32 @@ class Talker:
 
     def _describe(self, audio_path: Path, start_frame: int, preview: bool) -> dict:
         """What the parts of a killed run must have been made from to be of use."""
-        files = [audio_path, self.a2e_dir / "a2e.safetensors", self.renderer_dir / "generator.safetensors"]
+        renderer = ["generator.safetensors", "renderer.json"] + [
+            name for name in BANK_FILES if self.renderer.bank is not None
+        ]
+        files = [audio_path, *(self.a2e_dir / name for name in ("a2e.safetensors", "a2e.json"))]
+        files += [self.renderer_dir / name for name in renderer]
         character = {name: str(value) for name, value in asdict(self.character).items()}
         character["coefficients"] = hashlib.sha256(self.character.coefficients.pack().tobytes()).hexdigest()
-        sums = [sha256_file(path) for path in files]
-        return {"character": character, "files": sums, "start_frame": start_frame, "preview": preview}
+        changed = self.character.source.stat()
+        return {
+            "character": character,
+            "source": [changed.st_size, changed.st_mtime_ns],
+            "files": [sha256_file(path) for path in files],
+            "code": code_fingerprint("05_neural_renderer"),
+            "device": next(self.renderer.network.parameters()).device.type,
+            "start_frame": start_frame,
+            "preview": preview,
+        }
+
+
+def _refuse_overwriting(output: Path, read: Sequence[Path]) -> None:
+    """Raise where the output is no .mp4 or a file that is read."""
+    if output.suffix != ".mp4":
+        raise ParameterError(f"the output {output} must end in .mp4.")
+    for path in read:
+        if output.resolve() == path.resolve():
+            raise ParameterError(f"{output} is read by this run and would be overwritten. Choose another output.")
 
 
 def talk(

@@ -1,6 +1,8 @@
 """What must hold of the notebooks without running them: anatomy, parameters, cleanliness."""
 
 import ast
+import importlib
+import inspect
 import statistics
 
 import nbformat
@@ -103,3 +105,36 @@ def test_yaml_files_hold_known_keys_of_the_right_type():
         assert set(values) <= known_parameters(), path
         for config in STAGE_CONFIGS.values():
             config.from_values(values)
+
+
+def resolve(node: ast.expr, names: dict[str, object]) -> object | None:
+    """What a name or a dotted name stands for; None where it is not imported."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id)
+    if isinstance(node, ast.Attribute):
+        return getattr(resolve(node.value, names), node.attr, None)
+    return None
+
+
+@pytest.mark.parametrize("stage", STAGE_NAMES)
+def test_everything_imported_exists_and_is_called_with_arguments_it_knows(stage: str):
+    trees = [ast.parse(cell.source) for cell in code_cells(load(stage))]
+    names: dict[str, object] = {}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                part = f"{node.module}.{alias.name}"
+                module = importlib.import_module(node.module)
+                found = getattr(module, alias.name, None)
+                names[alias.asname or alias.name] = found or importlib.import_module(part)
+    checked = 0
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        called = resolve(node.func, names) if isinstance(node, ast.Call) else None
+        if not inspect.isfunction(called):
+            continue
+        known = inspect.signature(called).parameters
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+        wrong = [word.arg for word in node.keywords if word.arg and word.arg not in known and not takes_any]
+        assert not wrong, f"{ast.unparse(node.func)} has no parameter {', '.join(wrong)}"
+        checked += 1
+    assert checked > 3

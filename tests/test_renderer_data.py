@@ -182,11 +182,16 @@ def test_pairs_on_disk_come_back_travel_by_name_and_lend_nothing_to_their_neighb
         open_pairs(tmp_path)
 
 
-def test_of_a_long_video_the_frames_that_differ_most_are_trained_on(model: FaceModel):
-    coefficients = make_coefficients(8)
-    kept = choose_frames(model, coefficients, coefficients.frame_id, 3)
-    assert len(set(kept.tolist())) == 3
-    assert np.array_equal(choose_frames(model, coefficients, coefficients.frame_id, 99), coefficients.frame_id)
+def test_of_a_long_video_runs_of_frames_that_differ_most_are_trained_on(model: FaceModel):
+    coefficients = make_coefficients(64)
+    ids = coefficients.frame_id
+    kept = choose_frames(model, coefficients, ids, 31)
+    assert len(kept) == 30
+    assert (np.diff(kept) == 1).sum() >= 28
+    assert (np.diff(kept) > 0).all()
+    assert np.array_equal(choose_frames(model, coefficients, ids, 64), ids)
+    broken = dataclasses.replace(coefficients, valid=np.arange(64) >= 30)
+    assert choose_frames(model, broken, ids, 30).min() >= 40
 
 
 def test_images_survive_the_tensor_round_trip():
