@@ -368,8 +368,8 @@ def choose_frames(
 ) -> Int[np.ndarray, " K"]:
     """The frames to train on: all of them, or of a long video some `count` whose mouths and poses differ most.
 
-    They are taken in runs of `RUN_FRAMES`, so that windows and changes from frame to frame can be learnt; a run is known
-    by its middle frame, which must be valid.
+    They are taken in runs of `RUN_FRAMES`, so that windows and changes from frame to frame can be learnt; a run is
+    judged by its middle frame, which must be valid.
     """
     if count >= len(frame_id):
         return frame_id
