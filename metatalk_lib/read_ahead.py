@@ -82,7 +82,12 @@ class _Stream:
             self.changed.notify_all()
 
 
-def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 1) -> Iterator[Result]:
+def map_ahead(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int = 1,
+    prepare: Callable[[], None] | None = None,
+) -> Iterator[Result]:
     """Yield `function(item)` in the items' order while threads work on the next ones.
 
     The items are taken in the reader's thread, at most `DEPTH` more than were yielded.
@@ -91,14 +96,19 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers
         function: must let go of the interpreter lock to be worth it.
         items: the source.
         workers: threads.
+        prepare: is called once in each thread.
 
     Source: original to this project.
     """
-    with ThreadPoolExecutor(workers, "map_ahead") as pool:
-        waiting: deque[Future] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > DEPTH:
+    waiting: deque[Future] = deque()
+    with ThreadPoolExecutor(workers, "map_ahead", prepare) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > DEPTH:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

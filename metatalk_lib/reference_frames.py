@@ -141,9 +141,6 @@ class ReferenceBank:
             model: the face model.
             drawn: the lower face to paint, in the bank's rectangle.
             references: from a `ReferenceFollower`.
-
-        Raises:
-            ParameterError: nothing is drawn in the rectangle.
         """
         triangles = face_topology(model).lower
 

@@ -12,7 +12,7 @@ from metatalk_lib.neural_renderer import RendererSettings, starting_weights
 from metatalk_lib.progress import track
 from metatalk_lib.renderer_data import RendererPairs
 from metatalk_lib.renderer_inspection import measure_pairs, paint_pairs
-from metatalk_lib.renderer_training import TrainingSettings, train_renderer
+from metatalk_lib.renderer_training import SMALLEST_JUDGED_PX, TrainingSettings, train_renderer
 
 MEASURED_FRAMES = 12
 """Held-out frames that a variant is measured on, evenly spread."""
@@ -37,24 +37,33 @@ class Variant:
     uses_prior: bool
 
 
-def list_variants(model: RendererSettings, training: TrainingSettings, *, uses_prior: bool) -> dict[str, Variant]:
-    """The lines of the ablation by name; what is used is left out, what is not is added."""
+def list_variants(
+    model: RendererSettings, training: TrainingSettings, *, uses_prior: bool, has_motion: bool = True
+) -> dict[str, Variant]:
+    """The lines of the ablation by name; what is used is left out, what is not is added where it can be.
+
+    Args:
+        model: as configured.
+        training: as configured.
+        uses_prior: as configured.
+        has_motion: whether there are consecutive frames to train on.
+    """
     lines = {"as configured": Variant({}, {}, uses_prior)}
+    if uses_prior:
+        lines["without the prior"] = Variant({}, {}, False)
     if model.references:
-        lines["without the prior" if uses_prior else "with the prior"] = Variant({}, {}, not uses_prior)
-        other = "without" if model.matches_colours else "with"
-        lines[f"{other} colour match"] = Variant({"matches_colours": not model.matches_colours}, {}, uses_prior)
         if model.references > 1:
             lines["one reference"] = Variant({"references": 1}, {}, False)
         lines["no references: the paper's U-Net"] = Variant({"references": 0, "width": PAPER_WIDTH}, {}, False)
     for name, weight in LOSS_WEIGHTS.items():
         is_used = getattr(training, name) > 0
-        label = name.removesuffix("_weight")
-        lines[f"{'without' if is_used else 'with'} {label} loss"] = Variant(
-            {}, {name: 0.0 if is_used else weight}, uses_prior
-        )
-    gan = {"gan_weight": training.gan_weight or 0.01, "gan_start": 0.0}
-    lines["feature matching, two scales"] = Variant({}, gan | {"gan_scales": 2, "feature_weight": 10.0}, uses_prior)
+        if name == "motion_weight" and not is_used and (training.batch % 2 or not has_motion):
+            continue
+        label = f"{'without' if is_used else 'with'} {name.removesuffix('_weight')} loss"
+        lines[label] = Variant({}, {name: 0.0 if is_used else weight}, uses_prior)
+    if not 0 < training.patch < 2 * SMALLEST_JUDGED_PX:
+        gan = {"gan_weight": training.gan_weight or 0.01, "gan_start": 0.0, "gan_scales": 2, "feature_weight": 10.0}
+        lines["feature matching, two scales"] = Variant({}, gan, uses_prior)
     return lines
 
 
@@ -87,8 +96,9 @@ def ablate(
     if steps == 0:
         return pd.DataFrame()
     measured = held_out.select(np.unique(np.linspace(0, len(held_out) - 1, MEASURED_FRAMES).round().astype(int)))
+    has_motion = bool((np.diff(pairs.frame_id) == 1).any())
+    variants = list_variants(model, training, uses_prior=uses_prior, has_motion=has_motion)
     rows = {}
-    variants = list_variants(model, training, uses_prior=uses_prior)
     for number, (name, variant) in enumerate(track(variants.items(), "ablation", total=len(variants), unit="variant")):
         own = replace(model, **variant.model)
         renderer, history = train_renderer(
@@ -99,6 +109,10 @@ def ablate(
             start=starting_weights(own, use_prior=variant.uses_prior),
             device=device,
         )
-        scores = measure_pairs(paint_pairs(renderer, measured), measured)
-        rows[name] = scores._asdict() | {"l1_loss": history["reconstruction"][-1]}
+        loss = {"l1_loss": history["reconstruction"][-1]}
+        rows[name] = measure_pairs(paint_pairs(renderer, measured), measured)._asdict() | loss
+        if number == 0:  # matching colours is a choice of the painting, not of the training
+            other = replace(renderer, settings=replace(own, matches_colours=not own.matches_colours))
+            label = f"{'without' if own.matches_colours else 'with'} colour match"
+            rows[label] = measure_pairs(paint_pairs(other, measured), measured)._asdict() | loss
     return pd.DataFrame(rows).T

@@ -428,7 +428,8 @@ def add_references(
         return pairs
     own = coefficients.select(pairs.frame_id)
     shape, path = (len(pairs), count, *pairs.targets.shape[1:]), folder / "references.npy"
-    reach = min(hidden_frames, len(bank) // 4)
+    # as far as the clip's length allows: the references must come from somewhere
+    reach = max(0, min(hidden_frames, len(bank) // 4, (len(bank) - count - 1) // 2))
     hidden = [range(int(number) - reach, int(number) + reach + 1) for number in pairs.frame_id]
     follower, wanted = ReferenceFollower(bank, count), describe_mouths(model, own)
     with atomic_path(path) as temporary:

@@ -156,17 +156,18 @@ class Batches:
             usable = usable & follows
         return np.flatnonzero(usable).tolist()
 
-    def draw(self, step: int, share: slice = slice(None)) -> Condition:
-        """What one step trains on; `share` is the part of one of several processes."""
+    def draw(self, step: int, rank: int = 0, processes: int = 1) -> Condition:
+        """What one step trains on, or the part of it that is one process's: whole pairs of frames stay together."""
         pick = np.random.default_rng([self.training.seed, 1, step])
         places = []
         for index in sample_rows(len(self.candidates), step, self._drawn, self.training.seed):
             number, row = self.candidates[index]
             cut = self._choose_cut(self.sources[number].masks[row], pick)
             places += [(number, row + offset, cut) for offset in range(self.training.batch // self._drawn)]
+        own = len(places) // processes
         parts = [
             self.sources[number].condition([row], self.model.window, self.model.references, [cut])
-            for number, row, cut in places[share]
+            for number, row, cut in places[rank * own : (rank + 1) * own]
         ]
         return stack_conditions(parts)
 
@@ -370,6 +371,11 @@ def train_renderer(
             f"train_renderer got pairs of {tuple(sources[0].roi)} in a {sources[0].size} px crop; the settings say "
             f"{tuple(model.roi)} in {model.size} px. Make both from the same crop."
         )
+    if training.batch % (devices * (2 if training.motion_weight > 0 else 1)):
+        raise ParameterError(
+            f"renderer_batch is {training.batch}; {devices} devices must get equal parts of it, and with motion_weight "
+            "whole pairs of frames."
+        )
     kind = (device or torch.device("cpu")).type
     fabric = Fabric(
         accelerator="gpu" if kind == "cuda" else kind,
@@ -404,8 +410,8 @@ def _train(
     trainer = _Trainer(fabric, batches.model, training, start)
     trainer.set_up()  # before loading, so that the moments come to lie beside their parameters
     trainer.load(checkpoint, fingerprint)
-    share = slice(fabric.global_rank, None, fabric.world_size)
-    drawn = read_ahead((batches.draw(step, share) for step in range(trainer.step, training.steps)), depth=2)
+    place = fabric.global_rank, fabric.world_size
+    drawn = read_ahead((batches.draw(step, *place) for step in range(trainer.step, training.steps)), depth=2)
     saved = time.monotonic()
     if watch is not None:
         watch(trainer.step, NeuralRenderer(trainer.generator, batches.model))

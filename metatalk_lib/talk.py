@@ -81,10 +81,11 @@ class TalkReport:
         output: the file.
         frame_count, fps: of the video.
         audio_s, video_s: lengths, s; they differ by less than a frame.
-        silent_frames: frames in which nothing is said and the mouth is closed.
+        silent_frames: frames in which nothing is said and the mouth is closed; of a resumed run, only of what it made.
         reversed_frames: frames during which the source plays backwards.
         resumed_frames: frames that an earlier, killed run had finished.
-        changed_outside_px: pixels outside the mask that differ from the source before encoding; always 0.
+        changed_outside_px: pixels outside the mask that differ from the source before encoding, in the frames that this
+            run made; always 0.
         seconds: time of the parts; they overlap, so that `total` is less than their sum.
     """
 
@@ -137,6 +138,7 @@ class Talker:
         self.renderer_dir = renderer_dir or character_dir / "05_neural_renderer"
         self.a2e = load_a2e(self.a2e_dir)
         self.renderer = load_renderer(self.renderer_dir, self.model, device)
+        self.threads = torch.get_num_threads()
         self.batch = ACCELERATOR_BATCH if device is not None and device.type != "cpu" else 1
         trained, made = self.renderer.settings.size, self.character.transform.size
         if trained != made:
@@ -300,6 +302,7 @@ class _Job:
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """The finished frames from `first` on."""
+        torch.set_num_threads(self.talker.threads)
         roi = self.renderer.settings.roi
         sources = self.clock.timed("decode", read_in_order(self.talker.character.source, self.order[self.first :]))
         together = zip(read_ahead(sources, depth=4), self._drawn(), strict=True)
@@ -323,7 +326,9 @@ class _Job:
         """What is drawn for each frame from `first` on, with its neighbours."""
         settings = self.renderer.settings
         begin = max(0, self.first - settings.window // 2)
-        drawn = map_ahead(self._draw, itertools.islice(self._driven(), begin, None), DRAWING_THREADS)
+        # a frame is too little work for a second thread of torch; what is set there must not reach the painting
+        jobs = itertools.islice(self._driven(), begin, None)
+        drawn = map_ahead(self._draw, jobs, DRAWING_THREADS, lambda: torch.set_num_threads(1))
         return itertools.islice(neighbourhoods(drawn, settings.window), self.first - begin, None)
 
     def _draw(self, driven: tuple[Coefficients, int, list[Reference]]) -> DrawnFrame:

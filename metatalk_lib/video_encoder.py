@@ -50,6 +50,8 @@ ENCODERS = {
     "av1": Encoder("libsvtav1", 2, {"preset": "10", "svtav1-params": "lp=2"}),
 }
 """Codec family of a source -> how its finished video is written; any other family becomes H.264."""
+EVEN_SIDES_ONLY = ("libsvtav1",)
+"""Encoders without 4:4:4, which odd sides need; H.264 takes their place there."""
 os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder would print forty lines for every file
 
 # chroma is interpolated rather than repeated, so that saturated edges such as lips do not get blocky
@@ -136,7 +138,7 @@ def join_videos(path: str | Path, parts: Sequence[Path], *, fps: Fraction, audio
     count, video, sound = 0, None, None
     with _open_container(Path(path)) as container:
         for part in parts:
-            with av.open(str(part)) as source:
+            with _open_part(part) as source:
                 stream = source.streams.video[0]
                 if video is None:
                     video = container.add_stream_from_template(stream, opaque=True)
@@ -153,6 +155,13 @@ def join_videos(path: str | Path, parts: Sequence[Path], *, fps: Fraction, audio
         if sound is not None:
             sound.finish()
     return count
+
+
+def _open_part(path: Path) -> av.container.InputContainer:
+    try:
+        return av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise DataError(f"the part {path} cannot be read ({error.strerror}). Delete it and run again.") from error
 
 
 @contextmanager
@@ -180,10 +189,13 @@ class VideoWriter:
     def _start(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
         height, width = shape[:2]
+        is_odd = height % 2 == 1 or width % 2 == 1
+        if is_odd and self.encoder.name in EVEN_SIDES_ONLY:
+            self.encoder = ENCODERS["h264"]
         self.video = self.container.add_stream(self.encoder.name, rate=self.fps)
         context = self.video.codec_context
         context.width, context.height = width, height
-        context.pix_fmt = "yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p"
+        context.pix_fmt = "yuv444p" if is_odd else "yuv420p"
         context.time_base = 1 / self.fps
         context.thread_count = ENCODER_THREADS
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1

@@ -60,13 +60,12 @@ def locate_pixels(
         raster: what the window shows.
         triangles: those that were drawn.
         points: projected vertices of the frame that was drawn, px.
-        other_points: the same vertices in the other frame, px.
-
-    Raises:
-        ParameterError: nothing is drawn in the window.
+        other_points: the same vertices in the other frame, px. Where nothing is drawn at all, nothing moves.
     """
-    displacement = interpolate(raster, triangles, other_points - points)
-    places = fill_outwards(displacement, raster.face_id >= 0)
+    known = raster.face_id >= 0
+    places = interpolate(raster, triangles, other_points - points)
+    if known.any():
+        places = fill_outwards(places, known)
     rows, columns = raster.face_id.shape
     places[..., 0] += np.arange(columns, dtype=np.float32)
     places[..., 1] += np.arange(rows, dtype=np.float32)[:, None]

@@ -268,8 +268,14 @@ def test_two_processes_share_the_batch(tmp_path: Path):
     alone, _ = train_renderer(pairs, LENDING, training, checkpoint=tmp_path / "one.safetensors")
     assert history["step"] == [3]
     # the mean of two halves' gradients is the whole batch's up to the masks' sizes
-    for name, value in weights(alone).items():
-        torch.testing.assert_close(weights(together)[name], value, rtol=0.1, atol=0.02)
+    begun = build_generator(LENDING, training.seed).state_dict()
+    one, other = (
+        torch.cat([(weights(each)[name] - begun[name]).flatten() for name in begun]) for each in (together, alone)
+    )
+    assert torch.nn.functional.cosine_similarity(one, other, dim=0) > 0.9
+    assert float(one.norm()) == pytest.approx(float(other.norm()), rel=0.1)
+    with pytest.raises(ParameterError, match="3 devices must get equal parts"):
+        train_renderer(pairs, LENDING, training, checkpoint=tmp_path / "x.safetensors", devices=3)
 
 
 def test_batches_are_a_function_of_the_step_and_hold_consecutive_frames_for_motion():
@@ -282,7 +288,7 @@ def test_batches_are_a_function_of_the_step_and_hold_consecutive_frames_for_moti
     levels = [int(image[mask].mean()) for image, mask in zip(pairs.renders, pairs.masks, strict=True)]
     seen = [levels.index(int(window[0][mask].mean())) for window, mask in zip(one.windows, one.masks, strict=True)]
     assert [seen[1] - seen[0], seen[3] - seen[2]] == [1, 1]
-    assert np.array_equal(batches.draw(3, slice(1, None, 2)).images, one.images[1::2])
+    assert np.array_equal(batches.draw(3, 1, 2).images, one.images[2:])
     with pytest.raises(ParameterError, match="must be even"):
         dataclasses.replace(moving, batch=3)
     with pytest.raises(ParameterError, match="renderer_patch is 24 px; 2 discriminators need at least 48"):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from metatalk_lib.read_ahead import read_ahead
+from metatalk_lib.read_ahead import DEPTH, map_ahead, read_ahead
 
 
 def test_items_come_in_order_from_another_thread():
@@ -66,3 +66,33 @@ def test_no_more_than_depth_items_wait():
     # one was taken, four wait, and the thread holds the next
     assert len(made) == 6
     assert list(stream) == list(range(1, 50))
+
+
+def test_mapping_keeps_the_order_and_takes_only_a_few_ahead():
+    taken, prepared = [], []
+
+    def source():
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = map_ahead(lambda number: 2 * number, source(), 3, prepare=lambda: prepared.append(1))
+    assert [next(results) for _ in range(10)] == list(range(0, 20, 2))
+    assert len(taken) <= 10 + DEPTH + 1
+    assert list(results) == list(range(20, 200, 2))
+    assert 1 <= len(prepared) <= 3
+
+
+def test_an_error_of_the_work_is_raised_and_what_waits_is_dropped():
+    done = []
+
+    def work(number: int) -> int:
+        if number == 2:
+            raise ValueError("the work broke")
+        time.sleep(0.01)
+        done.append(number)
+        return number
+
+    with pytest.raises(ValueError, match="the work broke"):
+        list(map_ahead(work, range(100)))
+    assert len(done) <= DEPTH + 3

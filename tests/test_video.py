@@ -380,11 +380,18 @@ def test_every_codec_family_is_written_and_joined_without_encoding_again(tmp_pat
     assert [number_of(frame) for frame in joined] == list(range(70))
 
 
+@pytest.mark.parametrize(("codec", "written"), [("h264", "h264"), ("hevc", "hevc"), ("vp9", "vp9"), ("av1", "h264")])
+def test_odd_sides_are_kept(tmp_path: Path, codec: str, written: str):
+    write_video(tmp_path / "odd.mp4", numbered(5, 97, 63), fps=FPS, codec=codec)
+    info = probe_video(tmp_path / "odd.mp4")
+    assert (info.width, info.height, info.codec) == (97, 63, written)
+
+
 def test_nothing_to_join_is_refused_and_an_unknown_family_becomes_h264(tmp_path: Path):
     with pytest.raises(ParameterError, match="no parts to join"):
         join_videos(tmp_path / "x.mp4", [], fps=FPS)
     (tmp_path / "broken.mp4").write_bytes(b"cut off")
-    with pytest.raises(DataError, match="cannot write the video"):
+    with pytest.raises(DataError, match="broken.mp4 cannot be read .* Delete it"):
         join_videos(tmp_path / "x.mp4", [tmp_path / "broken.mp4"], fps=FPS)
     assert not (tmp_path / "x.mp4").exists()
     write_video(tmp_path / "y.mp4", numbered(3), fps=FPS, codec="mpeg4")

@@ -45,6 +45,12 @@ def test_a_shifted_surface_is_found_where_it_went():
     np.testing.assert_allclose(places[..., 1], rows - 2, atol=1e-4)
 
 
+def test_without_a_face_nothing_moves():
+    raster = rasterize(QUAD + np.float32(500), np.ones(4), TRIANGLES, WINDOW)
+    places = locate_pixels(raster, TRIANGLES, QUAD, QUAD + np.float32(7))
+    assert places[5, 9].tolist() == [9, 5]
+
+
 def test_a_stretched_surface_brings_its_picture_back():
     ys, xs = np.mgrid[:40, :48]
     stretched = np.stack([5 * xs, 6 * ys, xs + ys], axis=2).astype(np.uint8)

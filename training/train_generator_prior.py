@@ -39,7 +39,7 @@ from training.people import run_parallel, split_jpegs
 
 REFERENCES = 3
 HIDDEN_FRAMES = 2
-"""The people's pictures are a fifth of a second apart."""
+"""A fifth of a second: the pictures of a sentence lie some 70 ms apart."""
 ACTION_NOISE, ROTATION_NOISE_RAD, TRANSLATION_NOISE_DM = 0.03, 0.004, 0.004
 """Errors as a fit has them: of the facial actions, and of the pose."""
 MODEL = RendererSettings(
