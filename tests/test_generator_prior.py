@@ -20,11 +20,11 @@ from training.people import split_jpegs
 
 @pytest.fixture(scope="module")
 def talkers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two small people with ten pictures each."""
+    """Three small people with ten pictures each."""
     folder = tmp_path_factory.mktemp("talkers")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(render_talkers, "CROP_SIZES", (192, 192, 192))
-        for seed in (0, 1):
+        patch.setattr(render_talkers, "CROP_SIZES", (256, 256, 256))
+        for seed in (0, 1, 2):
             render_talkers.render_person(folder / f"{seed:05d}.npz", seed, 10)
     return folder
 
@@ -40,7 +40,7 @@ def test_a_talker_speaks_one_sentence_in_pictures(talkers: Path):
 
 def test_true_coefficients_put_the_face_where_the_studio_shows_it(talkers: Path):
     model, truth = load_face_model(), load_arrays(talkers / "00001.npz")
-    crop = CropTransform(12, 8, 120, 160)
+    crop = CropTransform(12, 8, 180, 180)
     exact = true_coefficients(model, truth, crop)
     with torch.no_grad():
         base = model.compute_base(
@@ -51,7 +51,7 @@ def test_true_coefficients_put_the_face_where_the_studio_shows_it(talkers: Path)
         )
     wanted = crop.to_crop(project_truth(true_control_vertices(truth, model, slice(None)), truth))
     distance = np.linalg.norm(seen.numpy() - wanted, axis=-1)
-    assert distance.mean() < 0.6
+    assert distance.mean() < 1.0
     np.testing.assert_allclose(exact.landmark_error_px, distance.mean(axis=1), atol=0.05)
 
 
@@ -63,6 +63,6 @@ def test_the_prior_is_trained_written_with_its_card_and_goes_on(talkers: Path, t
     pairs = open_pairs(talkers / "00000" / "pairs")
     assert pairs.references.shape[:2] == (10, train_generator_prior.REFERENCES)
     card = (tmp_path / "generator_prior.md").read_text()
-    assert "1 random studio people" in card
-    assert card.count("| 0.") == 2
+    assert "2 random studio people" in card
+    assert card.count("| prior | 0.") == card.count("| mean of the references | 0.") == 1
     assert (tmp_path / "generator_prior.safetensors").stat().st_size < 15e6
