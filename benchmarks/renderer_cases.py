@@ -15,12 +15,14 @@ from metatalk_lib.artifacts import load_arrays
 from metatalk_lib.composite import FEATHER_PER_SIDE, blend, feather_mask
 from metatalk_lib.evaluation import measure_frame
 from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.lending import add_references, make_bank
 from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, starting_weights
 from metatalk_lib.params import RendererConfig
 from metatalk_lib.reference_frames import ReferenceBank
-from metatalk_lib.renderer_data import RendererPairs, add_references, find_roi, make_bank, render_pairs
+from metatalk_lib.renderer_batches import TrainingSettings
+from metatalk_lib.renderer_data import RendererPairs, find_roi, render_pairs
 from metatalk_lib.renderer_inspection import mouth_rectangle, paint_pairs
-from metatalk_lib.renderer_training import TrainingSettings, train_renderer
+from metatalk_lib.renderer_training import train_renderer
 from metatalk_lib.studio import ensure_studio_video
 from metatalk_lib.studio.truth import true_coefficients
 from metatalk_lib.video import probe_video

@@ -24,12 +24,13 @@ import torch
 from benchmarks.report import Row, finish, own_peak_memory_mb
 from metatalk_lib.artifacts import load_json
 from metatalk_lib.audio import Audio, read_audio, write_audio
+from metatalk_lib.generator_input import Condition
 from metatalk_lib.networks.wav2lip import FACE_SIZE, MEL_BANDS, MEL_STEPS, Wav2LipGenerator
 from metatalk_lib.params import character_params_path, load_params, profile_params_path
 from metatalk_lib.paths import PROJECT_ROOT, STAGES
 from metatalk_lib.playback import ping_pong, read_in_order
 from metatalk_lib.reference_frames import ReferenceFollower, describe_mouths
-from metatalk_lib.renderer_data import Condition, DrawnFrame, draw_frame
+from metatalk_lib.renderer_data import DrawnFrame, draw_frame
 from metatalk_lib.run import run_character
 from metatalk_lib.speech import synthesize
 from metatalk_lib.talk import Talker

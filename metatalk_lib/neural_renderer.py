@@ -19,13 +19,14 @@ from metatalk_lib.artifacts import load_json, load_weights, save_json, save_weig
 from metatalk_lib.colour_match import RING_PER_SIDE, match_colours
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import FaceModel
+from metatalk_lib.generator_input import Condition, GeneratorInput, assemble_input, to_images
 from metatalk_lib.networks.initialization import initialize_kaiming, initialize_normal
 from metatalk_lib.networks.reference_unet import ReferenceUNet
 from metatalk_lib.networks.unet import UNet
 from metatalk_lib.params import RendererConfig
 from metatalk_lib.paths import PACKAGE_DATA_DIR
 from metatalk_lib.reference_frames import ReferenceBank
-from metatalk_lib.renderer_data import Condition, GeneratorInput, Roi, assemble_input, enclosing_roi, to_images
+from metatalk_lib.renderer_data import Roi, enclosing_roi
 
 PRIOR_PATH = PACKAGE_DATA_DIR / "generator_prior.safetensors"
 

@@ -7,6 +7,7 @@ and to mend what differs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,11 +45,17 @@ def describe_mouths(model: FaceModel, coefficients: Coefficients) -> Float[np.nd
 
     Source: original to this project.
     """
+    modes = _mouth_modes(model)
+    shape = (torch.from_numpy(coefficients.expression) @ modes).numpy() * (MM_PER_DM / np.sqrt(modes.shape[1] // 3))
+    return np.concatenate([shape, np.degrees(coefficients.rotation) * MM_PER_DEGREE], axis=1).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _mouth_modes(model: FaceModel) -> Float[torch.Tensor, "E M"]:
+    """Displacement of the mouth landmarks by each expression mode, dm."""
     lips = model.landmark_matrix.to_dense()[MOUTH]
     with torch.no_grad():
-        modes = torch.einsum("lv,evc->elc", lips, model.expression_basis).flatten(1)
-        shape = (torch.from_numpy(coefficients.expression) @ modes).numpy() * (MM_PER_DM / np.sqrt(len(lips)))
-    return np.concatenate([shape, np.degrees(coefficients.rotation) * MM_PER_DEGREE], axis=1).astype(np.float32)
+        return torch.einsum("lv,evc->elc", lips, model.expression_basis).flatten(1)
 
 
 def spread_out(descriptors: Float[np.ndarray, "T D"], count: int) -> Int[np.ndarray, " K"]:

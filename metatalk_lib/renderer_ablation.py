@@ -10,9 +10,10 @@ import torch
 
 from metatalk_lib.neural_renderer import RendererSettings, starting_weights
 from metatalk_lib.progress import track
+from metatalk_lib.renderer_batches import SMALLEST_JUDGED_PX, TrainingSettings
 from metatalk_lib.renderer_data import RendererPairs
 from metatalk_lib.renderer_inspection import measure_pairs, paint_pairs
-from metatalk_lib.renderer_training import SMALLEST_JUDGED_PX, TrainingSettings, train_renderer
+from metatalk_lib.renderer_training import train_renderer
 
 MEASURED_FRAMES = 12
 """Held-out frames that a variant is measured on, evenly spread."""

@@ -12,16 +12,14 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int, UInt8
-from torch import Tensor
+from jaxtyping import Bool, Int, UInt8
 
-from metatalk_lib.artifacts import atomic_path, load_arrays, save_arrays
+from metatalk_lib.artifacts import load_arrays, save_arrays
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.generator_input import Condition
 from metatalk_lib.paths import ensure_dir
-from metatalk_lib.progress import track
-from metatalk_lib.reference_frames import Reference, ReferenceBank, ReferenceFollower, describe_mouths, spread_out
+from metatalk_lib.reference_frames import Reference, ReferenceBank
 from metatalk_lib.renderer import draw_face, lower_face_mask
 from metatalk_lib.threads import torch_threads
 
@@ -29,10 +27,6 @@ DILATION_PER_SIDE = 1 / 64
 """Width of the rim by which a mask is dilated, in units of the crop's side: AudioDVP's 4 px at 256 px."""
 MARGIN_PX = 8
 """Least distance of the mask from the rectangle's edge, where the crop allows it."""
-RUN_FRAMES = 15
-"""Of a long video, so many consecutive frames are trained on together."""
-HIDDEN_FRAMES = 8
-"""A third of a second at 25 fps: in training, frames nearer than that to the one that is painted lend it nothing."""
 
 
 class Roi(NamedTuple):
@@ -56,29 +50,6 @@ class Roi(NamedTuple):
     def cut(self, image: np.ndarray) -> np.ndarray:
         """The rectangle's part of a crop image or mask (a view)."""
         return image[self.top : self.bottom, self.left : self.right]
-
-
-class Condition(NamedTuple):
-    """What the generator is given for B frames; see `assemble_input`.
-
-    Attributes:
-        windows: synthetic lower faces of K neighbouring frames, oldest first.
-        known: which of them exist.
-        images: real crop in the rectangle; only pixels outside the mask are used.
-        masks: True where the network shall paint.
-        references: R warped real frames, the nearest first.
-    """
-
-    windows: UInt8[np.ndarray, "B K H W 3"]
-    known: Bool[np.ndarray, "B K"]
-    images: UInt8[np.ndarray, "B H W 3"]
-    masks: Bool[np.ndarray, "B H W"]
-    references: UInt8[np.ndarray, "B R H W 3"]
-
-
-def stack_conditions(parts: Sequence[Condition]) -> Condition:
-    """Several as one batch."""
-    return Condition(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 class Cut(NamedTuple):
@@ -209,15 +180,6 @@ def draw_frame(
     if bank is not None and len(chosen):
         references = bank.warp(model, drawn, chosen)
     return DrawnFrame(drawn.render.image, dilated_mask(model, coefficients, index, size, roi), references)
-
-
-def stack_window(
-    images: Sequence[UInt8[np.ndarray, "H W 3"] | None],
-) -> tuple[UInt8[np.ndarray, "K H W 3"], Bool[np.ndarray, " K"]]:
-    """Synthetic faces of neighbouring frames, zeros in place of those that do not exist, and which exist."""
-    known = np.array([image is not None for image in images])
-    blank = np.zeros_like(images[int(np.argmax(known))])
-    return np.stack([blank if image is None else image for image in images]), known
 
 
 @torch_threads(1)
@@ -363,85 +325,6 @@ def no_references(targets: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T
     return np.zeros((len(targets), 0, *targets.shape[1:]), np.uint8)
 
 
-def choose_frames(
-    model: FaceModel, coefficients: Coefficients, frame_id: Int[np.ndarray, " T"], count: int
-) -> Int[np.ndarray, " K"]:
-    """The frames to train on: all of them, or of a long video some `count` whose mouths and poses differ most.
-
-    They are taken in runs of `RUN_FRAMES`, so that windows and changes from frame to frame can be learnt; a run is
-    judged by its middle frame, which must be valid.
-    """
-    if count >= len(frame_id):
-        return frame_id
-    runs = frame_id[: len(frame_id) // RUN_FRAMES * RUN_FRAMES].reshape(-1, RUN_FRAMES)
-    middles = coefficients.select(runs[:, RUN_FRAMES // 2])
-    trusted = np.flatnonzero(middles.valid)
-    kept = spread_out(describe_mouths(model, middles)[trusted], max(1, count // RUN_FRAMES))
-    return runs[trusted[kept]].reshape(-1)
-
-
-def make_bank(model: FaceModel, coefficients: Coefficients, pairs: RendererPairs, count: int) -> ReferenceBank:
-    """The frames of the pairs that may lend their pixels: `count` of the valid ones that differ most, all if fewer.
-
-    Args:
-        model: the face model.
-        coefficients: of the clip.
-        pairs: training frames.
-        count: most frames.
-
-    Raises:
-        ParameterError: no frame is valid.
-    """
-    rows = np.flatnonzero(pairs.valid)
-    own = coefficients.select(pairs.frame_id[rows])
-    kept = spread_out(describe_mouths(model, own), count)
-    return ReferenceBank.build(model, own.select(own.frame_id[kept]), pairs.targets[rows[kept]], pairs.size)
-
-
-def add_references(
-    model: FaceModel,
-    coefficients: Coefficients,
-    pairs: RendererPairs,
-    bank: ReferenceBank,
-    count: int,
-    folder: Path,
-    *,
-    hidden_frames: int = HIDDEN_FRAMES,
-) -> RendererPairs:
-    """Warp the nearest frames of the bank to each frame of the pairs, in their order.
-
-    No frame lends anything to itself or to its neighbours, so that training meets what use will.
-
-    Args:
-        model: the face model.
-        coefficients: hold every frame of the pairs.
-        pairs: the frames.
-        bank: see `make_bank`.
-        count: references a frame; 0 leaves the pairs without any.
-        folder: of the pairs; gets the references as a memory-mapped file.
-        hidden_frames: how far the neighbours reach; less in a short clip.
-
-    Raises:
-        ParameterError: too few frames are left to choose from.
-    """
-    if count == 0:
-        return pairs
-    own = coefficients.select(pairs.frame_id)
-    shape, path = (len(pairs), count, *pairs.targets.shape[1:]), folder / "references.npy"
-    # as far as the clip's length allows: the references must come from somewhere
-    reach = max(0, min(hidden_frames, len(bank) // 4, (len(bank) - count - 1) // 2))
-    hidden = [range(int(number) - reach, int(number) + reach + 1) for number in pairs.frame_id]
-    follower, wanted = ReferenceFollower(bank, count), describe_mouths(model, own)
-    with atomic_path(path) as temporary:
-        references = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-        for index in track(range(len(pairs)), "warping references"):
-            with torch_threads(1):
-                drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))
-                references[index] = bank.warp(model, drawn, follower.choose(wanted[index], hidden[index]))
-        references.flush()
-    return replace(pairs, references=np.load(path, mmap_mode="r"))
-
-
 def remove_pairs(folder: Path) -> None:
     """Delete the files of `render_pairs`; they can be made again at any time."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -461,55 +344,3 @@ def _refuse(number: int, count: int, frame_count: int, rows: dict[int, int]) -> 
         f"frame {number} has no coefficients (there are {len(rows)}, from {min(rows)} to {max(rows)}). "
         "Run 03_reconstruction again."
     )
-
-
-class GeneratorInput(NamedTuple):
-    """The generator's tensors, in [-1, 1] and channels-last memory.
-
-    Attributes:
-        images: K synthetic frames, R references, the surroundings, and the mask; C = 3 K + 3 R + 4.
-        references: the R references once more, to paint with.
-    """
-
-    images: Float[Tensor, "B C H W"]
-    references: Float[Tensor, "B R 3 H W"]
-
-
-def assemble_input(condition: Condition, device: torch.device | None = None) -> GeneratorInput:
-    """The generator's input: synthetic frames, references, the real surroundings, and the mask.
-
-    Every pixel inside the mask is mid-grey in the surroundings, so the target's own mouth cannot reach the network.
-    A synthetic frame outside the clip is mid-grey too, as in AudioDVP. The mask's channel is +1 inside, -1 outside.
-
-    Args:
-        condition: the frames.
-        device: where the tensors shall lie; CPU by default.
-
-    Source: paper section 2.4; the window is AudioDVP's; the other inputs are original to this project.
-    """
-    batch, count, height, width, _ = condition.windows.shape
-    synthetic = to_tensor(condition.windows.reshape(-1, height, width, 3), device).reshape(
-        batch, count, 3, height, width
-    )
-    synthetic = synthetic * torch.from_numpy(condition.known).to(device)[:, :, None, None, None]
-    references = to_tensor(condition.references.reshape(-1, height, width, 3), device)
-    references = references.reshape(batch, condition.references.shape[1], 3, height, width)
-    inside = torch.from_numpy(condition.masks).to(device)[:, None].float()
-    parts = [
-        synthetic.flatten(1, 2),
-        references.flatten(1, 2),
-        to_tensor(condition.images, device) * (1 - inside),
-        2 * inside - 1,
-    ]
-    return GeneratorInput(torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last), references)
-
-
-def to_tensor(images: UInt8[np.ndarray, "B H W 3"], device: torch.device | None = None) -> Float[Tensor, "B 3 H W"]:
-    """0..255 RGB to [-1, 1], channels first; the bytes travel to the device, not the floats."""
-    bytes_there = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-    return bytes_there.permute(0, 3, 1, 2).float().mul_(1 / 127.5).sub_(1)
-
-
-def to_images(tensor: Float[Tensor, "B 3 H W"]) -> UInt8[np.ndarray, "B H W 3"]:
-    """[-1, 1] to rounded 0..255 RGB, channels last."""
-    return ((tensor + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -8,10 +8,7 @@ seconds beside the output; a run that was killed goes on after the last whole on
 import hashlib
 import itertools
 import os
-import shutil
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +19,7 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 
-from metatalk_lib.artifacts import load_json, save_json, sha256_file
+from metatalk_lib.artifacts import load_json, sha256_file
 from metatalk_lib.audio import Recording, frame_count_for, open_audio
 from metatalk_lib.audio_to_expression import load_a2e
 from metatalk_lib.composite import sew
@@ -30,14 +27,15 @@ from metatalk_lib.crop import CropTransform
 from metatalk_lib.driving import drive, stream_speech
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, load_face_model
+from metatalk_lib.generator_input import Condition, stack_conditions, stack_window
 from metatalk_lib.neural_renderer import load_renderer, reduce_renderer
-from metatalk_lib.paths import ensure_dir
 from metatalk_lib.playback import neighbourhoods, ping_pong, read_in_order
 from metatalk_lib.progress import track
 from metatalk_lib.read_ahead import map_ahead, read_ahead
 from metatalk_lib.reference_frames import BANK_FILES, Reference, ReferenceFollower, describe_mouths
-from metatalk_lib.renderer_data import Condition, DrawnFrame, draw_frame, stack_conditions, stack_window
+from metatalk_lib.renderer_data import DrawnFrame, draw_frame
 from metatalk_lib.stage import code_fingerprint
+from metatalk_lib.talk_parts import Clock, open_parts
 from metatalk_lib.video import probe_video
 from metatalk_lib.video_encoder import join_videos, open_video_writer
 
@@ -170,7 +168,7 @@ class Talker:
         audio, fps = open_audio(audio_path), self.character.fps
         count = frame_count_for(audio, fps)
         order = ping_pong(start_frame, self.character.frame_count, count)
-        with _open_parts(output, self._describe(audio_path, start_frame, preview)) as parts:
+        with open_parts(output, self._describe(audio_path, start_frame, preview)) as parts:
             length = round(PART_S * fps)
             first = min(parts.finished * length, count)
             job = _Job(self, audio, order, first, preview)
@@ -353,72 +351,6 @@ class _Job:
             wanted = describe_mouths(self.talker.model, driven)
             for index in range(len(frames)):
                 yield driven, index, follower.choose(wanted[index]) if follower else []
-
-
-class _Parts:
-    """The finished parts of a video, in a folder beside it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.finished = folder, 0
-        while self.path(self.finished).exists():
-            self.finished += 1
-
-    def path(self, number: int) -> Path:
-        return self.folder / f"{number:05d}.mp4"
-
-    def paths(self, count: int) -> list[Path]:
-        return [self.path(number) for number in range(count)]
-
-
-@contextmanager
-def _open_parts(output: Path, description: dict) -> Iterator[_Parts]:
-    """Parts that were made from the same things, or none; after an error only whole parts are worth keeping."""
-    folder = output.with_name(f".{output.stem}.parts")
-    key = folder / "made_from.json"
-    if not key.exists() or load_json(key) != description:
-        shutil.rmtree(folder, ignore_errors=True)
-        save_json(ensure_dir(folder) / key.name, description)
-    try:
-        yield _Parts(folder)
-    except BaseException:
-        if not _Parts(folder).finished:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder)
-
-
-class Clock:
-    """Time by part; parts may run in several threads at once."""
-
-    def __init__(self) -> None:
-        self.parts: dict[str, float] = {}
-        self.started = time.perf_counter()
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Count the block's time to a part."""
-        started = time.perf_counter()
-        yield
-        now = time.perf_counter()
-        self.parts[name] = self.parts.get(name, 0.0) + now - started
-
-    def mark(self, name: str) -> None:
-        """Keep when something happened for the first time, s since the clock was made."""
-        self.parts.setdefault(name, time.perf_counter() - self.started)
-
-    def timed(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
-        """Pass items on and count the time that each took to come."""
-        stream = iter(items)
-        while True:
-            with self.part(name):
-                item = next(stream, stream)
-            if item is stream:
-                return
-            yield item
-
-    def seconds(self) -> dict[str, float]:
-        """The parts, and the total since the clock was made."""
-        return self.parts | {"total": time.perf_counter() - self.started}
 
 
 def reduce_frame(image: UInt8[np.ndarray, "H W 3"], reduction: int) -> UInt8[np.ndarray, "h w 3"]:

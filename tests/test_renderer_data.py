@@ -10,23 +10,18 @@ import torch
 
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
+from metatalk_lib.generator_input import Condition, assemble_input, to_images, to_tensor
+from metatalk_lib.lending import add_references, choose_frames, make_bank
 from metatalk_lib.renderer import lower_face_mask
 from metatalk_lib.renderer_data import (
-    Condition,
     Cut,
     Roi,
-    add_references,
-    assemble_input,
-    choose_frames,
     dilated_mask,
     enclosing_roi,
     find_roi,
-    make_bank,
     open_pairs,
     remove_pairs,
     render_pairs,
-    to_images,
-    to_tensor,
 )
 from metatalk_lib.threads import torch_threads
 

@@ -20,20 +20,14 @@ from metatalk_lib.appearance import fit_appearance
 from metatalk_lib.artifacts import atomic_path, load_arrays, save_weights
 from metatalk_lib.crop import CropTransform
 from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
+from metatalk_lib.lending import add_references, make_bank
 from metatalk_lib.neural_renderer import PRIOR_PATH, NeuralRenderer, RendererSettings, build_generator
 from metatalk_lib.params import RendererConfig
 from metatalk_lib.progress import track
-from metatalk_lib.renderer_data import (
-    RendererPairs,
-    Roi,
-    add_references,
-    find_roi,
-    make_bank,
-    open_pairs,
-    render_pairs,
-)
+from metatalk_lib.renderer_batches import TrainingSettings
+from metatalk_lib.renderer_data import RendererPairs, Roi, find_roi, open_pairs, render_pairs
 from metatalk_lib.renderer_inspection import PairScores, measure_pairs, paint_pairs
-from metatalk_lib.renderer_training import TrainingSettings, train_renderer
+from metatalk_lib.renderer_training import train_renderer
 from metatalk_lib.studio.truth import true_coefficients
 from training.people import run_parallel, split_jpegs
 

@@ -36,14 +36,15 @@ from metatalk_lib.crop import load_crop
 from metatalk_lib.driving import drive, predict_speech
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
+from metatalk_lib.generator_input import Condition, stack_window
 from metatalk_lib.mfcc import compute_mfcc_blocks, compute_public_mfcc_blocks
 from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, load_renderer, save_renderer
 from metatalk_lib.paths import ensure_dir
 from metatalk_lib.playback import neighbourhoods, ping_pong, read_in_order
 from metatalk_lib.progress import track
 from metatalk_lib.renderer import render_face
+from metatalk_lib.renderer_batches import TrainingSettings
 from metatalk_lib.renderer_data import (
-    Condition,
     RendererPairs,
     dilated_mask,
     draw_frame,
@@ -51,9 +52,8 @@ from metatalk_lib.renderer_data import (
     no_references,
     remove_pairs,
     rows_by_frame,
-    stack_window,
 )
-from metatalk_lib.renderer_training import TrainingSettings, train_renderer
+from metatalk_lib.renderer_training import train_renderer
 from metatalk_lib.talk import Character, load_character
 from metatalk_lib.video import read_frames, write_video
 

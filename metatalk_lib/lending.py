@@ -1,0 +1,99 @@
+"""Which frames of the person are trained on, which lend their pixels, and the pairs with what was lent."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from metatalk_lib.artifacts import atomic_path
+from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.progress import track
+from metatalk_lib.reference_frames import ReferenceBank, ReferenceFollower, describe_mouths, spread_out
+from metatalk_lib.renderer import draw_face
+from metatalk_lib.renderer_data import RendererPairs
+from metatalk_lib.threads import torch_threads
+
+RUN_FRAMES = 15
+"""Of a long video, so many consecutive frames are trained on together."""
+HIDDEN_FRAMES = 8
+"""A third of a second at 25 fps: in training, frames nearer than that to the one that is painted lend it nothing."""
+
+
+def choose_frames(
+    model: FaceModel, coefficients: Coefficients, frame_id: Int[np.ndarray, " T"], count: int
+) -> Int[np.ndarray, " K"]:
+    """The frames to train on: all of them, or of a long video some `count` whose mouths and poses differ most.
+
+    They are taken in runs of `RUN_FRAMES`, so that windows and changes from frame to frame can be learnt; a run is
+    judged by its middle frame, which must be valid.
+    """
+    if count >= len(frame_id):
+        return frame_id
+    runs = frame_id[: len(frame_id) // RUN_FRAMES * RUN_FRAMES].reshape(-1, RUN_FRAMES)
+    middles = coefficients.select(runs[:, RUN_FRAMES // 2])
+    trusted = np.flatnonzero(middles.valid)
+    kept = spread_out(describe_mouths(model, middles)[trusted], max(1, count // RUN_FRAMES))
+    return runs[trusted[kept]].reshape(-1)
+
+
+def make_bank(model: FaceModel, coefficients: Coefficients, pairs: RendererPairs, count: int) -> ReferenceBank:
+    """The frames of the pairs that may lend their pixels: `count` of the valid ones that differ most, all if fewer.
+
+    Args:
+        model: the face model.
+        coefficients: of the clip.
+        pairs: training frames.
+        count: most frames.
+
+    Raises:
+        ParameterError: no frame is valid.
+    """
+    rows = np.flatnonzero(pairs.valid)
+    own = coefficients.select(pairs.frame_id[rows])
+    kept = spread_out(describe_mouths(model, own), count)
+    return ReferenceBank.build(model, own.select(own.frame_id[kept]), pairs.targets[rows[kept]], pairs.size)
+
+
+def add_references(
+    model: FaceModel,
+    coefficients: Coefficients,
+    pairs: RendererPairs,
+    bank: ReferenceBank,
+    count: int,
+    folder: Path,
+    *,
+    hidden_frames: int = HIDDEN_FRAMES,
+) -> RendererPairs:
+    """Warp the nearest frames of the bank to each frame of the pairs, in their order.
+
+    No frame lends anything to itself or to its neighbours, so that training meets what use will.
+
+    Args:
+        model: the face model.
+        coefficients: hold every frame of the pairs.
+        pairs: the frames.
+        bank: see `make_bank`.
+        count: references a frame; 0 leaves the pairs without any.
+        folder: of the pairs; gets the references as a memory-mapped file.
+        hidden_frames: how far the neighbours reach; less in a short clip.
+
+    Raises:
+        ParameterError: too few frames are left to choose from.
+    """
+    if count == 0:
+        return pairs
+    own = coefficients.select(pairs.frame_id)
+    shape, path = (len(pairs), count, *pairs.targets.shape[1:]), folder / "references.npy"
+    # as far as the clip's length allows: the references must come from somewhere
+    reach = max(0, min(hidden_frames, len(bank) // 4, (len(bank) - count - 1) // 2))
+    hidden = [range(int(number) - reach, int(number) + reach + 1) for number in pairs.frame_id]
+    follower, wanted = ReferenceFollower(bank, count), describe_mouths(model, own)
+    with atomic_path(path) as temporary:
+        references = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        for index in track(range(len(pairs)), "warping references"):
+            with torch_threads(1):
+                drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))
+                references[index] = bank.warp(model, drawn, follower.choose(wanted[index], hidden[index]))
+        references.flush()
+    return replace(pairs, references=np.load(path, mmap_mode="r"))
