@@ -21,11 +21,11 @@ from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import FaceModel
 from metatalk_lib.generator_input import Condition, GeneratorInput, assemble_input, to_images
 from metatalk_lib.networks.initialization import initialize_kaiming, initialize_normal
-from metatalk_lib.networks.reference_unet import ReferenceUNet
+from metatalk_lib.networks.reference_unet import DEEPEST, ReferenceUNet
 from metatalk_lib.networks.unet import UNet
 from metatalk_lib.params import RendererConfig
 from metatalk_lib.paths import PACKAGE_DATA_DIR
-from metatalk_lib.reference_frames import ReferenceBank
+from metatalk_lib.reference_frames import BANK_FILES, ReferenceBank
 from metatalk_lib.renderer_data import Roi, enclosing_roi
 
 PRIOR_PATH = PACKAGE_DATA_DIR / "generator_prior.safetensors"
@@ -61,7 +61,15 @@ class RendererSettings:
         if self.window < 1 or self.window % 2 == 0:
             raise ParameterError(f"renderer_window must be odd, so that it has a centre; got {self.window}.")
         if self.references and (self.refine or not self.surroundings):
-            raise ParameterError("a renderer with references has no refinement blocks and sees the surroundings.")
+            raise ParameterError(
+                "renderer_refine: a renderer with references has no refinement blocks and sees the surroundings. Set "
+                "it to false, or renderer_references to 0."
+            )
+        if self.references and self.depth > DEEPEST:
+            raise ParameterError(
+                f"renderer_depth is {self.depth}; with references it is at most {DEEPEST}. Choose a smaller one, or "
+                "set renderer_references to 0."
+            )
 
     @classmethod
     def from_config(cls, config: RendererConfig, size: int, roi: Roi) -> "RendererSettings":
@@ -155,7 +163,10 @@ def reduce_renderer(renderer: NeuralRenderer, model: FaceModel, reduction: int) 
     """
     settings, step = renderer.settings, 2**renderer.settings.depth
     if settings.size % (reduction * step):
-        raise ParameterError(f"a crop of {settings.size} px cannot be reduced by {reduction} for this network.")
+        raise ParameterError(
+            f"a preview is {reduction} times smaller than the crop of {settings.size} px, which this network, of depth "
+            f"{settings.depth}, cannot paint. Leave out --preview."
+        )
     size = settings.size // reduction
     bounds = np.array([settings.roi.left, settings.roi.top, settings.roi.right - 1, settings.roi.bottom - 1])
     low, high = bounds[:2] // reduction, bounds[2:] // reduction + 1
@@ -207,6 +218,9 @@ def save_renderer(renderer: NeuralRenderer, folder: Path, history: dict[str, lis
     save_json(folder / "history.json", history)
     if renderer.bank is not None:
         renderer.bank.save(folder)
+        return
+    for name in BANK_FILES:
+        (folder / name).unlink(missing_ok=True)
 
 
 def load_renderer(folder: Path, model: FaceModel, device: torch.device | None = None) -> NeuralRenderer:

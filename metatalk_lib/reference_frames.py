@@ -149,15 +149,13 @@ class ReferenceBank:
             drawn: the lower face to paint, in the bank's rectangle.
             references: from a `ReferenceFollower`.
         """
-        triangles = face_topology(model).lower
-
-        def carry(row: int) -> np.ndarray:
-            places = locate_pixels(drawn.raster, triangles, drawn.points, self.points[row])
-            return sample_pixels(np.asarray(self.images[row]), places)
-
+        rows = sorted({row for reference in references for row in reference.rows})
+        places = locate_pixels(drawn.raster, face_topology(model).lower, drawn.points, self.points[rows])
+        carried = {row: sample_pixels(self.images[row], place) for row, place in zip(rows, places, strict=True)}
         warped = []
-        for rows, shares in references:
-            first, *others = map(carry, rows)
+        for reference in references:
+            first, *others = (carried[row] for row in reference.rows)
+            shares = reference.shares
             warped.append(cv2.addWeighted(first, shares[0], others[0], shares[1], 0) if others else first)
         return np.stack(warped)
 

@@ -66,7 +66,17 @@ class TrainingSettings:
 
     @classmethod
     def from_config(cls, config: RendererConfig) -> "TrainingSettings":
-        """What the parameters of notebook 05 ask for."""
+        """What the parameters of notebook 05 ask for.
+
+        Raises:
+            ParameterError: they do not go together.
+        """
+        step = 2**config.renderer_depth
+        if config.renderer_patch % step:
+            raise ParameterError(
+                f"renderer_patch is {config.renderer_patch} px; with renderer_depth {config.renderer_depth} it must be "
+                f"a multiple of {step}, or 0 for the whole rectangle."
+            )
         names = (
             "gan_weight", "gan_start", "gan_width", "gan_scales", "feature_weight", "edge_weight", "detail_weight",
             "motion_weight", "checkpoint_steps", "seed",

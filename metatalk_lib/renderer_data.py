@@ -4,9 +4,11 @@ The rectangle (`Roi`) holds the dilated lower-face mask of every frame of the cl
 on pixels that are never changed. Masks depend on identity and pose alone, never on what the mouth does.
 """
 
+import hashlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,6 +98,16 @@ class RendererPairs:
             return open_pairs, (Path(self.targets.filename).parent,)
         return RendererPairs, tuple(getattr(self, field.name) for field in fields(self))
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all arrays."""
+        digest = hashlib.sha256()
+        for name in _ARRAYS:
+            values = getattr(self, name)
+            for row in values if values.ndim > 1 else [values]:
+                digest.update(np.ascontiguousarray(row).tobytes())
+        return digest.hexdigest()
+
     def select(self, rows: Int[np.ndarray, " K"]) -> "RendererPairs":
         """Some of the frames, in memory."""
         arrays = {name: np.asarray(getattr(self, name)[rows]) for name in _ARRAYS}
@@ -162,6 +174,14 @@ class DrawnFrame(NamedTuple):
     image: UInt8[np.ndarray, "H W 3"]
     mask: Bool[np.ndarray, "H W"]
     references: UInt8[np.ndarray, "R H W 3"]
+
+
+class PairRow(NamedTuple):
+    """One frame of training pairs; see `RendererPairs`."""
+
+    render: UInt8[np.ndarray, "H W 3"]
+    mask: Bool[np.ndarray, "H W"]
+    target: UInt8[np.ndarray, "H W 3"]
 
 
 @torch_threads(1)
@@ -260,6 +280,8 @@ def render_pairs(
     frame_count: int,
     roi: Roi,
     folder: Path,
+    *,
+    draw: Callable[[int, np.ndarray], PairRow] | None = None,
 ) -> RendererPairs:
     """Draw the synthetic lower face and the mask of each frame and put them beside the real image.
 
@@ -272,6 +294,7 @@ def render_pairs(
         frame_count: their number.
         roi: the rectangle.
         folder: emptied first; `remove_pairs` deletes it.
+        draw: another way to make a pair from a row of the coefficients and its crop image.
 
     Raises:
         ParameterError: `frame_count` is not the number of frames.
@@ -285,14 +308,18 @@ def render_pairs(
     targets = open_map(folder / "targets.npy", "w+", np.uint8, (*shape, 3))
     masks = open_map(folder / "masks.npy", "w+", np.bool_, shape)
     rows, count, size = rows_by_frame(coefficients), 0, 0
+
+    def draw_lower_face(index: int, image: np.ndarray) -> PairRow:
+        drawn = draw_frame(model, coefficients, index, image.shape[0], roi)
+        return PairRow(drawn.image, drawn.mask, roi.cut(image))
+
+    draw = draw or draw_lower_face
     frame_id, valid = np.zeros(frame_count, np.int64), np.zeros(frame_count, bool)
     for number, image in frames:
         if number not in rows or count == frame_count:
             _refuse(number, count, frame_count, rows)
         index, size = rows[number], image.shape[0]
-        drawn = draw_frame(model, coefficients, index, size, roi)
-        renders[count], masks[count] = drawn.image, drawn.mask
-        targets[count] = roi.cut(image)
+        renders[count], masks[count], targets[count] = draw(index, image)
         frame_id[count], valid[count] = number, coefficients.valid[index]
         count += 1
     if count != frame_count:

@@ -10,7 +10,8 @@ added to the paper's two terms has a weight of its own in `TrainingSettings`.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from metatalk_lib.read_ahead import read_ahead
 from metatalk_lib.renderer_batches import Batches, TrainingSettings
 from metatalk_lib.renderer_data import RendererPairs
 from metatalk_lib.renderer_losses import detail_loss, edge_loss, feature_loss, masked_l1, motion_loss, verdict_loss
+from metatalk_lib.worker_process import run_in_process
 
 LOG_STEPS = 10
 """The history holds the mean of this many steps a row."""
@@ -190,15 +192,16 @@ def train_renderer(
         checkpoint: file to resume from and to keep up to date; one of another training is ignored and overwritten.
         start: weights to begin with, such as the generator prior's; None begins at random.
         device: where; CPU by default.
-        devices: how many of them.
+        devices: how many of them; several train in processes of their own, so that a notebook may ask for them.
         steps: an iterable over `range(training.steps)` that shows progress; a resumed run passes over what is done.
-        watch: is called with the number of finished steps and the network, before the first step and after each.
+        watch: is called with the number of finished steps and the network, before the first step and after each; on one
+            device only.
 
     Returns:
         The renderer, and its losses: `step`, `reconstruction`, `adversarial`, `discriminator`, means of 10 steps.
 
     Raises:
-        ParameterError: the pairs and the settings disagree, or no row is valid.
+        ParameterError: the pairs and the settings disagree, no row is valid, or there are fewer devices.
         DataError: the checkpoint is unreadable, or training diverged.
 
     Source: paper section 2.4, Eqs. 2 to 4; order of updates and BCE with logits are pix2pix's and AudioDVP's.
@@ -210,23 +213,18 @@ def train_renderer(
             f"train_renderer got pairs of {tuple(sources[0].roi)} in a {sources[0].size} px crop; the settings say "
             f"{tuple(model.roi)} in {model.size} px. Make both from the same crop."
         )
-    if training.batch % (devices * (2 if training.motion_weight > 0 else 1)):
-        raise ParameterError(
-            f"renderer_batch is {training.batch}; {devices} devices must get equal parts of it, and with motion_weight "
-            "whole pairs of frames."
-        )
+    check_devices(device, devices, training)
+    if devices > 1 and watch is not None:
+        raise ParameterError("train_renderer: what several processes do cannot be watched. Use one device.")
     kind = (device or torch.device("cpu")).type
-    fabric = Fabric(
-        accelerator="gpu" if kind == "cuda" else kind,
-        devices=devices,
-        strategy="auto" if devices == 1 else "ddp_spawn",
-        # bfloat16 needs no scaling of the loss, whose state would have to be kept for resuming
-        precision="32-true" if kind == "cpu" else "bf16-mixed",
-    )
-    fingerprint = compute_fingerprint(sources, model, training, start)
-    arguments = (batches, start, checkpoint, fingerprint, steps, watch)
-    fabric.launch(_train, *arguments)
-    trainer = _Trainer(fabric, model, training, None)
+    fingerprint = compute_fingerprint(sources, model, training, start, kind)
+    arguments = (kind, devices, batches, start, checkpoint, fingerprint)
+    steps = range(training.steps) if steps is None else steps
+    if devices == 1:
+        _launch(*arguments, watch, steps)
+    else:
+        run_in_process(_launch, arguments, steps)
+    trainer = _Trainer(_make_fabric(kind, 1), model, training, None)
     if not trainer.load(checkpoint, fingerprint) or trainer.step < training.steps:
         raise DataError(
             f"the training stopped at step {trainer.step} of {training.steps} ({checkpoint}). Run it again: it goes on."
@@ -235,14 +233,55 @@ def train_renderer(
     return NeuralRenderer(network.eval(), model), summarise_history(trainer.history)
 
 
+def check_devices(device: torch.device | None, devices: int, training: TrainingSettings) -> None:
+    """Refuse what cannot be divided among several devices; several CPU processes are allowed.
+
+    Raises:
+        ParameterError: there are fewer devices, or the batch has no equal parts.
+    """
+    kind = (device or torch.device("cpu")).type
+    there = torch.cuda.device_count() if kind == "cuda" else 1
+    if devices > 1 and kind != "cpu" and devices > there:
+        raise ParameterError(f"renderer_devices is {devices}; this machine has {there} of type {kind}.")
+    if training.batch % (devices * (2 if training.motion_weight > 0 else 1)):
+        raise ParameterError(
+            f"renderer_batch is {training.batch}; {devices} devices must get equal parts of it, and with motion_weight "
+            "whole pairs of frames."
+        )
+
+
+def _make_fabric(kind: str, devices: int) -> Fabric:
+    return Fabric(
+        accelerator="gpu" if kind == "cuda" else kind,
+        devices=devices,
+        strategy="auto" if devices == 1 else "ddp_spawn",
+        # bfloat16 needs no scaling of the loss, whose state would have to be kept for resuming
+        precision="32-true" if kind == "cpu" else "bf16-mixed",
+    )
+
+
+def _launch(
+    kind: str,
+    devices: int,
+    batches: Batches,
+    start: Mapping[str, Tensor] | None,
+    checkpoint: Path,
+    fingerprint: str,
+    watch: Callable[[int, NeuralRenderer], None] | None,
+    steps: Iterable[int] | None = None,
+) -> None:
+    """Train in one process for each device; with several this process may not be a notebook's kernel."""
+    _make_fabric(kind, devices).launch(_train, batches, start, checkpoint, fingerprint, watch, steps)
+
+
 def _train(
     fabric: Fabric,
     batches: Batches,
     start: Mapping[str, Tensor] | None,
     checkpoint: Path,
     fingerprint: str,
-    steps: Iterable[int] | None,
     watch: Callable[[int, NeuralRenderer], None] | None,
+    steps: Iterable[int] | None,
 ) -> None:
     """The loop of one process."""
     training = batches.training
@@ -250,27 +289,31 @@ def _train(
     trainer.set_up()  # before loading, so that the moments come to lie beside their parameters
     trainer.load(checkpoint, fingerprint)
     place = fabric.global_rank, fabric.world_size
-    drawn = read_ahead((batches.draw(step, *place) for step in range(trainer.step, training.steps)), depth=2)
     saved = time.monotonic()
-    if watch is not None:
-        watch(trainer.step, NeuralRenderer(trainer.generator, batches.model))
-    for step in range(training.steps) if steps is None else steps:
-        if step < trainer.step:
-            continue
-        with torch.random.fork_rng(devices=[]):
-            # dropout draws from the global generator; a seed of its own for each step makes resuming exact
-            torch.manual_seed(training.seed * 1_000_003 + step)
-            trainer.advance(next(drawn))
-        if not np.isfinite(trainer.history[-1]).all():
-            raise DataError(
-                f"training diverged at step {step} (loss {trainer.history[-1]}). Lower renderer_learning_rate."
-            )
-        is_due = trainer.step % training.checkpoint_steps == 0 or time.monotonic() - saved > CHECKPOINT_S
-        if fabric.is_global_zero and (is_due or trainer.step == training.steps):
-            trainer.save(checkpoint, fingerprint)
-            saved = time.monotonic()
-        if watch is not None:
+
+    def tell() -> None:
+        if watch is not None and fabric.is_global_zero:
             watch(trainer.step, NeuralRenderer(trainer.generator, batches.model))
+
+    tell()
+    stream = read_ahead((batches.draw(step, *place) for step in range(trainer.step, training.steps)), depth=2)
+    with closing(stream) as drawn:
+        for step in range(training.steps) if steps is None else steps:
+            if step < trainer.step:
+                continue
+            with torch.random.fork_rng(devices=[]):
+                # dropout draws from the global generator; a seed of its own for each step makes resuming exact
+                torch.manual_seed(training.seed * 1_000_003 + step)
+                trainer.advance(next(drawn))
+            if not np.isfinite(trainer.history[-1]).all():
+                raise DataError(
+                    f"training diverged at step {step} (loss {trainer.history[-1]}). Lower renderer_learning_rate."
+                )
+            is_due = trainer.step % training.checkpoint_steps == 0 or time.monotonic() - saved > CHECKPOINT_S
+            if fabric.is_global_zero and (is_due or trainer.step == training.steps):
+                trainer.save(checkpoint, fingerprint)
+                saved = time.monotonic()
+            tell()
     fabric.barrier()
 
 
@@ -287,24 +330,18 @@ def compute_fingerprint(
     model: RendererSettings,
     training: TrainingSettings,
     start: Mapping[str, Tensor] | None,
+    kind: str,
 ) -> str:
-    """Digest of everything that decides a training's outcome on one machine."""
+    """Digest of everything that decides a training's outcome on one machine; `kind` is the type of device."""
     settings = [
         asdict(model),
         asdict(training) | {"checkpoint_steps": None},
         torch.get_num_threads(),
         torch.__version__,
+        kind,
+        [pairs.digest for pairs in sources],
     ]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for chunk in _contents(sources, start or {}):
-        digest.update(np.ascontiguousarray(chunk).tobytes())
+    for name in sorted(start or {}):
+        digest.update(start[name].cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _contents(sources: Sequence[RendererPairs], start: Mapping[str, Tensor]) -> Iterator[np.ndarray]:
-    for name in sorted(start):
-        yield start[name].cpu().numpy()
-    for pairs in sources:
-        yield from (pairs.frame_id, pairs.valid)
-        for rows in (pairs.renders, pairs.masks, pairs.targets, pairs.references):
-            yield from rows

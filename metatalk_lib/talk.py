@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -172,12 +173,13 @@ class Talker:
             length = round(PART_S * fps)
             first = min(parts.finished * length, count)
             job = _Job(self, audio, order, first, preview)
-            frames = read_ahead(track(job.frames(), f"talking: {output.name}", total=count - first), depth=2)
-            for number in range(parts.finished, -(-count // length)):
-                with open_video_writer(parts.path(number), fps=fps, codec=self.character.codec) as writer:
-                    for frame in itertools.islice(frames, length):
-                        with job.clock.part("encode"):
-                            writer.add(frame)
+            made = track(job.frames(), f"talking: {output.name}", total=count - first)
+            with closing(read_ahead(made, depth=2)) as frames:
+                for number in range(parts.finished, -(-count // length)):
+                    with open_video_writer(parts.path(number), fps=fps, codec=self.character.codec) as writer:
+                        for frame in itertools.islice(frames, length):
+                            with job.clock.part("encode"):
+                                writer.add(frame)
             with job.clock.part("join"):
                 join_videos(output, parts.paths(-(-count // length)), fps=fps, audio=audio)
         return TalkReport(

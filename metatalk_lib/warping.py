@@ -34,42 +34,43 @@ def fill_outwards(field: Float[np.ndarray, "H W C"], known: Bool[np.ndarray, "H 
     while not weight.all():
         levels.append((values, weight))
         small = (max(1, (weight.shape[1] + 1) // 2), max(1, (weight.shape[0] + 1) // 2))
-        values, share = (cv2.resize(part, small, interpolation=cv2.INTER_AREA) for part in (values, weight))
+        share = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
         weight = (share > 0).astype(np.float32)
-        values = _with_channels(values, field) / np.maximum(share, 1e-6)[..., None] * weight[..., None]
+        values = _resize(values, small, cv2.INTER_AREA) * (weight / np.maximum(share, 1e-6))[..., None]
     for finer, known_share in reversed(levels):
-        above = _with_channels(cv2.resize(values, finer.shape[1::-1], interpolation=cv2.INTER_LINEAR), field)
-        values = np.where(known_share[..., None] > 0, finer, above)
+        values = _resize(values, finer.shape[1::-1], cv2.INTER_LINEAR)
+        np.copyto(values, finer, where=known_share[..., None] > 0)
     return values
 
 
-def _with_channels(image: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """OpenCV drops the last axis where it has one element."""
-    return image.reshape(*image.shape[:2], like.shape[2])
+def _resize(image: Float[np.ndarray, "H W C"], size: tuple[int, int], interpolation: int) -> np.ndarray:
+    """OpenCV takes four channels at most, and drops the last axis where it has one element."""
+    groups = [image[..., first : first + 4] for first in range(0, image.shape[2], 4)]
+    return np.dstack([cv2.resize(group, size, interpolation=interpolation) for group in groups])
 
 
 def locate_pixels(
     raster: Raster,
     triangles: Int[np.ndarray, "F 3"],
     points: Float[np.ndarray, "N 2"],
-    other_points: Float[np.ndarray, "N 2"],
-) -> Float[np.ndarray, "H W 2"]:
-    """Where each pixel of a drawn window lies in another frame, as (column, row) of the same window, px.
+    others: Float[np.ndarray, "K N 2"],
+) -> Float[np.ndarray, "K H W 2"]:
+    """Where each pixel of a drawn window lies in K other frames, as (column, row) of the same window, px.
 
     Args:
         raster: what the window shows.
         triangles: those that were drawn.
         points: projected vertices of the frame that was drawn, px.
-        other_points: the same vertices in the other frame, px. Where nothing is drawn at all, nothing moves.
+        others: the same vertices in the other frames, px. Where nothing is drawn at all, nothing moves.
     """
     known = raster.face_id >= 0
-    places = interpolate(raster, triangles, other_points - points)
+    moves = (others - points).transpose(1, 0, 2).reshape(len(points), -1)
+    shift = interpolate(raster, triangles, moves)
     if known.any():
-        places = fill_outwards(places, known)
-    rows, columns = raster.face_id.shape
-    places[..., 0] += np.arange(columns, dtype=np.float32)
-    places[..., 1] += np.arange(rows, dtype=np.float32)[:, None]
-    return places
+        shift = fill_outwards(shift, known)
+    rows, columns = known.shape
+    here = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).astype(np.float32)
+    return shift.reshape(rows, columns, -1, 2).transpose(2, 0, 1, 3) + here
 
 
 def sample_pixels(

@@ -271,6 +271,14 @@ def test_two_processes_share_the_batch(tmp_path: Path):
     assert float(one.norm()) == pytest.approx(float(other.norm()), rel=0.1)
     with pytest.raises(ParameterError, match="3 devices must get equal parts"):
         train_renderer(pairs, LENDING, training, checkpoint=tmp_path / "x.safetensors", devices=3)
+    with pytest.raises(ParameterError, match="cannot be watched"):
+        train_renderer(pairs, LENDING, training, checkpoint=tmp_path / "x.safetensors", devices=2, watch=print)
+
+
+def test_more_devices_than_there_are_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ParameterError, match="renderer_devices is 2; this machine has 1 of type cuda"):
+        train_renderer(make_pairs(), MODEL, TRAINING, checkpoint=tmp_path / "x", device=torch.device("cuda"), devices=2)
 
 
 def test_batches_are_a_function_of_the_step_and_hold_consecutive_frames_for_motion():
@@ -327,9 +335,32 @@ def test_a_renderer_is_saved_with_its_bank_and_reduced_for_previews(tmp_path: Pa
     assert half.bank.images.shape[1:3] == (half.settings.roi.height, half.settings.roi.width)
     middle = np.abs(half.bank.images[0, 8:12, 8:12].astype(float).mean() - images[0].mean())
     assert middle < 40
-    with pytest.raises(ParameterError, match="cannot be reduced by 3"):
+    with pytest.raises(ParameterError, match="Leave out --preview"):
         reduce_renderer(loaded, model, 3)
-    assert NeuralRenderer(build_generator(MODEL), MODEL).with_bank(bank).bank is None
+    bankless = NeuralRenderer(build_generator(MODEL), MODEL).with_bank(bank)
+    assert bankless.bank is None
+    save_renderer(bankless, tmp_path, {"step": [1]})
+    assert not list(tmp_path.glob("references.*"))
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"renderer_patch": 100}, "renderer_patch is 100 px; with renderer_depth 4 it must be a multiple of 16"),
+        ({"renderer_patch": 16, "renderer_depth": 4}, "1 discriminators need at least 24"),
+        ({"renderer_batch": 3, "motion_weight": 1.0}, "renderer_batch must be even"),
+        ({"renderer_depth": 6}, "renderer_depth is 6; with references it is at most 5"),
+        ({"renderer_refine": True}, "renderer_refine: a renderer with references"),
+        ({"renderer_window": 2}, "renderer_window must be odd"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_named(values: dict, text: str):
+    def build(config: RendererConfig) -> None:
+        RendererSettings.from_config(config, 512, Roi(0, 0, 256, 256))
+        TrainingSettings.from_config(config)
+
+    with pytest.raises(ParameterError, match=text):
+        build(RendererConfig(**values))
 
 
 def test_history_is_a_mean_of_groups():

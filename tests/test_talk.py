@@ -1,6 +1,7 @@
 """The test phase on a drawn 64 px character: order of frames, driving, the whole chain, refusals."""
 
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.networks.audio_to_expression import MetaTalkA2E
 from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, build_generator, save_renderer
 from metatalk_lib.playback import ping_pong
+from metatalk_lib.reference_frames import ReferenceBank
 from metatalk_lib.renderer_data import Roi
 from metatalk_lib.speech import synthesize
 from metatalk_lib.talk import Talker, load_character, name_outputs, talk
@@ -60,6 +62,21 @@ def character_dir(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch)
     return folder
 
 
+@pytest.fixture
+def lending_dir(character_dir: Path) -> Path:
+    """The same character with a renderer that takes its pixels from five of the frames, and no training."""
+    settings = RendererSettings(
+        window=1, width=2, depth=3, refine=False, size=CROP_SIZE, roi=ROI, references=2, matches_colours=True
+    )
+    coefficients = load_character(character_dir).coefficients
+    numbers = np.arange(0, 10, 2)
+    images = make_frames()[numbers][:, 26:58, 36:68]
+    bank = ReferenceBank.build(make_face_model(), coefficients.select(numbers), images, CROP_SIZE)
+    renderer = NeuralRenderer(build_generator(settings), settings, bank)
+    save_renderer(renderer, character_dir / "05_neural_renderer", {"step": [1]})
+    return character_dir
+
+
 def make_recording(path: Path, seconds: float, rate: int = 16000) -> Path:
     write_audio(path, Audio(make_tone(seconds, rate)[:, None], rate))
     return path
@@ -83,9 +100,37 @@ def test_the_whole_chain(character_dir: Path, tmp_path: Path, seconds: float, ra
     assert again.output.read_bytes() == (tmp_path / "out.mp4").read_bytes()
 
 
+def test_frames_of_the_person_lend_their_pixels(lending_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    painted = []
+    paint = NeuralRenderer.paint
+
+    def spy(self, condition):
+        painted.append((self, condition, paint(self, condition)))
+        return painted[-1][2]
+
+    monkeypatch.setattr(NeuralRenderer, "paint", spy)
+    audio = make_recording(tmp_path / "speech.wav", 0.6)
+    report = talk(lending_dir, audio, tmp_path / "out.mp4")
+    assert report.frame_count == len(painted) == 15
+    assert report.changed_outside_px == 0
+    for renderer, condition, paints in painted:
+        # flat frames stay flat however they are warped; untrained, the network gives the references' mean
+        (lent,), real = condition.references, condition.images[0, 0, 0, 0]
+        assert len(lent) == 2
+        assert all((image == image[0, 0]).all() for image in lent)
+        plain = replace(renderer, settings=replace(renderer.settings, matches_colours=False))
+        np.testing.assert_allclose(paint(plain, condition), lent.mean(), atol=1)
+        # then its colours are brought to those of the frame round it
+        assert abs(paints.mean() - real) <= abs(lent.mean() - real)
+    Talker(lending_dir).speak(audio, tmp_path / "small.mp4", preview=True)
+    assert probe_video(tmp_path / "small.mp4").width == (SIZE + 32) // 2
+
+
+@pytest.mark.parametrize("kind", ["character_dir", "lending_dir"])
 def test_a_killed_run_goes_on_after_its_last_whole_part(
-    character_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    character_dir = request.getfixturevalue(kind)
     audio = make_recording(tmp_path / "speech.wav", 5.0)
     whole, killed = tmp_path / "whole.mp4", tmp_path / "killed.mp4"
     talk(character_dir, audio, whole)

@@ -35,7 +35,7 @@ def test_a_single_known_pixel_fills_everything_and_none_is_refused():
 
 def locate(other: np.ndarray) -> np.ndarray:
     raster = rasterize(QUAD, np.ones(4), TRIANGLES, WINDOW)
-    return locate_pixels(raster, TRIANGLES, QUAD, other.astype(np.float32))
+    return locate_pixels(raster, TRIANGLES, QUAD, other.astype(np.float32)[None])[0]
 
 
 def test_a_shifted_surface_is_found_where_it_went():
@@ -47,8 +47,16 @@ def test_a_shifted_surface_is_found_where_it_went():
 
 def test_without_a_face_nothing_moves():
     raster = rasterize(QUAD + np.float32(500), np.ones(4), TRIANGLES, WINDOW)
-    places = locate_pixels(raster, TRIANGLES, QUAD, QUAD + np.float32(7))
+    (places,) = locate_pixels(raster, TRIANGLES, QUAD, QUAD[None] + np.float32(7))
     assert places[5, 9].tolist() == [9, 5]
+
+
+def test_several_frames_are_located_as_each_alone():
+    raster = rasterize(QUAD, np.ones(4), TRIANGLES, WINDOW)
+    others = np.stack([QUAD * (1.1, 0.8), QUAD + np.array([3.0, -2.0]), QUAD]).astype(np.float32)
+    together = locate_pixels(raster, TRIANGLES, QUAD, others)
+    for places, other in zip(together, others, strict=True):
+        np.testing.assert_allclose(places, locate(other), atol=1e-4)
 
 
 def test_a_stretched_surface_brings_its_picture_back():

@@ -39,19 +39,18 @@ from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
 from metatalk_lib.generator_input import Condition, stack_window
 from metatalk_lib.mfcc import compute_mfcc_blocks, compute_public_mfcc_blocks
 from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, load_renderer, save_renderer
-from metatalk_lib.paths import ensure_dir
 from metatalk_lib.playback import neighbourhoods, ping_pong, read_in_order
 from metatalk_lib.progress import track
 from metatalk_lib.renderer import render_face
 from metatalk_lib.renderer_batches import TrainingSettings
 from metatalk_lib.renderer_data import (
+    PairRow,
     RendererPairs,
     dilated_mask,
     draw_frame,
     find_roi,
-    no_references,
     remove_pairs,
-    rows_by_frame,
+    render_pairs,
 )
 from metatalk_lib.renderer_training import train_renderer
 from metatalk_lib.talk import Character, load_character
@@ -221,21 +220,15 @@ def make_pairs(
         folder: gets the arrays, memory-mapped.
     """
     roi = find_roi(model, coefficients, SIZE_PX, multiple=2**settings.depth)
-    ensure_dir(folder)
-    shape = (len(frame_id), roi.height, roi.width)
-    open_map = np.lib.format.open_memmap
-    renders = open_map(folder / "renders.npy", "w+", np.uint8, (*shape, 3))
-    targets = open_map(folder / "targets.npy", "w+", np.uint8, (*shape, 3))
-    masks = open_map(folder / "masks.npy", "w+", np.bool_, shape)
-    row_of, valid = rows_by_frame(coefficients), np.zeros(len(frame_id), bool)
-    frames = read_frames(video, int(frame_id[0]), int(frame_id[-1]) + 1)
-    for place, (number, frame) in enumerate(zip(track(frame_id, "drawing AudioDVP's pairs"), frames, strict=True)):
-        row = row_of[int(number)]
+
+    def draw(row: int, frame: np.ndarray) -> PairRow:
         mask = dilated_mask(model, coefficients, row, SIZE_PX, roi)
-        masks[place], valid[place] = mask, coefficients.valid[row]
-        renders[place] = render_face(model, coefficients, row, SIZE_PX, window=tuple(roi)).image * mask[..., None]
-        targets[place] = roi.cut(frame) * mask[..., None]
-    return RendererPairs(np.asarray(frame_id), renders, masks, targets, no_references(targets), valid, roi, SIZE_PX)
+        whole = render_face(model, coefficients, row, SIZE_PX, window=tuple(roi)).image
+        return PairRow(whole * mask[..., None], mask, roi.cut(frame) * mask[..., None])
+
+    frames = read_frames(video, int(frame_id[0]), int(frame_id[-1]) + 1)
+    numbered = zip(track(frame_id.tolist(), "drawing AudioDVP's pairs"), frames, strict=True)
+    return render_pairs(model, coefficients, numbered, len(frame_id), roi, folder, draw=draw)
 
 
 def talk(

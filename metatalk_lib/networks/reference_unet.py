@@ -13,6 +13,8 @@ FOLD = 2
 """The network works on the picture folded by this: each 2 x 2 block of pixels becomes channels of one place."""
 GROWTH = (1.0, 1.5, 2.0, 3.0, 4.0)
 """Width of each level, in units of the first."""
+DEEPEST = len(GROWTH)
+"""Most halvings."""
 SLOPE = 0.1
 
 
@@ -51,9 +53,9 @@ class ReferenceUNet(nn.Module):
 
     def __init__(self, in_channels: int, references: int, *, width: int = 32, depth: int = 4) -> None:
         super().__init__()
-        if references < 1 or width < 1 or not 2 <= depth <= len(GROWTH):
+        if references < 1 or width < 1 or not 2 <= depth <= DEEPEST:
             raise ParameterError(
-                f"ReferenceUNet needs references >= 1, width >= 1 and depth 2 to {len(GROWTH)}, got {references}, "
+                f"ReferenceUNet needs references >= 1, width >= 1 and depth 2 to {DEEPEST}, got {references}, "
                 f"{width} and {depth}."
             )
         self.in_channels, self.references, self.depth = in_channels, references, depth

@@ -97,7 +97,8 @@ def compute_truth(scene: Scene, performance: Performance, model: FaceModel) -> d
     for row, angles, sway in zip(performance.actions, performance.rotation, performance.sway, strict=True):
         turn = euler_matrix(angles)
         points = neutral_landmarks + np.tensordot(row, moving, axes=1)
-        landmarks.append(project_points((points - PIVOT) @ turn.T + PIVOT + sway + shift, scene))
+        seen = (points - PIVOT) @ turn.T + PIVOT + sway + shift
+        landmarks.append(project_points(seen, scene.camera.focal_px, scene.camera.principal_point_px))
         rotations.append(matrix_to_euler(turn @ fit.rotation))
         translations.append(turn @ (fit.translation - PIVOT) + PIVOT + sway + shift)
     landmarks = np.array(landmarks)
@@ -141,18 +142,15 @@ def true_control_vertices(
 
 def project_truth(points: Float[np.ndarray, "*T K 3"], truth: dict[str, np.ndarray]) -> Float[np.ndarray, "*T K 2"]:
     """Camera-space points in pixels of the studio video that the truth belongs to."""
-    scale = truth["focal_px"] / (DISTANCE - points[..., 2:])
-    return truth["principal_point_px"] + points[..., :2] * scale * (1.0, -1.0)
+    return project_points(points, truth["focal_px"], truth["principal_point_px"])
 
 
-def project_points(points: Float[np.ndarray, "K 3"], scene: Scene) -> Float[np.ndarray, "K 2"]:
-    """Camera-space points in pixels of the video."""
-    camera = scene.camera
-    scale = camera.focal_px / (10.0 - points[:, 2])
-    return np.stack(
-        [camera.principal_point_px[0] + points[:, 0] * scale, camera.principal_point_px[1] - points[:, 1] * scale],
-        axis=1,
-    )
+def project_points(
+    points: Float[np.ndarray, "*T K 3"], focal_px: float | np.ndarray, principal_point_px: Sequence | np.ndarray
+) -> Float[np.ndarray, "*T K 2"]:
+    """Camera-space points in pixels of a video."""
+    scale = focal_px / (DISTANCE - points[..., 2:])
+    return np.asarray(principal_point_px) + points[..., :2] * scale * (1.0, -1.0)
 
 
 def true_coefficients(model: FaceModel, truth: dict[str, np.ndarray], crop: CropTransform) -> Coefficients:
