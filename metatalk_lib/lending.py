@@ -72,16 +72,16 @@ def add_references(
     Args:
         model: the face model.
         coefficients: hold every frame of the pairs.
-        pairs: the frames.
+        pairs: the frames; those that have so many references already are left as they are.
         bank: see `make_bank`.
-        count: references a frame; 0 leaves the pairs without any.
+        count: references a frame, 0 for none.
         folder: of the pairs; gets the references as a memory-mapped file.
         hidden_frames: how far the neighbours reach; less in a short clip.
 
     Raises:
         ParameterError: too few frames are left to choose from.
     """
-    if count == 0:
+    if pairs.references.shape[1] == count:
         return pairs
     own = coefficients.select(pairs.frame_id)
     shape, path = (len(pairs), count, *pairs.targets.shape[1:]), folder / "references.npy"

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from metatalk_lib.artifacts import load_arrays, save_arrays
+from metatalk_lib.artifacts import atomic_path, load_arrays, save_arrays
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.generator_input import Condition
@@ -281,6 +281,7 @@ def render_pairs(
     roi: Roi,
     folder: Path,
     *,
+    key: str = "",
     draw: Callable[[int, np.ndarray], PairRow] | None = None,
 ) -> RendererPairs:
     """Draw the synthetic lower face and the mask of each frame and put them beside the real image.
@@ -294,12 +295,17 @@ def render_pairs(
         frame_count: their number.
         roi: the rectangle.
         folder: emptied first; `remove_pairs` deletes it.
+        key: what the pairs are made from, in short; pairs that an earlier, killed run left with the same one are taken
+            as they are. Without one they are always made.
         draw: another way to make a pair from a row of the coefficients and its crop image.
 
     Raises:
         ParameterError: `frame_count` is not the number of frames.
         DataError: a frame has no coefficients.
     """
+    made_from = folder / "made_from.txt"
+    if key and made_from.exists() and made_from.read_text() == key:
+        return open_pairs(folder)
     shutil.rmtree(folder, ignore_errors=True)
     ensure_dir(folder)
     shape = (frame_count, roi.height, roi.width)
@@ -325,6 +331,9 @@ def render_pairs(
     if count != frame_count:
         raise ParameterError(f"render_pairs got {count} frames, expected {frame_count}.")
     save_arrays(folder / "frames.npz", frame_id=frame_id, valid=valid, roi=np.array(roi), size=np.array(size))
+    if key:
+        with atomic_path(made_from) as temporary:
+            temporary.write_text(key)
     return RendererPairs(frame_id, renders, masks, targets, no_references(targets), valid, roi, size)
 
 

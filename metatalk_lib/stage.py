@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import platform
 import random
 import subprocess
@@ -76,6 +77,11 @@ class Stage:
         path = self.dir / file
         ensure_dir(path.parent)
         return path
+
+    def fingerprint(self) -> str:
+        """Hex digest of the parameters, the code and the inputs so far: equal where the same work would be done."""
+        described = [self.config.model_dump(), code_fingerprint(self.name), self._inputs]
+        return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
     def lap(self, label: str) -> float:
         """Store and return the seconds since the last lap (or the start) under `label`."""

@@ -177,6 +177,37 @@ def test_pairs_on_disk_come_back_travel_by_name_and_lend_nothing_to_their_neighb
         open_pairs(tmp_path)
 
 
+def test_pairs_of_a_killed_run_are_taken_up_where_they_were_made_from_the_same(model: FaceModel, tmp_path: Path):
+    coefficients = make_coefficients(12)
+    roi = find_roi(model, coefficients, SIZE, multiple=16)
+    drawn = []
+
+    def frames():
+        for number in range(10, 22):
+            drawn.append(number)
+            yield number, np.full((SIZE, SIZE, 3), 10 * number, np.uint8)
+
+    def make(key: str):
+        drawn.clear()
+        pairs = render_pairs(model, coefficients, frames(), 12, roi, tmp_path, key=key)
+        bank = make_bank(model, coefficients, pairs, 99)
+        return add_references(model, coefficients, pairs, bank, 2, tmp_path)
+
+    one = make("first")
+    assert len(drawn) == 12
+    written = (tmp_path / "references.npy").stat().st_mtime_ns
+    again = make("first")
+    assert not drawn
+    assert (tmp_path / "references.npy").stat().st_mtime_ns == written
+    assert again.digest == one.digest
+    make("second")
+    assert len(drawn) == 12
+    make("")
+    make("")
+    assert len(drawn) == 12
+    assert again.select(np.arange(11)).digest != one.digest
+
+
 def test_of_a_long_video_runs_of_frames_that_differ_most_are_trained_on(model: FaceModel):
     coefficients = make_coefficients(64)
     ids = coefficients.frame_id

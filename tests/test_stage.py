@@ -29,6 +29,15 @@ def test_summary_records_parameters_inputs_and_figures(tmp_path: Path):
     assert summary["versions"]["torch"].startswith("2.13")
 
 
+def test_the_fingerprint_tells_parameters_and_inputs(tmp_path: Path):
+    (tmp_path / "source.bin").write_bytes(b"abc")
+    stages = [open_stage("01_crop", CropConfig(outputs_dir=str(tmp_path), seed=seed, threads=1)) for seed in (3, 3, 4)]
+    one, same, other = (stage.fingerprint() for stage in stages)
+    assert one == same != other
+    stages[0].external_input(tmp_path / "source.bin")
+    assert stages[0].fingerprint() != one
+
+
 def test_reopening_a_stage_takes_its_mark_away(tmp_path: Path):
     config = CropConfig(outputs_dir=str(tmp_path), threads=1)
     open_stage("01_crop", config).finish()
