@@ -13,8 +13,9 @@ from metatalk_lib.renderer_data import WHOLE, Cut, RendererPairs
 
 LAST_RATE = 0.02
 """The learning rate falls along a cosine to this share of the first one."""
-WARM_UP_STEPS = 20
-"""It rises to the first one over these: Adam's first steps are as long as any, and know least."""
+WARM_UP_STEPS, PRIOR_WARM_UP_STEPS = 20, 8
+"""It rises to the first one over these, from random weights and from given ones: Adam's first steps are as long as any,
+and know least."""
 SMALLEST_JUDGED_PX = 24
 """A PatchGAN of three layers gives a verdict on pictures from this side on."""
 
@@ -89,10 +90,15 @@ class TrainingSettings:
             **{name: getattr(config, name) for name in names},
         )
 
-    def rate(self, step: int) -> float:
-        """Factor of the learning rates: rising to 1, then falling to `LAST_RATE` along half a cosine."""
+    def rate(self, step: int, *, is_begun: bool = False) -> float:
+        """Factor of the learning rates: rising to 1, then falling to `LAST_RATE` along half a cosine.
+
+        Args:
+            step: from 0.
+            is_begun: whether the weights come from an earlier training.
+        """
         cosine = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + float(np.cos(np.pi * step / self.steps)))
-        return cosine * min(1.0, (step + 1) / WARM_UP_STEPS)
+        return cosine * min(1.0, (step + 1) / (PRIOR_WARM_UP_STEPS if is_begun else WARM_UP_STEPS))
 
     def uses_adversary(self, step: int) -> bool:
         """Whether Eq. 3 takes part in this step."""

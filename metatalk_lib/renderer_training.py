@@ -54,6 +54,7 @@ class _Trainer:
     ) -> None:
         self.fabric, self.model, self.training, self.step = fabric, model, training, 0
         self.generator = build_generator(model, training.seed)
+        self.is_begun = start is not None
         if start is not None:
             self.generator.load_state_dict(start)
         adversary = MultiScalePatchGAN(model.in_channels + 3, width=training.gan_width, scales=training.gan_scales)
@@ -71,8 +72,8 @@ class _Trainer:
         """One step of Eq. 4; the discriminator is updated first, as in pix2pix."""
         training = self.training
         self.run.train()  # whoever watched may have painted, which needs the other mode
-        for optimizer, rate in ((self.optimizer, training.learning_rate), (self.adversary_optimizer, ADVERSARY_RATE)):
-            optimizer.param_groups[0]["lr"] = rate * training.rate(self.step)
+        self.optimizer.param_groups[0]["lr"] = training.learning_rate * training.rate(self.step, is_begun=self.is_begun)
+        self.adversary_optimizer.param_groups[0]["lr"] = ADVERSARY_RATE * training.rate(self.step)
         device = self.fabric.device
         given = assemble_input(condition, device)
         real = to_tensor(condition.images, device)

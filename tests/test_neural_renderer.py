@@ -190,6 +190,7 @@ def test_the_discriminator_joins_late():
     assert not dataclasses.replace(TRAINING, gan_weight=0.0).uses_adversary(7)
     long = dataclasses.replace(TRAINING, steps=1000)
     assert long.rate(0) == pytest.approx(1 / 20)
+    assert long.rate(0, is_begun=True) == pytest.approx(1 / 8)
     assert long.rate(20) == pytest.approx(1, abs=0.01)
     assert long.rate(1000) == pytest.approx(0.02)
 

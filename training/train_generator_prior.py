@@ -9,7 +9,6 @@ last `--held-out`, on which the card's figures are measured. A killed training g
 
 import argparse
 import dataclasses
-import time
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +31,12 @@ from metatalk_lib.studio.truth import true_coefficients
 from training.people import run_parallel, split_jpegs
 
 REFERENCES = 3
-HIDDEN_FRAMES = 2
-"""A fifth of a second: the pictures of a sentence lie some 70 ms apart."""
+HIDDEN_FRAMES = 5
+"""A third of a second, as in a person's own training: the pictures of a sentence lie some 70 ms apart."""
 ACTION_NOISE, ROTATION_NOISE_RAD, TRANSLATION_NOISE_DM = 0.03, 0.004, 0.004
-"""Errors as a fit has them: of the facial actions, and of the pose."""
+"""Errors as a fit has them: of the facial actions, and of the pose; the same in all frames of a person."""
+LARGEST_CHANGE = 0.3
+"""In units of those, what changes from frame to frame: of each person some share of it. A fit is nearly still."""
 MODEL = RendererSettings(
     window=1, width=32, depth=4, refine=False, size=512, roi=Roi(0, 0, 256, 256), references=REFERENCES
 )
@@ -54,21 +55,26 @@ def prepare_person(source: Path, folder: Path) -> None:
     exact = true_coefficients(model, truth, CropTransform(0, 0, size, size))
     coefficients = disturb(model, exact, np.random.default_rng([int(source.stem), 11]))
     coefficients = fit_appearance(model, coefficients, images, coefficients.frame_id)
-    roi = find_roi(model, coefficients, size - size % 16, multiple=16)
+    roi = find_roi(model, coefficients, size, multiple=16)
     pairs = render_pairs(model, coefficients, enumerate(images), len(images), roi, folder / "pairs")
     bank = make_bank(model, coefficients, pairs, len(pairs))
     add_references(model, coefficients, pairs, bank, REFERENCES, folder / "pairs", hidden_frames=HIDDEN_FRAMES)
 
 
 def disturb(model: FaceModel, exact: Coefficients, generator: np.random.Generator) -> Coefficients:
-    """Errors of the facial actions and of the pose, each frame its own."""
-    frames = len(exact)
-    actions = generator.normal(0, ACTION_NOISE, (frames, model.actions_to_expression.shape[0]))
+    """Errors of the facial actions and of the pose: one of the person, and a smaller one of each frame."""
+    share = generator.uniform(0, LARGEST_CHANGE)
+
+    def err(size: float, columns: int) -> np.ndarray:
+        constant, changing = generator.normal(0, size, (1, columns)), generator.normal(0, size, (len(exact), columns))
+        return constant + share * changing
+
+    actions = err(ACTION_NOISE, model.actions_to_expression.shape[0]) @ model.actions_to_expression.numpy()
     return dataclasses.replace(
         exact,
-        expression=exact.expression + (actions @ model.actions_to_expression.numpy()).astype(np.float32),
-        rotation=exact.rotation + generator.normal(0, ROTATION_NOISE_RAD, (frames, 3)).astype(np.float32),
-        translation=exact.translation + generator.normal(0, TRANSLATION_NOISE_DM, (frames, 3)).astype(np.float32),
+        expression=exact.expression + actions.astype(np.float32),
+        rotation=exact.rotation + err(ROTATION_NOISE_RAD, 3).astype(np.float32),
+        translation=exact.translation + err(TRANSLATION_NOISE_DM, 3).astype(np.float32),
     )
 
 
@@ -90,9 +96,7 @@ def measure(network: torch.nn.Module, people: list[RendererPairs]) -> PairScores
     return PairScores(*np.mean(scores, axis=0).tolist())
 
 
-def write_card(
-    path: Path, rows: dict[str, PairScores], people: int, unknown: int, training: TrainingSettings, seconds: float
-) -> None:
+def write_card(path: Path, rows: dict[str, PairScores], people: int, unknown: int, training: TrainingSettings) -> None:
     """What the weights are, how they were made, and what they reach."""
     table = "\n".join(
         f"| {name} | {score.ssim_mask:.3f} | {score.psnr_mask:.2f} | {score.sharpness_ratio_mask:.2f} |"
@@ -105,7 +109,7 @@ Start of every person's neural renderer: a `ReferenceUNet` of width {MODEL.width
 
 - Made by: `python -m training.render_talkers`, then `python -m training.train_generator_prior` (defaults).
 - Learnt from: {people} random studio people; {training.steps} steps of {training.batch} patches of {training.patch} px.
-- Seed {training.seed}, {seconds / 60:.0f} min. Machine: {machine()}.
+- Seed {training.seed}. Machine: {machine()}.
 - Losses: the defaults of `metatalk_lib.params.RendererConfig`, without a discriminator.
 
 {unknown} other studio people, {MEASURED_FRAMES} frames each, inside the mask; coefficients as wrong as fitted ones:
@@ -132,18 +136,16 @@ def main() -> None:
     people = prepare(arguments.talkers, arguments.workers)
     training = prior_settings(arguments.steps)
     known, unknown = people[: -arguments.held_out], people[-arguments.held_out :]
-    started = time.perf_counter()
     steps = track(range(training.steps), "training", unit="step")
     renderer, _ = train_renderer(
         known, MODEL, training, checkpoint=arguments.talkers / "checkpoint.safetensors", steps=steps
     )
-    seconds = time.perf_counter() - started
     halves = {name: value.half() for name, value in renderer.network.state_dict().items()}
     shipped = build_generator(MODEL)
     shipped.load_state_dict(halves)
     rows = {"mean of the references": measure(build_generator(MODEL), unknown), "prior": measure(shipped, unknown)}
     save_weights(arguments.output / PRIOR_PATH.name, halves)
-    write_card(arguments.output / f"{PRIOR_PATH.stem}.md", rows, len(known), len(unknown), training, seconds)
+    write_card(arguments.output / f"{PRIOR_PATH.stem}.md", rows, len(known), len(unknown), training)
     print(rows)
 
 
