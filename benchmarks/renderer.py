@@ -112,7 +112,7 @@ def prior_rows(model: FaceModel, folder: Path) -> list[Row]:
         Row(f"{label}mouth PSNR from the prior, last step", curves["prior"][CURVE_STEPS[-1]], "dB", ">=", final),
         Row(f"{label}steps from scratch to 95 % of its gain", steps["scratch"], "steps", None, None),
         Row(f"{label}steps from the prior to the same PSNR", steps["prior"], "steps", "<=", share),
-        Row(f"{label}from scratch once more (cheat)", steps["scratch"], "steps", "<=", share, True),
+        Row(f"{label}the references' mean against that PSNR (cheat)", first, "dB", ">=", level, True),
     ]
 
 

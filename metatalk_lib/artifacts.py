@@ -34,6 +34,27 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def create_map(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """A new `.npy` on disk to be filled bit by bit; its room is taken at once, where the system can.
+
+    Raises:
+        DataError: the disk has no room for it.
+    """
+    values = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    try:
+        # without it a disk that fills up later would kill the process without a word
+        if values.size and hasattr(os, "posix_fallocate"):
+            with open(path, "rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise DataError(
+            f"no room for {path}, {values.nbytes / 1e6:.0f} MB ({error.strerror}). Free some, use a shorter video, or "
+            "lower renderer_frames."
+        ) from error
+    return values
+
+
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Save named arrays as `.npz`; equal arrays give equal bytes."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:

@@ -76,9 +76,11 @@ def talk(
 ) -> None:
     """Make the character speak recordings. A run that was killed goes on where it stopped."""
     from metatalk_lib.stage import choose_device
-    from metatalk_lib.talk import Talker, name_outputs
+    from metatalk_lib.talk import Talker, check_talk, name_outputs
 
     videos = name_outputs(audio, output)
+    for recording, video in zip(audio, videos, strict=True):
+        check_talk(recording, video)
     talker = Talker(resolve_path(outputs) / character, device=choose_device(device))
     for recording, video in zip(audio, videos, strict=True):
         report = talker.speak(recording, video, start_frame=start_frame, preview=preview)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from metatalk_lib.artifacts import atomic_path
+from metatalk_lib.artifacts import atomic_path, create_map
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.progress import track
 from metatalk_lib.reference_frames import ReferenceBank, ReferenceFollower, describe_mouths, spread_out
@@ -80,6 +80,7 @@ def add_references(
 
     Raises:
         ParameterError: too few frames are left to choose from.
+        DataError: the disk has no room.
     """
     if pairs.references.shape[1] == count:
         return pairs
@@ -90,7 +91,7 @@ def add_references(
     hidden = [range(int(number) - reach, int(number) + reach + 1) for number in pairs.frame_id]
     follower, wanted = ReferenceFollower(bank, count), describe_mouths(model, own)
     with atomic_path(path) as temporary:
-        references = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        references = create_map(temporary, np.uint8, shape)
         for index in track(range(len(pairs)), "warping references"):
             with torch_threads(1):
                 drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))

@@ -82,7 +82,8 @@ class RendererSettings:
             size,
             roi,
             references=config.renderer_references,
-            matches_colours=config.colour_match,
+            # what a network without references paints outside its mask was never trained
+            matches_colours=config.colour_match and config.renderer_references > 0,
         )
 
     @property
@@ -91,7 +92,7 @@ class RendererSettings:
         return 3 * (self.window + self.references) + (4 if self.surroundings else 0)
 
     def select_channels(self, full_input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H W"]:
-        """The network's share of `renderer_data.assemble_input`, whose synthetic frames come first."""
+        """The network's share of `generator_input.assemble_input`, whose synthetic frames come first."""
         return full_input[:, : self.in_channels].contiguous(memory_format=torch.channels_last)
 
 
@@ -241,4 +242,6 @@ def load_renderer(folder: Path, model: FaceModel, device: torch.device | None = 
         reason = str(error).splitlines()[0]
         raise DataError(f"{folder} holds no usable renderer ({reason}). Run 05_neural_renderer again.") from error
     bank = ReferenceBank.load(folder, model, settings.size) if settings.references else None
+    if bank is not None and bank.images.shape[1:3] != (settings.roi.height, settings.roi.width):
+        raise DataError(f"{folder} holds frames of another rectangle. Run 05_neural_renderer again.")
     return NeuralRenderer(network.to(device or torch.device("cpu")).eval(), settings, bank)

@@ -158,7 +158,7 @@ class RendererConfig(StageConfig):
     renderer_bank: int = Field(default=200, ge=1)
     """Frames of the person that references are chosen from: those that differ most."""
     renderer_frames: int = Field(default=1500, ge=1)
-    """Most frames to train on; of a longer video those that differ most are taken."""
+    """Most frames to train on; of a longer video runs of 15 frames are taken, those that differ most."""
     renderer_prior: bool = True
     """Start from the shipped generator prior, which has seen many people; false starts at random."""
     renderer_window: int = Field(default=1, ge=1, le=15)
@@ -170,7 +170,7 @@ class RendererConfig(StageConfig):
     renderer_refine: bool = False
     """The paper's code's refinement blocks, without references only: three times the work."""
     colour_match: bool = True
-    """Match the paint's colours to those of the skin round the mask."""
+    """Match the paint's colours to those of the skin round the mask; with references only."""
     renderer_steps: int = Field(default=400, ge=1)
     """Optimiser steps."""
     renderer_batch: int = Field(default=4, ge=1)

@@ -12,7 +12,7 @@ from metatalk_lib.video import probe_video, read_frames
 
 Item = TypeVar("Item")
 REVERSED_BYTES = 384_000_000
-"""Playing backwards decodes at most this much at once; each time it must start from a key frame before."""
+"""Playing backwards decodes so much at once, eight frames at least; each time it starts from a key frame before."""
 
 
 def ping_pong(start: int, frame_count: int, length: int) -> Int[np.ndarray, " T"]:

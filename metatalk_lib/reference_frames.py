@@ -191,8 +191,8 @@ class ReferenceFollower:
         allowed = np.flatnonzero((ids < hidden.start) | (ids >= hidden.stop))
         if len(allowed) < self.count:
             raise ParameterError(
-                f"{len(allowed)} reference frames are left to choose {self.count} from. Use a longer video, or fewer "
-                "renderer_references."
+                f"{len(allowed)} reference frames are left to choose {self.count} from. Use a longer video, a larger "
+                "renderer_bank, or fewer renderer_references."
             )
         by_pose = 1 if self.count > 1 else 0
         difference = self.bank.descriptors - wanted

@@ -52,19 +52,22 @@ def list_variants(
     lines = {"as configured": Variant({}, {}, uses_prior)}
     if uses_prior:
         lines["without the prior"] = Variant({}, {}, False)
+    begun = ", without the prior" if uses_prior else ""
     if model.references:
         if model.references > 1:
-            lines["one reference"] = Variant({"references": 1}, {}, False)
-        lines["no references: the paper's U-Net"] = Variant({"references": 0, "width": PAPER_WIDTH}, {}, False)
+            lines[f"one reference{begun}"] = Variant({"references": 1}, {}, False)
+        lines[f"no references: the paper's U-Net{begun}"] = Variant({"references": 0, "width": PAPER_WIDTH}, {}, False)
     for name, weight in LOSS_WEIGHTS.items():
         is_used = getattr(training, name) > 0
         if name == "motion_weight" and not is_used and (training.batch % 2 or not has_motion):
+            continue
+        if name == "gan_weight" and not is_used and 0 < training.patch < SMALLEST_JUDGED_PX:
             continue
         label = f"{'without' if is_used else 'with'} {name.removesuffix('_weight')} loss"
         lines[label] = Variant({}, {name: 0.0 if is_used else weight}, uses_prior)
     if not 0 < training.patch < 2 * SMALLEST_JUDGED_PX:
         gan = {"gan_weight": training.gan_weight or 0.01, "gan_start": 0.0, "gan_scales": 2, "feature_weight": 10.0}
-        lines["feature matching, two scales"] = Variant({}, gan, uses_prior)
+        lines["discriminator from the start, feature matching, two scales"] = Variant({}, gan, uses_prior)
     return lines
 
 
@@ -112,7 +115,7 @@ def ablate(
         )
         loss = {"l1_loss": history["reconstruction"][-1]}
         rows[name] = measure_pairs(paint_pairs(renderer, measured), measured)._asdict() | loss
-        if number == 0:  # matching colours is a choice of the painting, not of the training
+        if number == 0 and own.references:  # matching colours is a choice of the painting, not of the training
             other = replace(renderer, settings=replace(own, matches_colours=not own.matches_colours))
             label = f"{'without' if own.matches_colours else 'with'} colour match"
             rows[label] = measure_pairs(paint_pairs(other, measured), measured)._asdict() | loss

@@ -72,6 +72,12 @@ class TrainingSettings:
         Raises:
             ParameterError: they do not go together.
         """
+        least = config.renderer_references + 1
+        if config.renderer_references and config.renderer_bank < least:
+            raise ParameterError(
+                f"renderer_bank is {config.renderer_bank}; with renderer_references {config.renderer_references} it "
+                f"must be at least {least}, since no frame lends anything to itself."
+            )
         step = 2**config.renderer_depth
         if config.renderer_patch % step:
             raise ParameterError(

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from metatalk_lib.artifacts import atomic_path, load_arrays, save_arrays
+from metatalk_lib.artifacts import atomic_path, create_map, load_arrays, save_arrays
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.generator_input import Condition
@@ -301,7 +301,7 @@ def render_pairs(
 
     Raises:
         ParameterError: `frame_count` is not the number of frames.
-        DataError: a frame has no coefficients.
+        DataError: a frame has no coefficients, or the disk no room.
     """
     made_from = folder / "made_from.txt"
     if key and made_from.exists() and made_from.read_text() == key:
@@ -309,10 +309,9 @@ def render_pairs(
     shutil.rmtree(folder, ignore_errors=True)
     ensure_dir(folder)
     shape = (frame_count, roi.height, roi.width)
-    open_map = np.lib.format.open_memmap
-    renders = open_map(folder / "renders.npy", "w+", np.uint8, (*shape, 3))
-    targets = open_map(folder / "targets.npy", "w+", np.uint8, (*shape, 3))
-    masks = open_map(folder / "masks.npy", "w+", np.bool_, shape)
+    renders = create_map(folder / "renders.npy", np.uint8, (*shape, 3))
+    targets = create_map(folder / "targets.npy", np.uint8, (*shape, 3))
+    masks = create_map(folder / "masks.npy", np.bool_, shape)
     rows, count, size = rows_by_frame(coefficients), 0, 0
 
     def draw_lower_face(index: int, image: np.ndarray) -> PairRow:

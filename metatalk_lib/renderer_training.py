@@ -2,7 +2,7 @@
 
     L(G, D) = L_rec + λ L_adv,  L_rec = ‖M (I − G(x))‖₁ / ‖M‖₁                                        (Eqs. 2 to 4)
 
-x is the input of `renderer_data.assemble_input`, I the real image, M the lower-face mask. Everything is judged on the
+x is the input of `generator_input.assemble_input`, I the real image, M the lower-face mask. Everything is judged on the
 composite M G(x) + (1 − M) I, so that the losses see the seam and nothing that the network could not change. What is
 added to the paper's two terms has a weight of its own in `TrainingSettings`.
 """
@@ -32,6 +32,7 @@ from metatalk_lib.read_ahead import read_ahead
 from metatalk_lib.renderer_batches import Batches, TrainingSettings
 from metatalk_lib.renderer_data import RendererPairs
 from metatalk_lib.renderer_losses import detail_loss, edge_loss, feature_loss, masked_l1, motion_loss, verdict_loss
+from metatalk_lib.stage import code_fingerprint
 from metatalk_lib.worker_process import run_in_process
 
 LOG_STEPS = 10
@@ -96,7 +97,12 @@ class _Trainer:
             loss = loss + training.gan_weight * adversarial
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.run, self.stepper, max_norm=GRADIENT_LIMIT, error_if_nonfinite=False)
+        norm = self.fabric.clip_gradients(self.run, self.stepper, max_norm=GRADIENT_LIMIT, error_if_nonfinite=False)
+        if not torch.isfinite(norm):
+            raise DataError(
+                f"training diverged at step {self.step} (L1 loss {float(reconstruction.detach()):.4g}, its gradient is "
+                "not finite). Lower renderer_learning_rate."
+            )
         self.stepper.step()
         self.adversary.requires_grad_(True)
         self.step += 1
@@ -306,10 +312,6 @@ def _train(
                 # dropout draws from the global generator; a seed of its own for each step makes resuming exact
                 torch.manual_seed(training.seed * 1_000_003 + step)
                 trainer.advance(next(drawn))
-            if not np.isfinite(trainer.history[-1]).all():
-                raise DataError(
-                    f"training diverged at step {step} (loss {trainer.history[-1]}). Lower renderer_learning_rate."
-                )
             is_due = trainer.step % training.checkpoint_steps == 0 or time.monotonic() - saved > CHECKPOINT_S
             if fabric.is_global_zero and (is_due or trainer.step == training.steps):
                 trainer.save(checkpoint, fingerprint)
@@ -340,6 +342,7 @@ def compute_fingerprint(
         torch.get_num_threads(),
         torch.__version__,
         kind,
+        code_fingerprint("05_neural_renderer"),
         [pairs.digest for pairs in sources],
     ]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,11 +21,11 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 
-from metatalk_lib.artifacts import load_json, sha256_file
+from metatalk_lib.artifacts import sha256_file
 from metatalk_lib.audio import Recording, frame_count_for, open_audio
 from metatalk_lib.audio_to_expression import load_a2e
 from metatalk_lib.composite import sew
-from metatalk_lib.crop import CropTransform
+from metatalk_lib.crop import CropTransform, load_crop
 from metatalk_lib.driving import drive, stream_speech
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, load_face_model
@@ -38,7 +39,7 @@ from metatalk_lib.renderer_data import DrawnFrame, draw_frame
 from metatalk_lib.stage import code_fingerprint
 from metatalk_lib.talk_parts import Clock, open_parts
 from metatalk_lib.video import probe_video
-from metatalk_lib.video_encoder import join_videos, open_video_writer
+from metatalk_lib.video_encoder import check_sound, join_videos, open_video_writer
 
 PART_S = 2
 """Length of the parts that a killed run keeps, s of video: seconds of work, at most a minute on a slow machine."""
@@ -165,23 +166,27 @@ class Talker:
             raise ParameterError(
                 f"start_frame is {start_frame}; the source has frames 0 to {self.character.frame_count - 1}."
             )
-        _refuse_overwriting(output, (audio_path, self.character.source))
-        audio, fps = open_audio(audio_path), self.character.fps
-        count = frame_count_for(audio, fps)
-        order = ping_pong(start_frame, self.character.frame_count, count)
-        with open_parts(output, self._describe(audio_path, start_frame, preview)) as parts:
-            length = round(PART_S * fps)
-            first = min(parts.finished * length, count)
-            job = _Job(self, audio, order, first, preview)
-            made = track(job.frames(), f"talking: {output.name}", total=count - first)
+        check_talk(audio_path, output, self.character.source)
+        clock, fps = Clock(), self.character.fps
+        with clock.part("open"):
+            audio = open_audio(audio_path)
+            check_sound(audio)
+            count = frame_count_for(audio, fps)
+            order = ping_pong(start_frame, self.character.frame_count, count)
+            description = self._describe(audio_path, start_frame, preview)
+        with open_parts(output, description, count, round(PART_S * fps)) as parts:
+            left = parts.lengths[parts.finished :]
+            first = count - sum(left)
+            job = _Job(self, audio, order, first, preview, clock)
+            made = track(job.frames(left), f"talking: {output.name}", total=sum(left))
             with closing(read_ahead(made, depth=2)) as frames:
-                for number in range(parts.finished, -(-count // length)):
-                    with open_video_writer(parts.path(number), fps=fps, codec=self.character.codec) as writer:
+                for path, length in zip(parts.paths[parts.finished :], left, strict=True):
+                    with open_video_writer(path, fps=fps, codec=self.character.codec) as writer:
                         for frame in itertools.islice(frames, length):
-                            with job.clock.part("encode"):
+                            with clock.part("encode"):
                                 writer.add(frame)
-            with job.clock.part("join"):
-                join_videos(output, parts.paths(-(-count // length)), fps=fps, audio=audio)
+            with clock.part("join"):
+                join_videos(output, parts.paths, fps=fps, audio=audio)
         return TalkReport(
             output=output,
             frame_count=count,
@@ -192,7 +197,7 @@ class Talker:
             reversed_frames=int((np.diff(order) < 0).sum()),
             resumed_frames=first,
             changed_outside_px=job.changed_outside_px,
-            seconds=job.clock.seconds(),
+            seconds=clock.seconds(),
         )
 
     def _describe(self, audio_path: Path, start_frame: int, preview: bool) -> dict:
@@ -211,17 +216,26 @@ class Talker:
             "files": [sha256_file(path) for path in files],
             "code": code_fingerprint("05_neural_renderer"),
             "device": next(self.renderer.network.parameters()).device.type,
+            "threads": self.threads,
+            "versions": [version(name) for name in ("torch", "av", "numpy", "opencv-python-headless")],
             "start_frame": start_frame,
             "preview": preview,
         }
 
 
-def _refuse_overwriting(output: Path, read: Sequence[Path]) -> None:
-    """Raise where the output is no .mp4 or a file that is read."""
+def check_talk(audio_path: Path, output: Path, source: Path | None = None) -> None:
+    """What can be told before anything is loaded.
+
+    Raises:
+        ParameterError: the output is no .mp4, or a file that is read.
+        DataError: the recording is not there.
+    """
     if output.suffix != ".mp4":
         raise ParameterError(f"the output {output} must end in .mp4.")
-    for path in read:
-        if output.resolve() == path.resolve():
+    if not audio_path.is_file():
+        raise DataError(f"the recording {audio_path} does not exist. Check the path.")
+    for path in (audio_path, source):
+        if path is not None and output.resolve() == path.resolve():
             raise ParameterError(f"{output} is read by this run and would be overwritten. Choose another output.")
 
 
@@ -249,7 +263,7 @@ def name_outputs(recordings: Sequence[Path], output: Path) -> list[Path]:
     if len(recordings) == 1 and not output.is_dir():
         return [output]
     videos = [output / f"{recording.stem}.mp4" for recording in recordings]
-    if output.suffix == ".mp4" or output.is_file():
+    if not output.is_dir() and (output.suffix == ".mp4" or output.is_file()):
         raise ParameterError(f"{len(recordings)} recordings need a folder as output, {output} names a file.")
     if len(set(videos)) < len(videos):
         double = next(video for video in videos if videos.count(video) > 1)
@@ -264,7 +278,7 @@ def load_character(character_dir: Path) -> Character:
         DataError: a file is missing, the source video has changed since, or frames lack coefficients.
     """
     crop_path = character_dir / "01_crop" / "crop.json"
-    crop = load_json(crop_path)
+    crop = load_crop(crop_path)
     transform = CropTransform(left=crop["left"], top=crop["top"], side=crop["side"], size=crop["size"])
     info = probe_video(crop["source"])
     found, expected = (info.width, info.height, info.frame_count), (crop["width"], crop["height"], crop["frame_count"])
@@ -289,24 +303,30 @@ class _Job:
     """One recording being spoken: the stream of finished frames, and what is counted on the way."""
 
     def __init__(
-        self, talker: Talker, audio: Recording, order: Int[np.ndarray, " T"], first: int, preview: bool
+        self,
+        talker: Talker,
+        audio: Recording,
+        order: Int[np.ndarray, " T"],
+        first: int,
+        preview: bool,
+        clock: Clock,
     ) -> None:
-        self.talker, self.audio, self.order, self.first = talker, audio, order, first
+        self.talker, self.audio, self.order, self.first, self.clock = talker, audio, order, first, clock
         self.renderer, self.transform = talker.renderer, talker.character.transform
         self.reduction = PREVIEW_REDUCTION if preview else 1
         if preview:
             self.renderer = reduce_renderer(talker.renderer, talker.model, PREVIEW_REDUCTION)
             self.transform = replace(self.transform, size=self.renderer.settings.size)
-        self.clock = Clock()
         self.silent_frames = self.changed_outside_px = 0
 
-    def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-        """The finished frames from `first` on."""
+    def frames(self, lengths: Sequence[int]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """The finished frames from `first` on; none of different parts, with these lengths, are painted together."""
         torch.set_num_threads(self.talker.threads)
         roi = self.renderer.settings.roi
         sources = self.clock.timed("decode", read_in_order(self.talker.character.source, self.order[self.first :]))
         together = zip(read_ahead(sources, depth=4), self._drawn(), strict=True)
-        for group in batched(together, self.talker.batch):
+        groups = (batched(itertools.islice(together, length), self.talker.batch) for length in lengths)
+        for group in itertools.chain.from_iterable(groups):
             with self.clock.part("paint"):
                 paints = self.renderer.paint(stack_conditions([self._condition(*item) for item in group]))
             for (source, drawn), paint in zip(group, paints, strict=True):
@@ -348,7 +368,7 @@ class _Job:
         for block in self.clock.timed("audio to expression", spoken):
             frames = self.order[done : done + len(block.expression)]
             driven = drive(self.talker.character.coefficients, frames, block.expression)
-            self.silent_frames += int(block.silent.sum())
+            self.silent_frames += int(block.silent[max(0, self.first - done) :].sum())
             done += len(frames)
             wanted = describe_mouths(self.talker.model, driven)
             for index in range(len(frames)):

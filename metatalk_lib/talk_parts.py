@@ -1,6 +1,8 @@
 """What a running talk keeps: its finished parts on disk, and the time that went into what."""
 
+import itertools
 import shutil
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,38 +10,56 @@ from pathlib import Path
 from typing import TypeVar
 
 from metatalk_lib.artifacts import load_json, save_json
+from metatalk_lib.errors import DataError
 from metatalk_lib.paths import ensure_dir
+from metatalk_lib.video import probe_video
 
 Item = TypeVar("Item")
 
 
 class Parts:
-    """The finished parts of a video, in a folder beside it."""
+    """The parts of a video, in a folder beside it.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.finished = folder, 0
-        while self.path(self.finished).exists():
-            self.finished += 1
+    Attributes:
+        paths: of all of them, in order.
+        lengths: frames of each.
+        finished: so many of the first ones are there and whole.
+    """
 
-    def path(self, number: int) -> Path:
-        return self.folder / f"{number:05d}.mp4"
+    def __init__(self, folder: Path, frames: int, length: int) -> None:
+        self.lengths = [min(length, frames - first) for first in range(0, frames, length)]
+        self.paths = [folder / f"{number:05d}.mp4" for number in range(len(self.lengths))]
+        whole = map(_is_whole, self.paths, self.lengths)
+        self.finished = sum(1 for _ in itertools.takewhile(bool, whole))
 
-    def paths(self, count: int) -> list[Path]:
-        return [self.path(number) for number in range(count)]
+
+def _is_whole(path: Path, length: int) -> bool:
+    """Whether a part is there with all its frames; a machine that lost its power may leave another one."""
+    try:
+        return path.exists() and probe_video(path).frame_count == length
+    except DataError:
+        return False
 
 
 @contextmanager
-def open_parts(output: Path, description: dict) -> Iterator[Parts]:
-    """Parts that were made from the same things, or none; after an error only whole parts are worth keeping."""
+def open_parts(output: Path, description: dict, frames: int, length: int) -> Iterator[Parts]:
+    """Parts that were made from the same things, or none; after an error only whole parts are worth keeping.
+
+    Args:
+        output: the finished video.
+        description: what the parts are made from.
+        frames: of the whole video.
+        length: frames of each part but the last.
+    """
     folder = output.with_name(f".{output.stem}.parts")
     key = folder / "made_from.json"
     if not key.exists() or load_json(key) != description:
         shutil.rmtree(folder, ignore_errors=True)
         save_json(ensure_dir(folder) / key.name, description)
     try:
-        yield Parts(folder)
+        yield Parts(folder, frames, length)
     except BaseException:
-        if not Parts(folder).finished:
+        if not any(folder.glob("[0-9]*.mp4")):
             shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder)
@@ -50,6 +70,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.parts: dict[str, float] = {}
+        self.lock = threading.Lock()
         self.started = time.perf_counter()
 
     @contextmanager
@@ -57,8 +78,9 @@ class Clock:
         """Count the block's time to a part."""
         started = time.perf_counter()
         yield
-        now = time.perf_counter()
-        self.parts[name] = self.parts.get(name, 0.0) + now - started
+        spent = time.perf_counter() - started
+        with self.lock:
+            self.parts[name] = self.parts.get(name, 0.0) + spent
 
     def mark(self, name: str) -> None:
         """Keep when something happened for the first time, s since the clock was made."""

@@ -31,11 +31,13 @@ class Encoder(NamedTuple):
         name: FFmpeg's encoder.
         crf: constant rate factor that is visually lossless.
         options: what else it is told; speed first, and whatever keeps its output the same on every machine.
+        tag: how MP4 calls it, where FFmpeg's own choice is not played everywhere.
     """
 
     name: str
     crf: int
     options: dict[str, str]
+    tag: str | None = None
 
 
 ENCODERS = {
@@ -45,6 +47,7 @@ ENCODERS = {
         "libx265",
         10,
         {"preset": "ultrafast", "tune": "grain", "x265-params": "log-level=error:frame-threads=2:pools=4"},
+        tag="hvc1",  # what Apple's players take
     ),
     "vp9": Encoder("libvpx-vp9", 4, {"b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"}),
     "av1": Encoder("libsvtav1", 2, {"preset": "10", "svtav1-params": "lp=2"}),
@@ -142,6 +145,7 @@ def join_videos(path: str | Path, parts: Sequence[Path], *, fps: Fraction, audio
                 stream = source.streams.video[0]
                 if video is None:
                     video = container.add_stream_from_template(stream, opaque=True)
+                    video.codec_context.codec_tag = stream.codec_context.codec_tag
                     sound = _SoundTrack(container, recording, Fraction(fps)) if recording else None
                 shift = round(count / Fraction(fps) / stream.time_base)
                 for packet in source.demux(stream):
@@ -201,6 +205,8 @@ class VideoWriter:
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
         context.gop_size = max(1, round(2 * self.fps))
         context.options = self.encoder.options | {"crf": str(self.encoder.crf)}
+        if self.encoder.tag is not None:
+            context.codec_tag = self.encoder.tag
         self.sound = _SoundTrack(self.container, self.audio, self.fps) if self.audio is not None else None
         self.reformatter = VideoReformatter()
 
@@ -263,15 +269,24 @@ class _SoundTrack:
         self.container.mux(self.stream.encode(None))
 
 
+def check_sound(recording: Recording) -> None:
+    """Refuse a recording that cannot become a video's sound.
+
+    Raises:
+        ParameterError: it has more than six channels.
+    """
+    if recording.channels not in _AAC_LAYOUTS:
+        raise ParameterError(
+            f"the sound has {recording.channels} channels; AAC is written with 1 to 6. Mix it down first."
+        )
+
+
 class _Sound:
     """A recording as AAC can take it, read as the picture goes on: clipped, at a rate that AAC knows."""
 
     def __init__(self, recording: Recording) -> None:
+        check_sound(recording)
         self.channels = recording.channels
-        if self.channels not in _AAC_LAYOUTS:
-            raise ParameterError(
-                f"the sound has {self.channels} channels; AAC is written with 1 to 6. Mix it down first."
-            )
         self.rate = min((rate for rate in AAC_RATES if rate >= recording.rate), default=AAC_RATES[-1])
         clipped = (np.clip(block, -1.0, 1.0) for block in recording.blocks())
         pieces = (np.clip(piece, -1.0, 1.0) for piece in resample(clipped, recording.rate, self.rate))

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from metatalk_lib.errors import DataError
+from metatalk_lib.errors import DataError, ParameterError
 
 _PROGRAM = "import sys; from metatalk_lib.worker_process import _run; _run(sys.argv[1])"
 TOLD_LINES = 15
@@ -39,17 +39,26 @@ def run_in_process(work: Callable[..., None], arguments: tuple, steps: Iterable[
             process.wait()
         if process.returncode != 0:
             lines = said.read_text(errors="replace").strip().splitlines()
+            _raise_own(lines[-1] if lines else "")
             raise DataError("the process that trains on several devices failed:\n" + "\n".join(lines[-TOLD_LINES:]))
 
 
+def _raise_own(line: str) -> None:
+    """Raise an error of this project that a traceback's last line tells, as it would be without the process."""
+    for kind in (DataError, ParameterError):
+        name = f"{kind.__module__}.{kind.__qualname__}: "
+        if line.startswith(name):
+            raise kind(line.removeprefix(name))
+
+
 def _follow(process: subprocess.Popen, steps: Iterable[int]) -> None:
-    """Take each step when the process has reported it, and wait for the process's end."""
+    """Take each step when the process has reported it; when all are, or the process has ended, wait for its end."""
     done = 0
     for step in steps:
         while done <= step:
             line = process.stdout.readline()
             if not line:
-                break
+                return
             done = _read_report(line, done)
     process.communicate()
 

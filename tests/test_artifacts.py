@@ -1,5 +1,6 @@
 """Files are whole or absent, and equal content gives equal bytes."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from metatalk_lib import artifacts
+from metatalk_lib.artifacts import create_map
 from metatalk_lib.errors import DataError
 
 
@@ -34,6 +36,21 @@ def test_temporary_name_keeps_the_suffix(tmp_path: Path):
         assert temporary.suffix == ".mp4"
         temporary.write_bytes(b"0")
     assert (tmp_path / "new" / "clip.mp4").exists()
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    values = create_map(tmp_path / "good.npy", np.uint8, (3, 5))
+    values[1] = 7
+    values.flush()
+    assert np.load(tmp_path / "good.npy")[1].tolist() == [7] * 5
+
+    def full(*_: object):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(DataError, match=r"no room for .*bad.npy, 2 MB \(No space left"):
+        create_map(tmp_path / "bad.npy", np.uint8, (2_000_000,))
+    assert not (tmp_path / "bad.npy").exists()
 
 
 def test_arrays_round_trip_with_equal_bytes(tmp_path: Path):

@@ -31,7 +31,8 @@ def assert_one_line_error(result: subprocess.CompletedProcess, *parts: str) -> N
         (("run", "--character", "A", "-p", "studio_seconds='1e1'"), "write 1.0e-4"),
         (("run", "--character", "A", "--from", "09"), "no stage `09`"),
         (("preflight", "no_such_video.mp4"), "no_such_video.mp4"),
-        (("talk", "--character", "nobody", "--audio", "x.wav", "-o", "y.mp4"), "nobody"),
+        (("talk", "--character", "nobody", "--audio", __file__, "-o", "y.mp4"), "nobody"),
+        (("talk", "--character", "A", "--audio", __file__, "--audio", "x.wav", "-o", "y"), "recording x.wav does not"),
         (("assets", "where", "nothing"), "no asset `nothing`"),
     ],
 )

@@ -257,7 +257,7 @@ def test_a_checkpoint_is_written_in_time_however_slow_the_steps(tmp_path: Path, 
 
 def test_two_processes_share_the_batch(tmp_path: Path):
     pairs = with_references(make_pairs())
-    training = dataclasses.replace(BY_PATCHES, gan_weight=0.0, steps=3)
+    training = dataclasses.replace(BY_PATCHES, gan_weight=0.01, gan_start=0.5, steps=3)
     together, history = train_renderer(
         pairs, LENDING, training, checkpoint=tmp_path / "two.safetensors", device=torch.device("cpu"), devices=2
     )
@@ -338,6 +338,9 @@ def test_a_renderer_is_saved_with_its_bank_and_reduced_for_previews(tmp_path: Pa
     assert middle < 40
     with pytest.raises(ParameterError, match="Leave out --preview"):
         reduce_renderer(loaded, model, 3)
+    ReferenceBank.build(model, coefficients, images[:, :24], 64).save(tmp_path)
+    with pytest.raises(DataError, match="frames of another rectangle"):
+        load_renderer(tmp_path, model)
     bankless = NeuralRenderer(build_generator(MODEL), MODEL).with_bank(bank)
     assert bankless.bank is None
     save_renderer(bankless, tmp_path, {"step": [1]})
@@ -353,6 +356,7 @@ def test_a_renderer_is_saved_with_its_bank_and_reduced_for_previews(tmp_path: Pa
         ({"renderer_depth": 6}, "renderer_depth is 6; with references it is at most 5"),
         ({"renderer_refine": True}, "renderer_refine: a renderer with references"),
         ({"renderer_window": 2}, "renderer_window must be odd"),
+        ({"renderer_bank": 3}, "renderer_bank is 3; with renderer_references 3 it must be at least 4"),
     ],
 )
 def test_parameters_that_do_not_go_together_are_named(values: dict, text: str):

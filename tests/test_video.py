@@ -371,6 +371,9 @@ def test_every_codec_family_is_written_and_joined_without_encoding_again(tmp_pat
     assert join_videos(tmp_path / "joined.mp4", parts, fps=FPS, audio=sound) == 70
     info = probe_video(tmp_path / "joined.mp4")
     assert (info.codec, info.frame_count, info.fps, info.audio_rate) == (codec, 70, FPS, 16000)
+    with av.open(str(tmp_path / "joined.mp4")) as container:
+        tags = {"h264": "avc1", "hevc": "hvc1", "vp9": "vp09", "av1": "av01"}  # those that players know
+        assert container.streams.video[0].codec_context.codec_tag == tags[codec]
     assert info.audio_duration_s == pytest.approx(70 / 25, abs=0.01)
     joined = list(read_frames(tmp_path / "joined.mp4"))
     assert all(

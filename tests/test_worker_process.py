@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metatalk_lib import worker_process
-from metatalk_lib.errors import DataError
+from metatalk_lib.errors import DataError, ParameterError
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,10 @@ def fail(report: Callable[[int], None]) -> None:
     raise ValueError("the third row is odd")
 
 
+def refuse(report: Callable[[int], None]) -> None:
+    raise ParameterError("the batch is odd")
+
+
 def sleep(path: Path, report: Callable[[int], None]) -> None:
     path.write_text(str(os.getpid()))
     report(1)
@@ -45,8 +49,15 @@ def test_steps_are_taken_as_they_are_reported(tmp_path: Path):
 
 
 def test_what_a_failed_process_said_is_passed_on():
+    taken = []
     with pytest.raises(DataError, match="the third row is odd"):
-        worker_process.run_in_process(fail, (), range(4))
+        worker_process.run_in_process(fail, (), (taken.append(step) or step for step in range(4)))
+    assert taken == [0, 1]  # progress does not run to its end
+
+
+def test_errors_of_this_project_come_back_as_they_are():
+    with pytest.raises(ParameterError, match="^the batch is odd$"):
+        worker_process.run_in_process(refuse, (), range(4))
 
 
 def test_an_interrupted_caller_leaves_no_process(tmp_path: Path):

@@ -38,4 +38,4 @@ def render_person(path: Path, seed: int, frames: int) -> None:
 
 
 if __name__ == "__main__":
-    render_people(render_person, __doc__, people=240, frames=40)
+    render_people(render_person, __doc__, people=112, frames=40)

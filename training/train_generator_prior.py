@@ -27,6 +27,7 @@ from metatalk_lib.renderer_batches import TrainingSettings
 from metatalk_lib.renderer_data import RendererPairs, Roi, find_roi, open_pairs, render_pairs
 from metatalk_lib.renderer_inspection import PairScores, measure_pairs, paint_pairs
 from metatalk_lib.renderer_training import train_renderer
+from metatalk_lib.stage import code_fingerprint
 from metatalk_lib.studio.truth import true_coefficients
 from training.people import run_parallel, split_jpegs
 
@@ -56,9 +57,15 @@ def prepare_person(source: Path, folder: Path) -> None:
     coefficients = disturb(model, exact, np.random.default_rng([int(source.stem), 11]))
     coefficients = fit_appearance(model, coefficients, images, coefficients.frame_id)
     roi = find_roi(model, coefficients, size, multiple=16)
-    pairs = render_pairs(model, coefficients, enumerate(images), len(images), roi, folder / "pairs")
+    pairs = render_pairs(model, coefficients, enumerate(images), len(images), roi, folder / "pairs", key=describe())
     bank = make_bank(model, coefficients, pairs, len(pairs))
     add_references(model, coefficients, pairs, bank, REFERENCES, folder / "pairs", hidden_frames=HIDDEN_FRAMES)
+
+
+def describe() -> str:
+    """What pairs are made from besides the pictures; others are made again."""
+    constants = (HIDDEN_FRAMES, ACTION_NOISE, ROTATION_NOISE_RAD, TRANSLATION_NOISE_DM, LARGEST_CHANGE, REFERENCES)
+    return f"{constants} {code_fingerprint('05_neural_renderer')}"
 
 
 def disturb(model: FaceModel, exact: Coefficients, generator: np.random.Generator) -> Coefficients:
@@ -79,10 +86,9 @@ def disturb(model: FaceModel, exact: Coefficients, generator: np.random.Generato
 
 
 def prepare(talkers: Path, workers: int) -> list[RendererPairs]:
-    """The pairs of all people, made where they are missing."""
+    """The pairs of all people, made where they are missing or were made in another way."""
     sources = sorted(talkers.glob("*.npz"))
-    missing = [path for path in sources if not (talkers / path.stem / "pairs" / "references.npy").exists()]
-    run_parallel(prepare_person, [(path, talkers / path.stem) for path in missing], workers, "drawing pairs")
+    run_parallel(prepare_person, [(path, talkers / path.stem) for path in sources], workers, "drawing pairs")
     return [open_pairs(talkers / path.stem / "pairs") for path in sources]
 
 
@@ -135,6 +141,8 @@ def main() -> None:
     arguments = parser.parse_args()
     people = prepare(arguments.talkers, arguments.workers)
     training = prior_settings(arguments.steps)
+    if not 0 < arguments.held_out < len(people):
+        parser.error(f"--held-out is {arguments.held_out}; there are {len(people)} people to learn and to measure on")
     known, unknown = people[: -arguments.held_out], people[-arguments.held_out :]
     steps = track(range(training.steps), "training", unit="step")
     renderer, _ = train_renderer(
