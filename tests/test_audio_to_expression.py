@@ -231,7 +231,7 @@ def test_features_in_groups_give_the_expressions_of_the_whole(trained):
     whole = predict_expression(model, features)
     for sizes in ([40], [1, 2, 3, 34], [1] * 40):
         groups = np.split(features, np.cumsum(sizes)[:-1])
-        np.testing.assert_allclose(np.concatenate(list(stream_expression(model, groups))), whole, atol=1e-5)
+        np.testing.assert_allclose(np.concatenate(list(stream_expression(model, groups))), whole, rtol=1e-5, atol=1e-5)
     assert len(predict_expression(model, features[:1])) == 1
 
 
