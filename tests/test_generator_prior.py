@@ -60,6 +60,10 @@ def test_the_prior_is_trained_written_with_its_card_and_goes_on(talkers: Path, t
     command += ["--steps", "2", "--held-out", "1", "--workers", "1", "--output", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     assert result.returncode == 0, result.stderr
+    command[command.index("--held-out") + 1] = "3"
+    refused = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    assert refused.returncode == 2
+    assert "--held-out is 3; there are 3 people" in refused.stderr
     pairs = open_pairs(talkers / "00000" / "pairs")
     assert pairs.references.shape[:2] == (10, train_generator_prior.REFERENCES)
     card = (tmp_path / "generator_prior.md").read_text()

@@ -139,10 +139,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--output", type=Path, default=PRIOR_PATH.parent)
     arguments = parser.parse_args()
+    there = len(list(arguments.talkers.glob("*.npz")))
+    if not 0 < arguments.held_out < there:
+        parser.error(f"--held-out is {arguments.held_out}; there are {there} people to learn from and to measure on")
     people = prepare(arguments.talkers, arguments.workers)
     training = prior_settings(arguments.steps)
-    if not 0 < arguments.held_out < len(people):
-        parser.error(f"--held-out is {arguments.held_out}; there are {len(people)} people to learn and to measure on")
     known, unknown = people[: -arguments.held_out], people[-arguments.held_out :]
     steps = track(range(training.steps), "training", unit="step")
     renderer, _ = train_renderer(
