@@ -10,7 +10,9 @@ import pytest
 import soundfile
 from test_cli import assert_one_line_error, metatalk
 
+from metatalk_lib.params import STAGE_CONFIGS, load_params
 from metatalk_lib.paths import NOTEBOOKS_DIR, PARAMS_DIR, STAGES
+from metatalk_lib.run import is_up_to_date
 from metatalk_lib.stage import load_summary
 from metatalk_lib.video import probe_video
 
@@ -40,6 +42,14 @@ def test_every_stage_leaves_its_summary(outputs: Path):
         summary = load_summary(outputs, "B", stage)
         assert summary["parameters"]["character"] == "B"
         assert summary["inputs"], f"{stage} read nothing?"
+
+
+@pytest.mark.slow
+def test_a_finished_stage_is_not_run_again(outputs: Path):
+    files = PARAMS_DIR / "B.yaml", PARAMS_DIR / "profiles" / "smoke.yaml"
+    values = load_params(*files, overrides={"outputs_dir": str(outputs)})
+    stale = [stage for stage in STAGES if not is_up_to_date(stage, STAGE_CONFIGS[stage].from_values(values))]
+    assert not stale
 
 
 @pytest.mark.slow
