@@ -23,7 +23,8 @@ def run_in_process(work: Callable[..., None], arguments: tuple, steps: Iterable[
         steps: shows progress; step n is taken as soon as n + 1 steps are reported.
 
     Raises:
-        DataError: the process failed; what it said last is passed on.
+        DataError, ParameterError: raised by `work`, as they are.
+        DataError: the process failed in another way; what it said last is passed on.
     """
     with tempfile.TemporaryDirectory() as folder:
         job, said = Path(folder) / "job.pickle", Path(folder) / "stderr.txt"
