@@ -112,8 +112,18 @@ def prior_rows(model: FaceModel, folder: Path) -> list[Row]:
         Row(f"{label}mouth PSNR from the prior, last step", curves["prior"][CURVE_STEPS[-1]], "dB", ">=", final),
         Row(f"{label}steps from scratch to 95 % of its gain", steps["scratch"], "steps", None, None),
         Row(f"{label}steps from the prior to the same PSNR", steps["prior"], "steps", "<=", share),
-        Row(f"{label}the references' mean against that PSNR (cheat)", first, "dB", ">=", level, True),
+        *(Row(f"{label}mouth PSNR, {name}", value, "dB", ">=", level, True) for name, value in cheated(cases).items()),
     ]
+
+
+def cheated(cases: list[Case]) -> dict[str, float]:
+    """Mouth PSNR of every cheat, mean of the cases: what no training may count as its gain."""
+    scores: dict[str, list[float]] = {name: [] for name in controls.CHEATS if name != controls.PASS_THROUGH}
+    for case in cases:
+        made = make_cheats(case, np.asarray(case.held_out.targets))
+        for name, values in scores.items():
+            values.append(measure(case, made[name]).mouth_psnr)
+    return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
 def learning_curve(case: Case, *, uses_prior: bool) -> dict[int, float]:

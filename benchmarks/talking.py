@@ -33,7 +33,7 @@ from metatalk_lib.params import character_params_path, load_params, profile_para
 from metatalk_lib.paths import PROJECT_ROOT, STAGES
 from metatalk_lib.playback import ping_pong, read_in_order
 from metatalk_lib.reference_frames import ReferenceFollower, describe_mouths
-from metatalk_lib.renderer_data import DrawnFrame, draw_frame
+from metatalk_lib.renderer_data import KEY_FILE, DrawnFrame, draw_frame
 from metatalk_lib.run import run_character
 from metatalk_lib.speech import synthesize
 from metatalk_lib.talk import Talker
@@ -232,7 +232,7 @@ def differs(one: Path, other: Path) -> int:
 
 def kept_by_stage_05(work: Path) -> Iterator[Path]:
     """What a killed stage 05 does not do again."""
-    for pattern in ("*/made_from.txt", "*/references.npy", "checkpoint.safetensors"):
+    for pattern in (f"*/{KEY_FILE}", "*/references.npy", "checkpoint.safetensors"):
         yield from work.glob(pattern)
 
 

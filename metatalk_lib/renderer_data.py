@@ -63,6 +63,8 @@ class Cut(NamedTuple):
 
 _ARRAYS = ("frame_id", "renders", "masks", "targets", "references", "valid")
 WHOLE = Cut(slice(None), slice(None))
+KEY_FILE = "made_from.txt"
+"""Names what finished pairs were made from."""
 
 
 @dataclass(frozen=True)
@@ -303,9 +305,8 @@ def render_pairs(
         ParameterError: `frame_count` is not the number of frames.
         DataError: a frame has no coefficients, or the disk no room.
     """
-    made_from = folder / "made_from.txt"
-    if key and made_from.exists() and made_from.read_text() == key:
-        return open_pairs(folder)
+    if (kept := find_pairs(folder, key)) is not None:
+        return kept
     shutil.rmtree(folder, ignore_errors=True)
     ensure_dir(folder)
     shape = (frame_count, roi.height, roi.width)
@@ -331,9 +332,15 @@ def render_pairs(
         raise ParameterError(f"render_pairs got {count} frames, expected {frame_count}.")
     save_arrays(folder / "frames.npz", frame_id=frame_id, valid=valid, roi=np.array(roi), size=np.array(size))
     if key:
-        with atomic_path(made_from) as temporary:
+        with atomic_path(folder / KEY_FILE) as temporary:
             temporary.write_text(key)
     return RendererPairs(frame_id, renders, masks, targets, no_references(targets), valid, roi, size)
+
+
+def find_pairs(folder: Path, key: str) -> RendererPairs | None:
+    """What an earlier `render_pairs` finished in a folder with the same key; None where there is none, or no key."""
+    path = folder / KEY_FILE
+    return open_pairs(folder) if key and path.exists() and path.read_text() == key else None
 
 
 def open_pairs(folder: Path) -> RendererPairs:

@@ -64,8 +64,14 @@ def test_the_prior_is_trained_written_with_its_card_and_goes_on(talkers: Path, t
     refused = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     assert refused.returncode == 2
     assert "--held-out is 3; there are 3 people" in refused.stderr
-    pairs = open_pairs(talkers / "00000" / "pairs")
+    folder = talkers / "00000" / "pairs"
+    pairs = open_pairs(folder)
     assert pairs.references.shape[:2] == (10, train_generator_prior.REFERENCES)
+    written = (folder / "frames.npz").stat().st_mtime_ns, (folder / "references.npy").stat().st_mtime_ns
+    train_generator_prior.prepare_person(talkers / "00000.npz", folder.parent)
+    assert written == ((folder / "frames.npz").stat().st_mtime_ns, (folder / "references.npy").stat().st_mtime_ns)
+    train_generator_prior.prepare_person(talkers / "00001.npz", folder.parent)
+    assert open_pairs(folder).digest != pairs.digest, "pairs of another person were kept"
     card = (tmp_path / "generator_prior.md").read_text()
     assert "2 random studio people" in card
     assert card.count("| prior | 0.") == card.count("| mean of the references | 0.") == 1

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.report import machine
 from metatalk_lib.appearance import fit_appearance
-from metatalk_lib.artifacts import atomic_path, load_arrays, save_weights
+from metatalk_lib.artifacts import atomic_path, load_arrays, save_weights, sha256_file
 from metatalk_lib.crop import CropTransform
 from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
 from metatalk_lib.lending import add_references, make_bank
@@ -24,7 +24,7 @@ from metatalk_lib.neural_renderer import PRIOR_PATH, NeuralRenderer, RendererSet
 from metatalk_lib.params import RendererConfig
 from metatalk_lib.progress import track
 from metatalk_lib.renderer_batches import TrainingSettings
-from metatalk_lib.renderer_data import RendererPairs, Roi, find_roi, open_pairs, render_pairs
+from metatalk_lib.renderer_data import RendererPairs, Roi, find_pairs, find_roi, open_pairs, render_pairs
 from metatalk_lib.renderer_inspection import PairScores, measure_pairs, paint_pairs
 from metatalk_lib.renderer_training import train_renderer
 from metatalk_lib.stage import code_fingerprint
@@ -48,7 +48,11 @@ MEASURED_FRAMES = 8
 
 
 def prepare_person(source: Path, folder: Path) -> None:
-    """Draw one person's pairs with coefficients as wrong as fitted ones."""
+    """Draw one person's pairs with coefficients as wrong as fitted ones, where they are missing."""
+    key = describe(source)
+    kept = find_pairs(folder / "pairs", key)
+    if kept is not None and kept.references.shape[1] == REFERENCES:
+        return
     model = load_face_model()
     truth = load_arrays(source)
     size = int(truth.pop("size"))
@@ -57,15 +61,15 @@ def prepare_person(source: Path, folder: Path) -> None:
     coefficients = disturb(model, exact, np.random.default_rng([int(source.stem), 11]))
     coefficients = fit_appearance(model, coefficients, images, coefficients.frame_id)
     roi = find_roi(model, coefficients, size, multiple=16)
-    pairs = render_pairs(model, coefficients, enumerate(images), len(images), roi, folder / "pairs", key=describe())
+    pairs = render_pairs(model, coefficients, enumerate(images), len(images), roi, folder / "pairs", key=key)
     bank = make_bank(model, coefficients, pairs, len(pairs))
     add_references(model, coefficients, pairs, bank, REFERENCES, folder / "pairs", hidden_frames=HIDDEN_FRAMES)
 
 
-def describe() -> str:
-    """What pairs are made from besides the pictures; others are made again."""
+def describe(source: Path) -> str:
+    """What a person's pairs are made from; others are made again."""
     constants = (HIDDEN_FRAMES, ACTION_NOISE, ROTATION_NOISE_RAD, TRANSLATION_NOISE_DM, LARGEST_CHANGE, REFERENCES)
-    return f"{constants} {code_fingerprint('05_neural_renderer')}"
+    return f"{sha256_file(source)} {constants} {code_fingerprint('05_neural_renderer')}"
 
 
 def disturb(model: FaceModel, exact: Coefficients, generator: np.random.Generator) -> Coefficients:
