@@ -8,11 +8,9 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from metatalk_lib.video import probe_video, read_frames
+from metatalk_lib.video import read_backwards, read_frames
 
 Item = TypeVar("Item")
-REVERSED_BYTES = 384_000_000
-"""Playing backwards decodes so much at once, eight frames at least; each time it starts from a key frame before."""
 
 
 def ping_pong(start: int, frame_count: int, length: int) -> Int[np.ndarray, " T"]:
@@ -33,7 +31,7 @@ def ping_pong(start: int, frame_count: int, length: int) -> Int[np.ndarray, " T"
 
 
 def read_in_order(path: Path, order: Int[np.ndarray, " T"]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """Decode the frames of a ping-pong order; backwards in chunks, so that memory stays flat.
+    """Decode the frames of a ping-pong order; memory stays flat.
 
     Args:
         path: the video.
@@ -44,27 +42,10 @@ def read_in_order(path: Path, order: Int[np.ndarray, " T"]) -> Iterator[UInt8[np
         for _ in order:
             yield frame
         return
-    info = probe_video(path)
-    chunk = max(8, REVERSED_BYTES // (3 * info.width * info.height))
-    begin = 0
-    while begin < len(order):
-        end = _run_end(order, begin, chunk)
-        first, last = int(order[begin]), int(order[end - 1])
-        if first <= last:
-            yield from read_frames(path, first, last + 1)
-        else:
-            yield from reversed(list(read_frames(path, last, first + 1)))
-        begin = end
-
-
-def _run_end(order: np.ndarray, begin: int, chunk: int) -> int:
-    """End of the run of frames that begins at `begin`; a backward one has at most `chunk` frames."""
-    steps = np.diff(order[begin:])
-    if not len(steps) or steps[0] == 0:
-        return begin + 1
-    turns = np.flatnonzero(steps != steps[0])
-    length = int(turns[0]) + 1 if len(turns) else len(steps) + 1
-    return begin + (min(length, chunk) if steps[0] < 0 else length)
+    turns = np.flatnonzero(np.diff(np.diff(order))) + 2
+    for run in np.split(order, turns):
+        first, last = int(run[0]), int(run[-1])
+        yield from read_frames(path, first, last + 1) if first <= last else read_backwards(path, last, first + 1)
 
 
 def neighbourhoods(items: Iterable[Item], width: int) -> Iterator[list[Item | None]]:

@@ -7,7 +7,6 @@ Time: frame i shows the instant i / fps. A file with a variable frame rate is re
 goes to the slot nearest to its time stamp, an empty slot repeats the frame before it, and both losses are counted.
 """
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,9 +19,18 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from jaxtyping import UInt8
 
 from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.video_checks import check_boxes, check_end
 from metatalk_lib.video_encoder import SCALER, open_video_writer, write_video
 
-__all__ = ["VideoInfo", "open_video_writer", "probe_video", "read_frames", "read_selected_frames", "write_video"]
+__all__ = [
+    "VideoInfo",
+    "open_video_writer",
+    "probe_video",
+    "read_backwards",
+    "read_frames",
+    "read_selected_frames",
+    "write_video",
+]
 
 STANDARD_RATES = tuple(
     Fraction(rate) for rate in (10, 12, 15, "24000/1001", 24, 25, "30000/1001", 30, 48, 50, "60000/1001", 60, 120)
@@ -31,6 +39,9 @@ STANDARD_RATES = tuple(
 
 SHORTEST_JUMP = 24
 """Frames that must be spared before a file is opened again at a key frame."""
+
+BACKWARD_PX = 40_000_000
+"""Reading backwards holds so many decoded pixels, 60 MB of 8-bit 4:2:0; eight frames at least."""
 
 # the standard's numbers of the colour matrices (ITU-T H.273), as files carry them
 _MATRICES = {
@@ -115,12 +126,26 @@ def read_frames(
         DataError: as `probe_video`, or a frame cannot be decoded.
     """
     info, schedule = _scan_cached(path)
+    return _generate_frames(info, schedule, _check_range(info, start, stop, step))
+
+
+def read_backwards(path: str | Path, start: int = 0, stop: int | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Yield the frames stop − 1, ..., start, equal to those of `read_frames`, holding only some of them at a time.
+
+    Arguments and errors are those of `read_frames`.
+    """
+    info, schedule = _scan_cached(path)
+    return _generate_backwards(info, schedule, _check_range(info, start, stop))
+
+
+def _check_range(info: VideoInfo, start: int, stop: int | None, step: int = 1) -> np.ndarray:
+    """The frame_ids of a range within the video."""
     stop = info.frame_count if stop is None else stop
     if not 0 <= start <= stop <= info.frame_count or step < 1:
         raise ParameterError(
-            f"frames {start} to {stop} by {step} are not within {path}, which has {info.frame_count} frames."
+            f"frames {start} to {stop} by {step} are not within {info.path}, which has {info.frame_count} frames."
         )
-    return _generate_frames(info, schedule, np.arange(start, stop, step))
+    return np.arange(start, stop, step)
 
 
 def read_selected_frames(
@@ -154,12 +179,12 @@ def _scan(path: Path, modified: int, size: int) -> tuple[VideoInfo, _Schedule]:
     """List the packets of a file; `modified` and `size` tell a rewritten file from the one seen before."""
     if size == 0:
         raise DataError(f"the video {path} is empty (0 bytes). Copy it again.")
-    _check_boxes(path, size)
+    check_boxes(path, size)
     try:
         with av.open(str(path)) as container:
             stream = _video_stream(container, path)
             packets = [packet for packet in container.demux() if packet.size > 0 and not packet.is_discard]
-            _check_end(path, container, packets)
+            check_end(path, container, packets)
             packets = [packet for packet in packets if packet.stream_index == stream.index]
             has_stamps = all(packet.pts is not None for packet in packets)
             stamps = np.unique(
@@ -279,17 +304,45 @@ def _split_at_key_frames(schedule: _Schedule, frame_ids: np.ndarray) -> list[np.
 
 
 def _generate_run(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray) -> Iterator[np.ndarray]:
-    wanted = schedule.stamps[frame_ids]
-    reformatter, position = VideoReformatter(), 0
+    reformatter = VideoReformatter()
+    for frame, repeats in _decode_run(info, schedule, frame_ids):
+        yield from _repeat(_to_rgb(reformatter, frame), repeats)
+
+
+def _generate_backwards(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray) -> Iterator[np.ndarray]:
+    reformatter = VideoReformatter()
+    while len(frame_ids):
+        begin = _begin_of_tail(info, schedule, frame_ids)
+        held = list(_decode_run(info, schedule, frame_ids[begin:]))  # not converted yet: half the size
+        while held:
+            frame, repeats = held.pop()
+            yield from _repeat(_to_rgb(reformatter, frame), repeats)
+        frame_ids = frame_ids[:begin]
+
+
+def _begin_of_tail(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray) -> int:
+    """Where the last frame_ids begin that may be held together: at a key frame where one lies among them."""
+    begin = max(0, len(frame_ids) - max(8, BACKWARD_PX // (info.width * info.height)))
+    is_key = np.isin(schedule.stamps[frame_ids[begin:]], schedule.key_stamps)
+    return begin + int(np.argmax(is_key))
+
+
+def _repeat(image: np.ndarray, repeats: int) -> Iterator[np.ndarray]:
+    for _ in range(repeats):
+        yield image.copy()
+
+
+def _decode_run(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray) -> Iterator[tuple[av.VideoFrame, int]]:
+    """Decoded frames in the order of rising frame_ids, and how many of these show each."""
+    wanted, position = schedule.stamps[frame_ids], 0
     for stamp, frame in _decode_from(info, schedule, int(wanted[0])):
         if stamp < wanted[position]:
             continue
         if stamp > wanted[position] or frame.is_corrupt:
             break
-        image = _to_rgb(reformatter, frame)
-        while position < len(wanted) and wanted[position] == stamp:
-            yield image.copy()
-            position += 1
+        repeats = int(np.searchsorted(wanted, stamp, side="right")) - position
+        yield frame, repeats
+        position += repeats
         if position == len(wanted):
             return
     raise DataError(
@@ -335,40 +388,3 @@ def _to_rgb(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
     image = converted.to_ndarray()
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-
-
-def _check_end(path: Path, container: av.container.InputContainer, packets: list[av.Packet]) -> None:
-    """Compare the length that a Matroska, WebM or AVI file states in its head with the last packet found in it."""
-    is_stated = container.duration and container.format.name.split(",")[0] in {"matroska", "avi"}
-    ends = [float((p.pts + (p.duration or 0)) * p.time_base) for p in packets if p.pts is not None]
-    if is_stated and ends and (stated_s := container.duration / av.time_base) > max(ends) + max(0.5, 0.02 * max(ends)):
-        raise DataError(
-            f"the video {path} is cut off: it should last {stated_s:.2f} s, but ends at {max(ends):.2f} s. "
-            "Copy or download it again."
-        )
-
-
-def _check_boxes(path: Path, size: int) -> None:
-    """Walk the outermost boxes of an MP4 or MOV file: a box beyond the end of the file means that it was cut off."""
-    with open(path, "rb") as file:
-        if file.read(8)[4:] not in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}:
-            return
-        offset, kinds = 0, set()
-        while offset + 8 <= size:
-            file.seek(offset)
-            header = file.read(16)
-            length, kind = struct.unpack(">I4s", header[:8])
-            if length == 1 and len(header) == 16:
-                length = struct.unpack(">Q", header[8:])[0]
-            length = size - offset if length == 0 else length
-            kinds.add(kind)
-            if length < 8 or offset + length > size:
-                raise DataError(
-                    f"the video {path} is cut off: it should have {offset + length} bytes or more, not {size}. "
-                    "Copy or download it again."
-                )
-            offset += length
-    if b"moov" not in kinds:
-        raise DataError(
-            f"the video {path} is cut off: it has no index (`moov`), so the recording never ended. Record it again."
-        )

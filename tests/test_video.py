@@ -15,7 +15,14 @@ import soundfile
 from metatalk_lib import video
 from metatalk_lib.audio import Audio, read_audio
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.video import open_video_writer, probe_video, read_frames, read_selected_frames, write_video
+from metatalk_lib.video import (
+    open_video_writer,
+    probe_video,
+    read_backwards,
+    read_frames,
+    read_selected_frames,
+    write_video,
+)
 from metatalk_lib.video_encoder import ENCODERS, join_videos
 
 FPS = Fraction(25)
@@ -62,6 +69,20 @@ def write_variable(path: Path, stamps_ms: list[int], frames: list[np.ndarray]) -
         container.mux(stream.encode(None))
 
 
+def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that grows by each decoded frame's time stamp."""
+    decoded = []
+    decode_from = video._decode_from
+
+    def count(*arguments: object) -> Iterator:
+        for stamp, frame in decode_from(*arguments):
+            decoded.append(stamp)
+            yield stamp, frame
+
+    monkeypatch.setattr(video, "_decode_from", count)
+    return decoded
+
+
 @pytest.mark.parametrize("fps", [Fraction(25), Fraction(30000, 1001), Fraction(24), Fraction(50), Fraction(12)])
 def test_round_trip_keeps_count_rate_and_order(tmp_path: Path, fps: Fraction):
     assert write_video(tmp_path / "a.mp4", iter(numbered(37)), fps=fps) == 37
@@ -84,6 +105,21 @@ def test_reading_is_exact_to_the_frame(tmp_path: Path):
     assert list(read_frames(path, 5, 5)) == []
 
 
+@pytest.mark.parametrize(("held", "decodings"), [(8, 4), (60, 1), (1000, 1)])
+def test_backwards_come_the_same_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, decodings: int):
+    write_video(tmp_path / "a.mp4", numbered(130), fps=FPS)
+    every, decoded = list(read_frames(tmp_path / "a.mp4")), count_decoded(monkeypatch)
+    monkeypatch.setattr(video, "BACKWARD_PX", held * 96 * 64)
+    for start, stop in ((0, 130), (7, 113), (50, 51)):
+        back = list(read_backwards(tmp_path / "a.mp4", start, stop))
+        np.testing.assert_array_equal(back, every[start:stop][::-1])
+    # of a chunk not more is decoded than it and what lies between it and its key frame, 50 frames apart
+    assert len(decoded) <= decodings * 250
+    assert list(read_backwards(tmp_path / "a.mp4", 5, 5)) == []
+    with pytest.raises(ParameterError, match=r"frames 5 to 131 by 1 are not within .*a\.mp4, which has 130 frames"):
+        read_backwards(tmp_path / "a.mp4", 5, 131)
+
+
 @pytest.mark.parametrize("b_frames", [True, False])
 def test_frames_far_apart_are_reached_from_key_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, b_frames: bool):
     path = tmp_path / "a.mp4"
@@ -91,15 +127,7 @@ def test_frames_far_apart_are_reached_from_key_frames(tmp_path: Path, monkeypatc
         plain = ENCODERS["h264"]
         monkeypatch.setitem(ENCODERS, "h264", plain._replace(options=plain.options | {"bf": "0"}))
     write_video(path, numbered(400), fps=FPS)
-    decoded = []
-    decode_from = video._decode_from
-
-    def count(*arguments: object) -> Iterator:
-        for stamp, frame in decode_from(*arguments):
-            decoded.append(stamp)
-            yield stamp, frame
-
-    monkeypatch.setattr(video, "_decode_from", count)
+    decoded = count_decoded(monkeypatch)
     chosen = [0, 1, 130, 131, 249, 250, 251, 399]
     for frame_id, frame in zip(chosen, read_selected_frames(path, chosen), strict=True):
         assert number_of(frame) == frame_id % 256
@@ -255,6 +283,7 @@ def test_a_variable_frame_rate_is_resampled_and_counted(tmp_path: Path):
     shown = [number_of(frame) for frame in read_frames(tmp_path / "a.mkv")]
     assert shown == [0, 1, 2, 3, 3, 3, 4, 5, 6, 8, 9, 9, 10, 11, 12]
     assert [number_of(frame) for frame in read_frames(tmp_path / "a.mkv", 4, 8)] == [3, 3, 4, 5]
+    assert [number_of(frame) for frame in read_backwards(tmp_path / "a.mkv")] == shown[::-1]
 
 
 def test_millisecond_time_stamps_are_no_variable_rate(tmp_path: Path):
