@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from metatalk_lib.params import RendererConfig
 from metatalk_lib.reference_frames import ReferenceBank
 from metatalk_lib.renderer_batches import TrainingSettings
 from metatalk_lib.renderer_data import RendererPairs, find_roi, render_pairs
-from metatalk_lib.renderer_inspection import mouth_rectangle, paint_pairs
+from metatalk_lib.renderer_inspection import mouth_rectangle
 from metatalk_lib.renderer_training import train_renderer
 from metatalk_lib.studio import ensure_studio_video
 from metatalk_lib.studio.truth import true_coefficients
@@ -180,21 +180,20 @@ def measure(case: Case, painted: np.ndarray) -> Quality:
     return Quality(
         float(ssim_mask),
         float(ssim_crop),
-        float(10 * np.log10(metrics.DATA_RANGE**2 / mouth[0])) if mouth[0] else float("inf"),
+        metrics.to_psnr(float(mouth[0])),
         float(mouth[1] / mouth[2]),
         float(border[0] / border[1]),
         float(change[0] / change[1]),
     )
 
 
-def mouth_psnr(case: Case, renderer: NeuralRenderer, rows: Sequence[int]) -> float:
-    """PSNR of the mouth rectangles of some held-out frames, dB."""
-    some = case.held_out.select(np.asarray(rows))
+def mouth_psnr(case: Case, painted: np.ndarray) -> float:
+    """PSNR of the mouth rectangles of all held-out frames, dB: `Quality.mouth_psnr` alone, for many measurements."""
     errors = []
-    for row, image, real in zip(rows, paint_pairs(renderer, some), some.targets, strict=True):
-        mouth = mouth_rectangle(case.landmarks[row], image.shape[:2])
+    for landmarks, image, real in zip(case.landmarks, painted, case.held_out.targets, strict=True):
+        mouth = mouth_rectangle(landmarks, image.shape[:2])
         errors.append(np.mean((image[mouth].astype(float) - real[mouth]) ** 2))
-    return float(10 * np.log10(metrics.DATA_RANGE**2 / np.mean(errors)))
+    return metrics.to_psnr(float(np.mean(errors)))
 
 
 def make_cheats(case: Case, painted: np.ndarray) -> dict[str, np.ndarray]:

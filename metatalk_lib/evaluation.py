@@ -126,8 +126,7 @@ def measure_images(held_out: HeldOut, model: FaceModel, videos: Mapping[str, Fin
         shown = [make_cheat(name, original, mask, first) for name in CHEATS] + frames
         totals += [measure_frame(frame, original, mask) for frame in shown]
     means = totals / len(held_out)
-    with np.errstate(divide="ignore"):
-        means[:, 2] = 10 * np.log10(metrics.DATA_RANGE**2 / means[:, 2])
+    means[:, 2] = [metrics.to_psnr(mean_square) for mean_square in means[:, 2].tolist()]
     return pd.DataFrame(means, index=pd.Index(names, name="video"), columns=list(IMAGE_METRICS))
 
 

@@ -134,8 +134,12 @@ def psnr(
     if mask is not None:
         _check_mask(mask, image)
         difference = difference[mask]
-    mean_square = float(np.mean(difference**2))
-    return float("inf") if mean_square == 0 else 10.0 * np.log10(DATA_RANGE**2 / mean_square)
+    return to_psnr(float(np.mean(difference**2)))
+
+
+def to_psnr(mean_square: float) -> float:
+    """A mean squared difference of 8-bit values as PSNR, dB; infinity for 0."""
+    return float("inf") if mean_square == 0 else float(10.0 * np.log10(DATA_RANGE**2 / mean_square))
 
 
 def sharpness(image: UInt8[np.ndarray, "H W 3"], *, mask: Bool[np.ndarray, "H W"] | None = None) -> float:
