@@ -127,12 +127,12 @@ def prepare(talker: Talker, driven) -> tuple[list[Condition], float]:
     conditions, spent = [], []
     for row, source in enumerate(frames):
         arguments = (talker.model, driven, row, settings.size, settings.roi)
+        crop = np.ascontiguousarray(settings.roi.cut(talker.character.transform.crop_image(source)))
         started = time.perf_counter()
-        drawn = draw_frame(*arguments, bank, follower.choose(wanted[row]))
+        drawn = draw_frame(*arguments, bank, follower.choose(wanted[row]), crop)
         middle = time.perf_counter()
         draw_frame(*arguments)
         spent.append(2 * middle - started - time.perf_counter())
-        crop = np.ascontiguousarray(settings.roi.cut(talker.character.transform.crop_image(source)))
         parts = (drawn.image[None], np.ones(1, bool), crop, drawn.mask, drawn.references)
         conditions.append(Condition(*(part[None] for part in parts)))
     return conditions, statistics.median(spent)

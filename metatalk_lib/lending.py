@@ -12,6 +12,7 @@ from metatalk_lib.progress import track
 from metatalk_lib.reference_frames import ReferenceBank, ReferenceFollower, describe_mouths, spread_out
 from metatalk_lib.renderer import draw_face
 from metatalk_lib.renderer_data import RendererPairs
+from metatalk_lib.surroundings import Surroundings
 from metatalk_lib.threads import torch_threads
 
 RUN_FRAMES = 15
@@ -95,6 +96,8 @@ def add_references(
         for index in track(range(len(pairs)), "warping references"):
             with torch_threads(1):
                 drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))
-                references[index] = bank.warp(model, drawn, follower.choose(wanted[index], hidden[index]))
+                surroundings = Surroundings.of(pairs.targets[index], pairs.masks[index], pairs.size)
+                chosen = follower.choose(wanted[index], hidden[index])
+                references[index] = bank.warp(model, drawn, chosen, surroundings)
         references.flush()
     return replace(pairs, references=np.load(path, mmap_mode="r"))

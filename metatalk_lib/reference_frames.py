@@ -21,6 +21,7 @@ from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.landmarks import MOUTH
 from metatalk_lib.renderer import DrawnFace, face_topology, project_vertices
+from metatalk_lib.surroundings import Surroundings, fit_surroundings
 from metatalk_lib.warping import locate_pixels, sample_pixels
 
 MM_PER_DM = 100.0
@@ -141,16 +142,26 @@ class ReferenceBank:
         except (OSError, ValueError, ParameterError) as error:
             raise DataError(f"{path} holds no usable frames ({error}). Run 05_neural_renderer again.") from error
 
-    def warp(self, model: FaceModel, drawn: DrawnFace, references: Sequence[Reference]) -> UInt8[np.ndarray, "K H W 3"]:
+    def warp(
+        self,
+        model: FaceModel,
+        drawn: DrawnFace,
+        references: Sequence[Reference],
+        surroundings: Surroundings | None = None,
+    ) -> UInt8[np.ndarray, "K H W 3"]:
         """The references with every point of the face moved to where it is drawn.
 
         Args:
             model: the face model.
             drawn: the lower face to paint, in the bank's rectangle.
             references: from a `ReferenceFollower`.
+            surroundings: of the frame to paint; without them, what is off the face moves as the face does.
         """
         rows = sorted({row for reference in references for row in reference.rows})
         places = locate_pixels(drawn.raster, face_topology(model).lower, drawn.points, self.points[rows])
+        if surroundings is not None:
+            images = [self.images[row] for row in rows]
+            places = fit_surroundings(places, images, drawn.raster.face_id >= 0, surroundings)
         carried = {row: sample_pixels(self.images[row], place) for row, place in zip(rows, places, strict=True)}
         warped = []
         for reference in references:

@@ -23,6 +23,7 @@ from metatalk_lib.generator_input import Condition
 from metatalk_lib.paths import ensure_dir
 from metatalk_lib.reference_frames import Reference, ReferenceBank
 from metatalk_lib.renderer import draw_face, lower_face_mask
+from metatalk_lib.surroundings import Surroundings
 from metatalk_lib.threads import torch_threads
 
 DILATION_PER_SIDE = 1 / 64
@@ -195,13 +196,27 @@ def draw_frame(
     roi: Roi,
     bank: ReferenceBank | None = None,
     chosen: Sequence[Reference] = (),
+    image: UInt8[np.ndarray, "H W 3"] | None = None,
 ) -> DrawnFrame:
-    """Draw one row of `coefficients`, with the chosen references of the bank warped to it."""
+    """Draw one row of `coefficients`, with the chosen references of the bank warped to it.
+
+    Args:
+        model: the face model.
+        coefficients: of a clip.
+        index: row of `coefficients`.
+        size: side of the crop, px.
+        roi: the rectangle.
+        bank: lends its frames.
+        chosen: which of them.
+        image: the rectangle of the frame to paint, whose surroundings the references are fitted to.
+    """
     drawn = draw_face(model, coefficients, index, size, region="lower", window=tuple(roi))
+    mask = dilated_mask(model, coefficients, index, size, roi)
     references = np.zeros((0, roi.height, roi.width, 3), np.uint8)
     if bank is not None and len(chosen):
-        references = bank.warp(model, drawn, chosen)
-    return DrawnFrame(drawn.render.image, dilated_mask(model, coefficients, index, size, roi), references)
+        surroundings = None if image is None else Surroundings.of(image, mask, size)
+        references = bank.warp(model, drawn, chosen, surroundings)
+    return DrawnFrame(drawn.render.image, mask, references)
 
 
 @torch_threads(1)

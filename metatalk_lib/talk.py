@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -299,6 +299,20 @@ def load_character(character_dir: Path) -> Character:
     )
 
 
+class _Prepared(NamedTuple):
+    """One frame before it is painted.
+
+    Attributes:
+        source: of the source video.
+        crop: its rectangle in the crop.
+        drawn: the lower face in it.
+    """
+
+    source: UInt8[np.ndarray, "H W 3"]
+    crop: UInt8[np.ndarray, "h w 3"]
+    drawn: DrawnFrame
+
+
 class _Job:
     """One recording being spoken: the stream of finished frames, and what is counted on the way."""
 
@@ -323,41 +337,43 @@ class _Job:
         """The finished frames from `first` on; none of different parts, with these lengths, are painted together."""
         torch.set_num_threads(self.talker.threads)
         roi = self.renderer.settings.roi
-        sources = self.clock.timed("decode", read_in_order(self.talker.character.source, self.order[self.first :]))
-        together = zip(read_ahead(sources, depth=4), self._drawn(), strict=True)
-        groups = (batched(itertools.islice(together, length), self.talker.batch) for length in lengths)
+        prepared = self._prepared()
+        groups = (batched(itertools.islice(prepared, length), self.talker.batch) for length in lengths)
         for group in itertools.chain.from_iterable(groups):
             with self.clock.part("paint"):
-                paints = self.renderer.paint(stack_conditions([self._condition(*item) for item in group]))
-            for (source, drawn), paint in zip(group, paints, strict=True):
+                paints = self.renderer.paint(stack_conditions([self._condition(neighbours) for neighbours in group]))
+            for neighbours, paint in zip(group, paints, strict=True):
                 with self.clock.part("sew"):
-                    sewn = sew(source, paint, drawn[len(drawn) // 2].mask, self.transform, roi)
+                    source, _, drawn = neighbours[len(neighbours) // 2]
+                    sewn = sew(source, paint, drawn.mask, self.transform, roi)
                     self.changed_outside_px += sewn.count_changed_outside(source)
                 self.clock.mark("first frame")
                 yield sewn.image if self.reduction == 1 else reduce_frame(sewn.image, self.reduction)
 
-    def _condition(self, source: np.ndarray, neighbours: list[DrawnFrame | None]) -> Condition:
-        centre = neighbours[len(neighbours) // 2]
-        window, known = stack_window([None if drawn is None else drawn.image for drawn in neighbours])
-        crop = self.renderer.settings.roi.cut(self.transform.crop_image(source))
+    def _condition(self, neighbours: list[_Prepared | None]) -> Condition:
+        _, crop, centre = neighbours[len(neighbours) // 2]
+        window, known = stack_window([None if each is None else each.drawn.image for each in neighbours])
         return Condition(window[None], known[None], crop[None], centre.mask[None], centre.references[None])
 
-    def _drawn(self) -> Iterator[list[DrawnFrame | None]]:
-        """What is drawn for each frame from `first` on, with its neighbours."""
-        settings = self.renderer.settings
-        begin = max(0, self.first - settings.window // 2)
+    def _prepared(self) -> Iterator[list[_Prepared | None]]:
+        """What is shown and drawn of each frame from `first` on, with its neighbours."""
+        window = self.renderer.settings.window
+        begin = max(0, self.first - window // 2)
+        sources = self.clock.timed("decode", read_in_order(self.talker.character.source, self.order[begin:]))
+        jobs = zip(read_ahead(sources, depth=4), itertools.islice(self._driven(), begin, None), strict=True)
         # a frame is too little work for a second thread of torch; what is set there must not reach the painting
-        jobs = itertools.islice(self._driven(), begin, None)
-        drawn = map_ahead(self._draw, jobs, DRAWING_THREADS, lambda: torch.set_num_threads(1))
-        return itertools.islice(neighbourhoods(drawn, settings.window), self.first - begin, None)
+        prepared = map_ahead(self._prepare, jobs, DRAWING_THREADS, lambda: torch.set_num_threads(1))
+        return itertools.islice(neighbourhoods(prepared, window), self.first - begin, None)
 
-    def _draw(self, driven: tuple[Coefficients, int, list[Reference]]) -> DrawnFrame:
+    def _prepare(self, job: tuple[np.ndarray, tuple[Coefficients, int, list[Reference]]]) -> _Prepared:
         settings = self.renderer.settings
-        coefficients, index, chosen = driven
+        source, (coefficients, index, chosen) = job
         with self.clock.part("draw"):
-            return draw_frame(
-                self.talker.model, coefficients, index, settings.size, settings.roi, self.renderer.bank, chosen
+            crop = np.ascontiguousarray(settings.roi.cut(self.transform.crop_image(source)))
+            drawn = draw_frame(
+                self.talker.model, coefficients, index, settings.size, settings.roi, self.renderer.bank, chosen, crop
             )
+        return _Prepared(source, crop, drawn)
 
     def _driven(self) -> Iterator[tuple[Coefficients, int, list[Reference]]]:
         """Coefficients and row of every frame, and the reference frames that are nearest to it."""
