@@ -14,8 +14,10 @@ from metatalk_lib.warping import fill_outwards
 
 FLOW_SIDE_PX = 256
 """Motion is estimated in a crop of about this side: the better for being coarse, and quick."""
-PASSES = 2
-"""The first one sees half of a step at the mask's edge, since inside there is nothing to compare with."""
+SMALLEST_PX = 16
+"""In less, nothing can be told."""
+WHOLLY = 0.999
+"""Share of a coarse pixel that must be face for it to stay."""
 
 
 class Surroundings(NamedTuple):
@@ -45,8 +47,8 @@ def fit_surroundings(
 ) -> Float[np.ndarray, "K H W 2"]:
     """Correct places off the face so that what they bring continues what surrounds the mask.
 
-    Dense optical flow between the frame, its mask filled with what was carried, and what was carried; smoothly
-    continued between the mask's edge and the face, on which nothing changes.
+    Dense optical flow between the frame and what was carried, both with their surroundings continued smoothly into the
+    mask; the flow, too, is continued from the mask's edge to the face, on which nothing changes.
 
     Args:
         places: of `locate_pixels`, (column, row) in each image, px.
@@ -59,36 +61,34 @@ def fit_surroundings(
     height, width = face.shape
     reduction = surroundings.reduction
     small = (max(1, width // reduction), max(1, height // reduction))
-    still = cv2.erode(_shrink(face.astype(np.float32), small), np.ones((3, 3), np.uint8)) > 0.999
     hidden = _shrink(surroundings.mask.astype(np.float32), small) > 0
-    known = still | ~hidden
-    if hidden.all() or not hidden.any() or min(small) < 16:
+    if hidden.all() or not hidden.any() or min(small) < SMALLEST_PX:
         return places
-    shown = _shrink(_to_grey(surroundings.image), small)
-    carried = [
-        cv2.remap(_shrink(_to_grey(image), small), (_shrink(place, small) + 0.5) / reduction - 0.5, None,
-                  cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for image, place in zip(images, places, strict=True)
-    ]  # fmt: skip
+    still = cv2.erode(_shrink(face.astype(np.float32), small), np.ones((3, 3), np.uint8)) > WHOLLY
+    pictures = [_shrink(_to_grey(surroundings.image), small)]
+    for image, place in zip(images, places, strict=True):
+        coarse = (_shrink(place, small) + 0.5) / reduction - 0.5
+        pictures.append(_take(_shrink(_to_grey(image), small), coarse))
+    # what is hidden must not pull the flow: not the frame's own mouth, nor what was carried in its place
+    filled = fill_outwards(np.dstack(pictures).astype(np.float32), ~hidden)
+    shown, *carried = np.rint(filled).astype(np.uint8).transpose(2, 0, 1).copy()
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    shifts = np.zeros((len(images), small[1], small[0], 2), np.float32)
-    for _ in range(PASSES):
-        for shift, picture in zip(shifts, carried, strict=True):
-            moved = _look_up(picture, shift)
-            change = flow.calc(np.where(hidden, moved, shown), moved, None)
-            shift[:] = change + _look_up(shift, change)
-        shifts[:, still] = 0
-        filled = fill_outwards(shifts.transpose(1, 2, 0, 3).reshape(*known.shape, -1), known)
-        shifts = filled.reshape(*known.shape, -1, 2).transpose(2, 0, 1, 3).copy()
-    whole = (cv2.resize(shift, (width, height), interpolation=cv2.INTER_LINEAR) * reduction for shift in shifts)
-    return np.stack([_look_up(place, shift) for place, shift in zip(places, whole, strict=True)])
+    shifts = np.dstack([flow.calc(shown, picture, None) for picture in carried])
+    shifts[still] = 0
+    shifts = reduction * fill_outwards(shifts, still | ~hidden)
+    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    here = np.dstack([columns, rows])
+    return np.stack(
+        [
+            _take(place, here + cv2.resize(shift, (width, height), interpolation=cv2.INTER_LINEAR))
+            for place, shift in zip(places, np.split(shifts, len(places), axis=2), strict=True)
+        ]
+    )
 
 
-def _look_up(field: np.ndarray, shift: Float[np.ndarray, "H W 2"]) -> np.ndarray:
-    """A picture or field at every pixel's place plus a shift."""
-    rows, columns = shift.shape[:2]
-    here = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).astype(np.float32)
-    return cv2.remap(field, here + shift, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _take(field: np.ndarray, places: Float[np.ndarray, "H W 2"]) -> np.ndarray:
+    """A picture or field at (column, row) places, bilinear."""
+    return cv2.remap(field, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _shrink(field: np.ndarray, size: tuple[int, int]) -> np.ndarray:
