@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from metatalk_lib.crop import CropTransform
 from metatalk_lib.errors import ParameterError
-from metatalk_lib.renderer_data import Roi
+from metatalk_lib.roi import Roi
 
 FEATHER_PER_SIDE = 1 / 32
 """Width of the feathered rim in units of the crop's side: 16 px at 512 px."""

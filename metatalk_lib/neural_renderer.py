@@ -26,7 +26,7 @@ from metatalk_lib.networks.unet import UNet
 from metatalk_lib.params import RendererConfig
 from metatalk_lib.paths import PACKAGE_DATA_DIR
 from metatalk_lib.reference_frames import BANK_FILES, ReferenceBank
-from metatalk_lib.renderer_data import Roi, enclosing_roi
+from metatalk_lib.roi import Roi, enclosing_roi
 
 PRIOR_PATH = PACKAGE_DATA_DIR / "generator_prior.safetensors"
 

@@ -1,5 +1,6 @@
 """The source video as it is played under a recording of any length: forth and back, without a jump."""
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -42,8 +43,8 @@ def read_in_order(path: Path, order: Int[np.ndarray, " T"]) -> Iterator[UInt8[np
         for _ in order:
             yield frame
         return
-    turns = np.flatnonzero(np.diff(np.diff(order))) + 2
-    for run in np.split(order, turns):
+    turns = np.flatnonzero(np.diff(order, 2)) + 2
+    for run in np.split(order, turns) if len(order) else ():
         first, last = int(run[0]), int(run[-1])
         yield from read_frames(path, first, last + 1) if first <= last else read_backwards(path, last, first + 1)
 
@@ -65,3 +66,10 @@ def neighbourhoods(items: Iterable[Item], width: int) -> Iterator[list[Item | No
         held.append(None)
         if len(held) == width:
             yield list(held)
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` consecutive items; the last one may be shorter."""
+    stream = iter(items)
+    while group := list(itertools.islice(stream, size)):
+        yield group

@@ -23,36 +23,12 @@ from metatalk_lib.generator_input import Condition
 from metatalk_lib.paths import ensure_dir
 from metatalk_lib.reference_frames import Reference, ReferenceBank
 from metatalk_lib.renderer import draw_face, lower_face_mask
+from metatalk_lib.roi import Roi, enclosing_roi
 from metatalk_lib.surroundings import Surroundings
 from metatalk_lib.threads import torch_threads
 
 DILATION_PER_SIDE = 1 / 64
 """Width of the rim by which a mask is dilated, in units of the crop's side: AudioDVP's 4 px at 256 px."""
-MARGIN_PX = 8
-"""Least distance of the mask from the rectangle's edge, where the crop allows it."""
-
-
-class Roi(NamedTuple):
-    """A rectangle of the crop, px; `right` and `bottom` are exclusive. As a tuple it is `render_face`'s window."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-        return self.bottom - self.top
-
-    def cut(self, image: np.ndarray) -> np.ndarray:
-        """The rectangle's part of a crop image or mask (a view)."""
-        return image[self.top : self.bottom, self.left : self.right]
 
 
 class Cut(NamedTuple):
@@ -263,31 +239,6 @@ def find_roi(
             bounds[:2] = np.minimum(bounds[:2], (xs.min(), ys.min()))
             bounds[2:] = np.maximum(bounds[2:], (xs.max() + 1, ys.max() + 1))
     return enclosing_roi(bounds, size, multiple=multiple)
-
-
-def enclosing_roi(bounds: Int[np.ndarray, "4"], size: int, *, multiple: int) -> Roi:
-    """Grow the box (left, top, right, bottom; exclusive ends) to allowed sides, centred as far as the crop allows.
-
-    Raises:
-        ParameterError: `size` is no multiple of `multiple`.
-        DataError: the box is empty.
-    """
-    if size % multiple:
-        raise ParameterError(
-            f"the crop's side {size} px is no multiple of {multiple}. Choose a smaller renderer_depth."
-        )
-    if bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
-        raise DataError("the lower face lies outside the crop in every frame. Run 01_crop and 03_reconstruction again.")
-    left, right = _grow(int(bounds[0]), int(bounds[2]), size, multiple)
-    top, bottom = _grow(int(bounds[1]), int(bounds[3]), size, multiple)
-    return Roi(left, top, right, bottom)
-
-
-def _grow(low: int, high: int, size: int, multiple: int) -> tuple[int, int]:
-    low, high = max(0, low - MARGIN_PX), min(size, high + MARGIN_PX)
-    length = -(-(high - low) // multiple) * multiple
-    start = min(max(0, (low + high - length) // 2), size - length)
-    return start, start + length
 
 
 def render_pairs(

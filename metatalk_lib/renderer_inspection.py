@@ -13,7 +13,8 @@ from metatalk_lib.errors import ParameterError
 from metatalk_lib.landmarks import MOUTH, LandmarkTrack
 from metatalk_lib.metrics import psnr, sharpness_ratio, ssim
 from metatalk_lib.neural_renderer import NeuralRenderer
-from metatalk_lib.renderer_data import RendererPairs, Roi
+from metatalk_lib.renderer_data import RendererPairs
+from metatalk_lib.roi import Roi
 from metatalk_lib.video import probe_video, read_selected_frames
 
 MOUTH_WIDTH, MOUTH_HEIGHT = 1.3, 0.9

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from metatalk_lib.warping import fill_outwards
+from metatalk_lib.warping import fill_outwards, pixel_places
 
 FLOW_SIDE_PX = 256
 """Motion is estimated in a crop of about this side: the better for being coarse, and quick."""
@@ -76,8 +76,7 @@ def fit_surroundings(
     shifts = np.dstack([flow.calc(shown, picture, None) for picture in carried])
     shifts[still] = 0
     shifts = reduction * fill_outwards(shifts, still | ~hidden)
-    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    here = np.dstack([columns, rows])
+    here = pixel_places(height, width)
     return np.stack(
         [
             _take(place, here + cv2.resize(shift, (width, height), interpolation=cv2.INTER_LINEAR))

@@ -8,7 +8,7 @@ seconds beside the output; a run that was killed goes on after the last whole on
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -31,7 +31,7 @@ from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, load_face_model
 from metatalk_lib.generator_input import Condition, stack_conditions, stack_window
 from metatalk_lib.neural_renderer import load_renderer, reduce_renderer
-from metatalk_lib.playback import neighbourhoods, ping_pong, read_in_order
+from metatalk_lib.playback import batched, neighbourhoods, ping_pong, read_in_order
 from metatalk_lib.progress import track
 from metatalk_lib.read_ahead import map_ahead, read_ahead
 from metatalk_lib.reference_frames import BANK_FILES, Reference, ReferenceFollower, describe_mouths
@@ -395,10 +395,3 @@ def reduce_frame(image: UInt8[np.ndarray, "H W 3"], reduction: int) -> UInt8[np.
     """A picture made smaller by a whole number, with even sides, which every player takes."""
     height, width = (max(2, side // reduction // 2 * 2) for side in image.shape[:2])
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` consecutive items; the last one may be shorter."""
-    stream = iter(items)
-    while group := list(itertools.islice(stream, size)):
-        yield group

@@ -68,9 +68,12 @@ def locate_pixels(
     shift = interpolate(raster, triangles, moves)
     if known.any():
         shift = fill_outwards(shift, known)
-    rows, columns = known.shape
-    here = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).astype(np.float32)
-    return shift.reshape(rows, columns, -1, 2).transpose(2, 0, 1, 3) + here
+    return shift.reshape(*known.shape, -1, 2).transpose(2, 0, 1, 3) + pixel_places(*known.shape)
+
+
+def pixel_places(rows: int, columns: int) -> Float[np.ndarray, "H W 2"]:
+    """(column, row) of every pixel."""
+    return np.dstack(np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32)))
 
 
 def sample_pixels(

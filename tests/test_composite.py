@@ -7,7 +7,7 @@ import pytest
 from metatalk_lib.composite import blend, feather_mask, sew
 from metatalk_lib.crop import CropTransform
 from metatalk_lib.errors import ParameterError
-from metatalk_lib.renderer_data import Roi
+from metatalk_lib.roi import Roi
 
 
 def make_mask(height: int, width: int) -> np.ndarray:

@@ -23,8 +23,9 @@ from metatalk_lib.neural_renderer import (
 from metatalk_lib.params import RendererConfig
 from metatalk_lib.reference_frames import ReferenceBank
 from metatalk_lib.renderer_batches import Batches, TrainingSettings, sample_rows
-from metatalk_lib.renderer_data import RendererPairs, Roi, no_references
+from metatalk_lib.renderer_data import RendererPairs, no_references
 from metatalk_lib.renderer_training import summarise_history, train_renderer
+from metatalk_lib.roi import Roi
 
 ROI = Roi(8, 16, 48, 48)
 MODEL = RendererSettings(window=3, width=4, depth=3, refine=False, size=64, roi=ROI)

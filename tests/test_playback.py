@@ -41,6 +41,10 @@ def test_frames_come_in_order_both_ways(source: Path, start: int):
     assert all(np.array_equal(frame, decoded[number]) for frame, number in zip(played, order, strict=True))
 
 
+def test_nothing_wanted_is_nothing_read(source: Path):
+    assert list(read_in_order(source, ping_pong(0, FRAMES, 0))) == []
+
+
 def test_a_single_frame_is_repeated(tmp_path: Path):
     path = tmp_path / "one.mp4"
     write_video(path, make_frames()[:1], fps=FPS)

@@ -17,7 +17,8 @@ from metatalk_lib.reference_frames import (
     spread_out,
 )
 from metatalk_lib.renderer import draw_face, expression_open_mouth, render_face
-from metatalk_lib.renderer_data import Roi, dilated_mask, find_roi
+from metatalk_lib.renderer_data import dilated_mask, find_roi
+from metatalk_lib.roi import Roi
 
 SIZE = 128
 

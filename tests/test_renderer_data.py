@@ -13,16 +13,8 @@ from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
 from metatalk_lib.generator_input import Condition, assemble_input, to_images, to_tensor
 from metatalk_lib.lending import add_references, choose_frames, make_bank
 from metatalk_lib.renderer import lower_face_mask
-from metatalk_lib.renderer_data import (
-    Cut,
-    Roi,
-    dilated_mask,
-    enclosing_roi,
-    find_roi,
-    open_pairs,
-    remove_pairs,
-    render_pairs,
-)
+from metatalk_lib.renderer_data import Cut, dilated_mask, find_roi, open_pairs, remove_pairs, render_pairs
+from metatalk_lib.roi import Roi, enclosing_roi
 from metatalk_lib.threads import torch_threads
 
 SIZE = 128

@@ -13,7 +13,6 @@ from metatalk_lib.crop import CropTransform
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.landmarks import LandmarkTrack
 from metatalk_lib.neural_renderer import NeuralRenderer, build_generator
-from metatalk_lib.renderer_data import Roi
 from metatalk_lib.renderer_inspection import (
     blur_pairs,
     cut_mouths,
@@ -24,6 +23,7 @@ from metatalk_lib.renderer_inspection import (
     read_stills,
     withhold,
 )
+from metatalk_lib.roi import Roi
 from metatalk_lib.video import write_video
 
 

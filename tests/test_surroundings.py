@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from metatalk_lib.surroundings import Surroundings, fit_surroundings
-from metatalk_lib.warping import sample_pixels
+from metatalk_lib.warping import pixel_places, sample_pixels
 
 SIDE = 192
-HERE = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), axis=-1).astype(np.float32)
+HERE = pixel_places(SIDE, SIDE)
 FACE = np.hypot(HERE[..., 0] - 96, HERE[..., 1] - 80) < 40
 MASK = np.hypot(HERE[..., 0] - 96, HERE[..., 1] - 80) < 60
 

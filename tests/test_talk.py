@@ -21,7 +21,7 @@ from metatalk_lib.networks.audio_to_expression import MetaTalkA2E
 from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, build_generator, save_renderer
 from metatalk_lib.playback import ping_pong
 from metatalk_lib.reference_frames import ReferenceBank
-from metatalk_lib.renderer_data import Roi
+from metatalk_lib.roi import Roi
 from metatalk_lib.speech import synthesize
 from metatalk_lib.talk import Talker, load_character, name_outputs, talk
 from metatalk_lib.video import probe_video, read_frames, write_video

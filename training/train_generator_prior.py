@@ -24,9 +24,10 @@ from metatalk_lib.neural_renderer import PRIOR_PATH, NeuralRenderer, RendererSet
 from metatalk_lib.params import RendererConfig
 from metatalk_lib.progress import track
 from metatalk_lib.renderer_batches import TrainingSettings
-from metatalk_lib.renderer_data import RendererPairs, Roi, find_pairs, find_roi, open_pairs, render_pairs
+from metatalk_lib.renderer_data import RendererPairs, find_pairs, find_roi, open_pairs, render_pairs
 from metatalk_lib.renderer_inspection import PairScores, measure_pairs, paint_pairs
 from metatalk_lib.renderer_training import train_renderer
+from metatalk_lib.roi import Roi
 from metatalk_lib.stage import code_fingerprint
 from metatalk_lib.studio.truth import true_coefficients
 from training.people import run_parallel, split_jpegs
