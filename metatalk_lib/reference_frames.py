@@ -22,7 +22,7 @@ from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.landmarks import MOUTH
 from metatalk_lib.renderer import DrawnFace, face_topology, project_vertices
 from metatalk_lib.surroundings import Surroundings, fit_surroundings
-from metatalk_lib.warping import locate_pixels, sample_pixels
+from metatalk_lib.warping import locate_pixels, sample_pixels, trusted_surface
 
 MM_PER_DM = 100.0
 ANGLES = 3
@@ -99,12 +99,14 @@ class ReferenceBank:
         images: (R, H, W, 3) the rectangle of each, RGB; may be a memory map.
         points: (R, V, 2) their projected vertices, px of the crop.
         descriptors: (R, 63) see `describe_mouths`.
+        size: side of the crop, px.
     """
 
     coefficients: Coefficients
     images: UInt8[np.ndarray, "R H W 3"]
     points: Float[np.ndarray, "R V 2"]
     descriptors: Float[np.ndarray, "R 63"]
+    size: int
 
     def __len__(self) -> int:
         return len(self.images)
@@ -121,7 +123,7 @@ class ReferenceBank:
         if not 0 < len(images) == len(coefficients):
             raise ParameterError(f"ReferenceBank: {len(images)} images for {len(coefficients)} frames.")
         points = np.stack([project_vertices(model, coefficients, row, size) for row in range(len(coefficients))])
-        return cls(coefficients, images, points, describe_mouths(model, coefficients))
+        return cls(coefficients, images, points, describe_mouths(model, coefficients), size)
 
     def save(self, folder: Path) -> None:
         """Write `references.npy` (the images) and `references.npz` (their coefficients)."""
@@ -158,10 +160,11 @@ class ReferenceBank:
             surroundings: of the frame to paint; without them, what is off the face moves as the face does.
         """
         rows = sorted({row for reference in references for row in reference.rows})
-        places = locate_pixels(drawn.raster, face_topology(model).lower, drawn.points, self.points[rows])
+        trusted = trusted_surface(drawn.raster, self.size)
+        places = locate_pixels(drawn.raster, face_topology(model).lower, drawn.points, self.points[rows], trusted)
         if surroundings is not None:
             images = [self.images[row] for row in rows]
-            places = fit_surroundings(places, images, drawn.raster.face_id >= 0, surroundings)
+            places = fit_surroundings(places, images, trusted, surroundings)
         carried = {row: sample_pixels(self.images[row], place) for row, place in zip(rows, places, strict=True)}
         warped = []
         for reference in references:

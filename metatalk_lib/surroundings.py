@@ -53,7 +53,7 @@ def fit_surroundings(
     Args:
         places: of `locate_pixels`, (column, row) in each image, px.
         images: the K pictures that lend.
-        face: where the face is drawn.
+        face: what moves with its points, see `trusted_surface`.
         surroundings: of the frame to paint.
 
     Source: original to this project; the flow is OpenCV's DIS (Kroeger et al., ECCV 2016).

@@ -11,6 +11,11 @@ from jaxtyping import Bool, Float, Int, UInt8
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.rasterizer import Raster, interpolate
 
+JUMP_DM = 0.2
+"""A surface that lies so much behind what is seen beside it is another part of the face, not its slope."""
+REACH_PER_SIDE = 1 / 64
+"""How far beside an edge the surface behind it is not trusted, in units of the crop's side."""
+
 
 def fill_outwards(field: Float[np.ndarray, "H W C"], known: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W C"]:
     """Continue a field smoothly from where it is known to everywhere else; known values stay as they are.
@@ -49,11 +54,27 @@ def _resize(image: Float[np.ndarray, "H W C"], size: tuple[int, int], interpolat
     return np.dstack([cv2.resize(group, size, interpolation=interpolation) for group in groups])
 
 
+def trusted_surface(raster: Raster, size: int) -> Bool[np.ndarray, "H W"]:
+    """Where a drawn face moves as its points do: everywhere but just behind an edge of its own.
+
+    What shows beside the cheek's silhouette, such as the root of the ear, moves otherwise than the cheek. A model that
+    is not quite the person's puts the edge some pixels off, and the other motion would tear the cheek.
+
+    Args:
+        raster: of the face, depth in dm.
+        size: side of the crop, px.
+    """
+    reach = max(1, round(size * REACH_PER_SIDE))
+    nearest = cv2.erode(raster.depth, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    return (raster.face_id >= 0) & (raster.depth < nearest + JUMP_DM)
+
+
 def locate_pixels(
     raster: Raster,
     triangles: Int[np.ndarray, "F 3"],
     points: Float[np.ndarray, "N 2"],
     others: Float[np.ndarray, "K N 2"],
+    trusted: Bool[np.ndarray, "H W"],
 ) -> Float[np.ndarray, "K H W 2"]:
     """Where each pixel of a drawn window lies in K other frames, as (column, row) of the same window, px.
 
@@ -61,14 +82,14 @@ def locate_pixels(
         raster: what the window shows.
         triangles: those that were drawn.
         points: projected vertices of the frame that was drawn, px.
-        others: the same vertices in the other frames, px. Where nothing is drawn at all, nothing moves.
+        others: the same vertices in the other frames, px.
+        trusted: what moves with its points; all else follows it. Where there is nothing, nothing moves.
     """
-    known = raster.face_id >= 0
     moves = (others - points).transpose(1, 0, 2).reshape(len(points), -1)
     shift = interpolate(raster, triangles, moves)
-    if known.any():
-        shift = fill_outwards(shift, known)
-    return shift.reshape(*known.shape, -1, 2).transpose(2, 0, 1, 3) + pixel_places(*known.shape)
+    if trusted.any():
+        shift = fill_outwards(shift, trusted)
+    return shift.reshape(*trusted.shape, -1, 2).transpose(2, 0, 1, 3) + pixel_places(*trusted.shape)
 
 
 def pixel_places(rows: int, columns: int) -> Float[np.ndarray, "H W 2"]:

@@ -5,7 +5,7 @@ import pytest
 
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.rasterizer import rasterize
-from metatalk_lib.warping import fill_outwards, locate_pixels, sample_pixels
+from metatalk_lib.warping import fill_outwards, locate_pixels, sample_pixels, trusted_surface
 
 QUAD = np.array([(8.0, 6.0), (40.0, 6.0), (8.0, 30.0), (40.0, 30.0)], np.float32)
 TRIANGLES = np.array([(0, 2, 1), (1, 2, 3)], np.int32)
@@ -35,7 +35,7 @@ def test_a_single_known_pixel_fills_everything_and_none_is_refused():
 
 def locate(other: np.ndarray) -> np.ndarray:
     raster = rasterize(QUAD, np.ones(4), TRIANGLES, WINDOW)
-    return locate_pixels(raster, TRIANGLES, QUAD, other.astype(np.float32)[None])[0]
+    return locate_pixels(raster, TRIANGLES, QUAD, other.astype(np.float32)[None], raster.face_id >= 0)[0]
 
 
 def test_a_shifted_surface_is_found_where_it_went():
@@ -47,16 +47,44 @@ def test_a_shifted_surface_is_found_where_it_went():
 
 def test_without_a_face_nothing_moves():
     raster = rasterize(QUAD + np.float32(500), np.ones(4), TRIANGLES, WINDOW)
-    (places,) = locate_pixels(raster, TRIANGLES, QUAD, QUAD[None] + np.float32(7))
+    (places,) = locate_pixels(raster, TRIANGLES, QUAD, QUAD[None] + np.float32(7), raster.face_id >= 0)
     assert places[5, 9].tolist() == [9, 5]
 
 
 def test_several_frames_are_located_as_each_alone():
     raster = rasterize(QUAD, np.ones(4), TRIANGLES, WINDOW)
     others = np.stack([QUAD * (1.1, 0.8), QUAD + np.array([3.0, -2.0]), QUAD]).astype(np.float32)
-    together = locate_pixels(raster, TRIANGLES, QUAD, others)
+    together = locate_pixels(raster, TRIANGLES, QUAD, others, raster.face_id >= 0)
     for places, other in zip(together, others, strict=True):
         np.testing.assert_allclose(places, locate(other), atol=1e-4)
+
+
+def draw_two_sheets(distance: float):
+    """A sheet from column 5 to 24, before another one that shows beside it."""
+    points = np.concatenate([QUAD * (0.6, 1), QUAD]).astype(np.float32)
+    triangles = np.concatenate([TRIANGLES, TRIANGLES + 4])
+    depth = np.repeat([10.0, 10.0 + distance], 4)
+    return points, triangles, rasterize(points, depth, triangles, WINDOW)
+
+
+def test_what_shows_beside_an_edge_follows_the_nearer_surface():
+    points, triangles, raster = draw_two_sheets(1.0)
+    trusted = trusted_surface(raster, 256)
+    assert trusted[20, 20]
+    assert not trusted[20, 25:29].any()
+    assert trusted[20, 29:41].all()
+    moved = points + np.repeat(np.float32([(3, 0), (-5, 0)]), 4, axis=0)
+    (places,) = locate_pixels(raster, triangles, points, moved[None], trusted)
+    shift = places[20, :, 0] - np.arange(48)
+    np.testing.assert_allclose(shift[[12, 23, 29, 38]], [3, 3, -5, -5], atol=1e-4)
+    assert shift[25] > 0, "just behind the edge the motion goes on as the nearer surface's"
+
+
+def test_a_slope_is_trusted_and_empty_pixels_are_not():
+    _, _, raster = draw_two_sheets(0.1)
+    assert np.array_equal(trusted_surface(raster, 256), raster.face_id >= 0)
+    _, _, raster = draw_two_sheets(1.0)
+    assert not trusted_surface(raster, 256)[raster.face_id < 0].any()
 
 
 def test_a_stretched_surface_brings_its_picture_back():
