@@ -78,14 +78,18 @@ def differing_files(stage: str, outputs: Path, fractions: Sequence[float]) -> di
     duration_s = run_stage(stage, outputs)  # the first run also fills caches that no later run has to fill
     results = {1.0: compare(expected, checksums(folder))}
     for fraction in fractions:
-        moment_s = fraction * duration_s
-        clear(stage, outputs)
-        while run_stage(stage, outputs, kill_after_s=moment_s) is not None:  # it was faster this time
-            moment_s *= 0.8
-            clear(stage, outputs)
-        run_stage(stage, outputs)
+        kill_and_rerun(stage, outputs, fraction * duration_s)
         results[fraction] = compare(expected, checksums(folder))
     return results
+
+
+def kill_and_rerun(stage: str, outputs: Path, moment_s: float) -> None:
+    """Start a stage from nothing, kill it at that time or, should it be faster, sooner, and run it again."""
+    clear(stage, outputs)
+    while run_stage(stage, outputs, kill_after_s=moment_s) is not None:
+        moment_s *= 0.8
+        clear(stage, outputs)
+    run_stage(stage, outputs)
 
 
 def compare(expected: dict[str, str], found: dict[str, str]) -> list[str]:

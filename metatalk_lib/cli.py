@@ -71,19 +71,24 @@ def talk(
     output: Annotated[Path, typer.Option("-o", "--output", help="The video; of several recordings, a folder.")],
     start_frame: Annotated[int, typer.Option(help="Source frame shown first.")] = 0,
     preview: Annotated[bool, typer.Option(help="Half the size, for a quick look.")] = False,
+    crf: Annotated[
+        int | None, typer.Option(min=0, max=63, help="The encoder's rate factor; visually lossless by default.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda: where the painting runs.")] = "auto",
     outputs: Outputs = Path("outputs"),
 ) -> None:
-    """Make the character speak recordings. A run that was killed goes on where it stopped."""
+    """Make the character speak recordings. A run that was killed goes on where it stopped, in a batch, too."""
     from metatalk_lib.stage import choose_device
-    from metatalk_lib.talk import Talker, check_talk, name_outputs
+    from metatalk_lib.talk import Talker
+    from metatalk_lib.talk_request import check_recordings, check_talk, name_outputs
 
     videos = name_outputs(audio, output)
     for recording, video in zip(audio, videos, strict=True):
         check_talk(recording, video)
     talker = Talker(resolve_path(outputs) / character, device=choose_device(device))
+    check_recordings(audio)
     for recording, video in zip(audio, videos, strict=True):
-        report = talker.speak(recording, video, start_frame=start_frame, preview=preview)
+        report = talker.speak(recording, video, start_frame=start_frame, preview=preview, crf=crf)
         print(report.describe())
 
 

@@ -1,19 +1,20 @@
 """Which frames of the person are trained on, which lend their pixels, and the pairs with what was lent."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 
-from metatalk_lib.artifacts import atomic_path, create_map
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.progress import track
-from metatalk_lib.reference_frames import ReferenceBank, ReferenceFollower, describe_mouths, spread_out
+from metatalk_lib.reference_frames import Reference, ReferenceBank, ReferenceFollower, describe_mouths, spread_out
 from metatalk_lib.renderer import draw_face
-from metatalk_lib.renderer_data import RendererPairs
+from metatalk_lib.renderer_data import KEY_FILE, RendererPairs
+from metatalk_lib.saved_rows import SavedRows
 from metatalk_lib.surroundings import Surroundings
-from metatalk_lib.threads import torch_threads
+from metatalk_lib.threads import CORES, draw_ahead
 
 RUN_FRAMES = 15
 """Of a long video, so many consecutive frames are trained on together."""
@@ -76,7 +77,7 @@ def add_references(
         pairs: the frames; those that have so many references already are left as they are.
         bank: see `make_bank`.
         count: references a frame, 0 for none.
-        folder: of the pairs; gets the references as a memory-mapped file.
+        folder: of the pairs; gets the references as a memory-mapped file. What a killed run left there is taken up.
         hidden_frames: how far the neighbours reach; less in a short clip.
 
     Raises:
@@ -86,18 +87,24 @@ def add_references(
     if pairs.references.shape[1] == count:
         return pairs
     own = coefficients.select(pairs.frame_id)
-    shape, path = (len(pairs), count, *pairs.targets.shape[1:]), folder / "references.npy"
     # as far as the clip's length allows: the references must come from somewhere
     reach = max(0, min(hidden_frames, len(bank) // 4, (len(bank) - count - 1) // 2))
     hidden = [range(int(number) - reach, int(number) + reach + 1) for number in pairs.frame_id]
     follower, wanted = ReferenceFollower(bank, count), describe_mouths(model, own)
-    with atomic_path(path) as temporary:
-        references = create_map(temporary, np.uint8, shape)
-        for index in track(range(len(pairs)), "warping references"):
-            with torch_threads(1):
-                drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))
-                surroundings = Surroundings.of(pairs.targets[index], pairs.masks[index], pairs.size)
-                chosen = follower.choose(wanted[index], hidden[index])
-                references[index] = bank.warp(model, drawn, chosen, surroundings)
-        references.flush()
+
+    def warp(job: tuple[int, list[Reference]]) -> UInt8[np.ndarray, "R H W 3"]:
+        index, chosen = job
+        drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))
+        return bank.warp(model, drawn, chosen, Surroundings.of(pairs.targets[index], pairs.masks[index], pairs.size))
+
+    path, made_from = folder / "references.npy", folder / KEY_FILE
+    key = f"{made_from.read_text()} {count} {reach}" if made_from.exists() else ""
+    rows = SavedRows(folder, key, len(pairs), {"unfinished_references": (np.uint8, (count, *pairs.targets.shape[1:]))})
+    # each choice depends on the one before
+    jobs = [(index, follower.choose(wanted[index], hidden[index])) for index in range(len(pairs))][rows.done :]
+    for warped in draw_ahead(warp, track(jobs, "warping references", unit="frame"), CORES):
+        rows.add(warped)
+    (references,) = rows.arrays.values()
+    os.replace(references.filename, path)
+    rows.close()
     return replace(pairs, references=np.load(path, mmap_mode="r"))

@@ -22,6 +22,9 @@ from metatalk_lib.video import VideoInfo, probe_video
 
 Status = Literal["ok", "notice", "error"]
 
+MOST_SQUEEZED = 0.01
+"""Pixels may differ so much from squares."""
+
 # bridge and tip of the nose, nostrils, corners of the eyes (landmarks 27-35, 36, 39, 42, 45) of the open face
 # model's mean face (CC0 data); centimetres, x right, y up, z towards the camera
 _RIGID_POINTS = np.r_[27:36, 36, 39, 42, 45]
@@ -178,7 +181,19 @@ def _check_picture(info: VideoInfo) -> list[Check]:
     else:
         length = Check("duration", "ok", f"{info.duration_s:.1f} s")
     size = Check("picture", "ok", f"{info.width} x {info.height} px, {info.codec}")
-    return [size, rate, length]
+    if abs(info.pixel_aspect - 1) > MOST_SQUEEZED:
+        figure = f"{size.figure}, pixels {float(info.pixel_aspect):.3f} times as wide as high"
+        size = Check("picture", "error", figure, "Convert to square pixels: ffmpeg -vf scale=iw*sar:ih,setsar=1.")
+    return [size, *_check_colours(info), rate, length]
+
+
+def _check_colours(info: VideoInfo) -> list[Check]:
+    if info.has_high_range:
+        advice = "Convert to standard range (BT.709) first, or switch HDR off in the camera."
+        return [Check("colours", "error", "high dynamic range (PQ or HLG)", advice)]
+    if info.bits > 8:
+        return [Check("colours", "notice", f"{info.bits} bits", "The finished video has 8 bits.")]
+    return [Check("colours", "ok", f"{info.bits} bits")]
 
 
 def _check_faces(

@@ -16,16 +16,18 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from metatalk_lib.artifacts import atomic_path, create_map, load_arrays, save_arrays
+from metatalk_lib.artifacts import atomic_path, load_arrays, load_json, save_arrays, save_json
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.generator_input import Condition
 from metatalk_lib.paths import ensure_dir
+from metatalk_lib.progress import track
 from metatalk_lib.reference_frames import Reference, ReferenceBank
 from metatalk_lib.renderer import draw_face, lower_face_mask
 from metatalk_lib.roi import Roi, enclosing_roi
+from metatalk_lib.saved_rows import SavedRows
 from metatalk_lib.surroundings import Surroundings
-from metatalk_lib.threads import torch_threads
+from metatalk_lib.threads import CORES, draw_ahead, torch_threads
 
 DILATION_PER_SIDE = 1 / 64
 """Width of the rim by which a mask is dilated, in units of the crop's side: AudioDVP's 4 px at 256 px."""
@@ -217,7 +219,13 @@ def dilated_mask(
 
 
 def find_roi(
-    model: FaceModel, coefficients: Coefficients, size: int, *, multiple: int, rows: Iterable[int] | None = None
+    model: FaceModel,
+    coefficients: Coefficients,
+    size: int,
+    *,
+    multiple: int,
+    folder: Path | None = None,
+    key: str = "",
 ) -> Roi:
     """The smallest rectangle with sides that are multiples of `multiple` and that holds every frame's dilated mask.
 
@@ -226,19 +234,27 @@ def find_roi(
         coefficients: of the whole clip, the held-out tail included, so that one rectangle serves both.
         size: side of the crop, px; must itself be a multiple of `multiple`.
         multiple: 2^depth of the U-Net.
-        rows: rows of `coefficients` to look at, in order (to show progress); all by default.
+        folder: keeps the rectangle for a run that was killed; None keeps nothing.
+        key: what it is made from, as for `render_pairs`.
 
     Raises:
         ParameterError: `size` is no multiple of `multiple`.
         DataError: no frame shows any lower face.
     """
-    bounds = np.array([size, size, 0, 0])
-    for index in range(len(coefficients)) if rows is None else rows:
+    path = None if folder is None else folder / "roi.json"
+    if path is not None and path.exists() and (kept := load_json(path))["key"] == key:
+        return Roi(*kept["roi"])
+
+    def find_bounds(index: int) -> Int[np.ndarray, "4"]:
         ys, xs = np.nonzero(dilated_mask(model, coefficients, index, size))
-        if len(xs):
-            bounds[:2] = np.minimum(bounds[:2], (xs.min(), ys.min()))
-            bounds[2:] = np.maximum(bounds[2:], (xs.max() + 1, ys.max() + 1))
-    return enclosing_roi(bounds, size, multiple=multiple)
+        return np.array([xs.min(), ys.min(), -xs.max() - 1, -ys.max() - 1] if len(xs) else [size, size, 0, 0])
+
+    rows = track(range(len(coefficients)), "finding the rectangle", unit="frame")
+    least = np.min(list(draw_ahead(find_bounds, rows, CORES)), axis=0)
+    roi = enclosing_roi(np.concatenate([least[:2], -least[2:]]), size, multiple=multiple)
+    if path is not None:
+        save_json(path, {"key": key, "roi": list(roi)})
+    return roi
 
 
 def render_pairs(
@@ -262,9 +278,9 @@ def render_pairs(
         frames: (frame_id, crop image) of the wanted frames, frame_id increasing.
         frame_count: their number.
         roi: the rectangle.
-        folder: emptied first; `remove_pairs` deletes it.
-        key: what the pairs are made from, in short; pairs that an earlier, killed run left with the same one are taken
-            as they are. Without one they are always made.
+        folder: other pairs in it are thrown away; `remove_pairs` deletes it.
+        key: what the pairs are made from, in short; what an earlier, killed run left with the same one is taken as it
+            is. Without one all are made.
         draw: another way to make a pair from a row of the coefficients and its crop image.
 
     Raises:
@@ -273,13 +289,12 @@ def render_pairs(
     """
     if (kept := find_pairs(folder, key)) is not None:
         return kept
-    shutil.rmtree(folder, ignore_errors=True)
-    ensure_dir(folder)
-    shape = (frame_count, roi.height, roi.width)
-    renders = create_map(folder / "renders.npy", np.uint8, (*shape, 3))
-    targets = create_map(folder / "targets.npy", np.uint8, (*shape, 3))
-    masks = create_map(folder / "masks.npy", np.bool_, shape)
-    rows, count, size = rows_by_frame(coefficients), 0, 0
+    for name in (KEY_FILE, "frames.npz", "references.npy"):
+        (ensure_dir(folder) / name).unlink(missing_ok=True)
+    shape = (roi.height, roi.width)
+    kinds = {"renders": (np.uint8, (*shape, 3)), "masks": (np.bool_, shape), "targets": (np.uint8, (*shape, 3))}
+    rows = SavedRows(folder, key, frame_count, kinds)
+    row_of, count, size = rows_by_frame(coefficients), 0, 0
 
     def draw_lower_face(index: int, image: np.ndarray) -> PairRow:
         drawn = draw_frame(model, coefficients, index, image.shape[0], roi)
@@ -288,10 +303,11 @@ def render_pairs(
     draw = draw or draw_lower_face
     frame_id, valid = np.zeros(frame_count, np.int64), np.zeros(frame_count, bool)
     for number, image in frames:
-        if number not in rows or count == frame_count:
-            _refuse(number, count, frame_count, rows)
-        index, size = rows[number], image.shape[0]
-        renders[count], masks[count], targets[count] = draw(index, image)
+        if number not in row_of or count == frame_count:
+            _refuse(number, count, frame_count, row_of)
+        index, size = row_of[number], image.shape[0]
+        if count >= rows.done:
+            rows.add(*draw(index, image))
         frame_id[count], valid[count] = number, coefficients.valid[index]
         count += 1
     if count != frame_count:
@@ -300,7 +316,8 @@ def render_pairs(
     if key:
         with atomic_path(folder / KEY_FILE) as temporary:
             temporary.write_text(key)
-    return RendererPairs(frame_id, renders, masks, targets, no_references(targets), valid, roi, size)
+    rows.close()
+    return open_pairs(folder)
 
 
 def find_pairs(folder: Path, key: str) -> RendererPairs | None:

@@ -7,11 +7,11 @@ seconds beside the output; a run that was killed goes on after the last whole on
 
 import hashlib
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -33,13 +33,15 @@ from metatalk_lib.generator_input import Condition, stack_conditions, stack_wind
 from metatalk_lib.neural_renderer import load_renderer, reduce_renderer
 from metatalk_lib.playback import batched, neighbourhoods, ping_pong, read_in_order
 from metatalk_lib.progress import track
-from metatalk_lib.read_ahead import map_ahead, read_ahead
+from metatalk_lib.read_ahead import read_ahead
 from metatalk_lib.reference_frames import BANK_FILES, Reference, ReferenceFollower, describe_mouths
 from metatalk_lib.renderer_data import DrawnFrame, draw_frame
 from metatalk_lib.stage import code_fingerprint
 from metatalk_lib.talk_parts import Clock, open_parts
+from metatalk_lib.talk_request import check_talk
+from metatalk_lib.threads import CORES, draw_ahead
 from metatalk_lib.video import probe_video
-from metatalk_lib.video_encoder import check_sound, join_videos, open_video_writer
+from metatalk_lib.video_encoder import check_crf, check_sound, join_videos, open_video_writer
 
 PART_S = 2
 """Length of the parts that a killed run keeps, s of video: seconds of work, at most a minute on a slow machine."""
@@ -47,7 +49,7 @@ PREVIEW_REDUCTION = 2
 """A preview is painted and written at this fraction of the size."""
 ACCELERATOR_BATCH = 8
 """Frames that an accelerator paints at once; a CPU is not faster for it."""
-DRAWING_THREADS = max(1, min(4, (os.cpu_count() or 2) // 2))
+DRAWING_THREADS = max(1, min(8, CORES // 2))
 
 Item = TypeVar("Item")
 
@@ -83,7 +85,7 @@ class TalkReport:
         audio_s, video_s: lengths, s; they differ by less than a frame.
         silent_frames: frames in which nothing is said and the mouth is closed; of a resumed run, only of what it made.
         reversed_frames: frames during which the source plays backwards.
-        resumed_frames: frames that an earlier, killed run had finished.
+        resumed_frames: frames that an earlier run had finished.
         changed_outside_px: pixels outside the mask that differ from the source before encoding, in the frames that this
             run made; always 0.
         seconds: time of the parts; they overlap, so that `total` is less than their sum.
@@ -147,17 +149,21 @@ class Talker:
                 "Run 05_neural_renderer again."
             )
 
-    def speak(self, audio_path: Path, output: Path, *, start_frame: int = 0, preview: bool = False) -> TalkReport:
-        """Make the person speak a recording.
+    def speak(
+        self, audio_path: Path, output: Path, *, start_frame: int = 0, preview: bool = False, crf: int | None = None
+    ) -> TalkReport:
+        """Make the person speak a recording; what is there already, made from the same things, stays.
 
         Args:
             audio_path: any recording that can be decoded.
             output: the .mp4 to write, in the codec family, size and rate of the source; it appears when it is whole.
             start_frame: source frame shown first.
             preview: paint and write at half the size, for a quick look.
+            crf: the encoder's constant rate factor, smaller for a better picture; None takes a visually lossless one.
 
         Raises:
-            ParameterError: `start_frame` is not in the source, or `output` is no .mp4 file or one that is read.
+            ParameterError: `start_frame` is not in the source, `output` is no .mp4 file or one that is read, or the
+                encoder knows no such `crf`.
             DataError: the recording cannot be used, or a file cannot be written.
 
         Source: paper section 2 (test phase), Fig. 1.
@@ -167,13 +173,14 @@ class Talker:
                 f"start_frame is {start_frame}; the source has frames 0 to {self.character.frame_count - 1}."
             )
         check_talk(audio_path, output, self.character.source)
+        check_crf(self.character.codec, crf)
         clock, fps = Clock(), self.character.fps
         with clock.part("open"):
             audio = open_audio(audio_path)
             check_sound(audio)
             count = frame_count_for(audio, fps)
             order = ping_pong(start_frame, self.character.frame_count, count)
-            description = self._describe(audio_path, start_frame, preview)
+            description = self._describe(audio_path, start_frame, preview, crf)
         with open_parts(output, description, count, round(PART_S * fps)) as parts:
             left = parts.lengths[parts.finished :]
             first = count - sum(left)
@@ -181,12 +188,13 @@ class Talker:
             made = track(job.frames(left), f"talking: {output.name}", total=sum(left))
             with closing(read_ahead(made, depth=2)) as frames:
                 for path, length in zip(parts.paths[parts.finished :], left, strict=True):
-                    with open_video_writer(path, fps=fps, codec=self.character.codec) as writer:
+                    with open_video_writer(path, fps=fps, codec=self.character.codec, crf=crf) as writer:
                         for frame in itertools.islice(frames, length):
                             with clock.part("encode"):
                                 writer.add(frame)
-            with clock.part("join"):
-                join_videos(output, parts.paths, fps=fps, audio=audio)
+            if not parts.is_joined:
+                with clock.part("join"):
+                    join_videos(output, parts.paths, fps=fps, audio=audio, comment=parts.digest)
         return TalkReport(
             output=output,
             frame_count=count,
@@ -200,19 +208,22 @@ class Talker:
             seconds=clock.seconds(),
         )
 
-    def _describe(self, audio_path: Path, start_frame: int, preview: bool) -> dict:
-        """What the parts of a killed run must have been made from to be of use."""
+    @cached_property
+    def _source_digest(self) -> str:
+        return sha256_file(self.character.source)
+
+    def _describe(self, audio_path: Path, start_frame: int, preview: bool, crf: int | None) -> dict:
+        """What a video is made from: what a killed run left must have been made from the same to be of use."""
         renderer = ["generator.safetensors", "renderer.json"] + [
             name for name in BANK_FILES if self.renderer.bank is not None
         ]
         files = [audio_path, *(self.a2e_dir / name for name in ("a2e.safetensors", "a2e.json"))]
         files += [self.renderer_dir / name for name in renderer]
-        character = {name: str(value) for name, value in asdict(self.character).items()}
-        character["coefficients"] = hashlib.sha256(self.character.coefficients.pack().tobytes()).hexdigest()
-        changed = self.character.source.stat()
+        character = self.character
         return {
-            "character": character,
-            "source": [changed.st_size, changed.st_mtime_ns],
+            "source": self._source_digest,
+            "clip": [str(character.fps), character.frame_count, character.codec, asdict(character.transform)],
+            "coefficients": hashlib.sha256(character.coefficients.pack().tobytes()).hexdigest(),
             "files": [sha256_file(path) for path in files],
             "code": code_fingerprint("05_neural_renderer"),
             "device": next(self.renderer.network.parameters()).device.type,
@@ -220,23 +231,8 @@ class Talker:
             "versions": [version(name) for name in ("torch", "av", "numpy", "opencv-python-headless")],
             "start_frame": start_frame,
             "preview": preview,
+            "crf": crf,
         }
-
-
-def check_talk(audio_path: Path, output: Path, source: Path | None = None) -> None:
-    """What can be told before anything is loaded.
-
-    Raises:
-        ParameterError: the output is no .mp4, or a file that is read.
-        DataError: the recording is not there.
-    """
-    if output.suffix != ".mp4":
-        raise ParameterError(f"the output {output} must end in .mp4.")
-    if not audio_path.is_file():
-        raise DataError(f"the recording {audio_path} does not exist. Check the path.")
-    for path in (audio_path, source):
-        if path is not None and output.resolve() == path.resolve():
-            raise ParameterError(f"{output} is read by this run and would be overwritten. Choose another output.")
 
 
 def talk(
@@ -252,23 +248,6 @@ def talk(
     """Load a character and make it speak one recording; arguments and errors are those of `Talker` and `speak`."""
     talker = Talker(character_dir, a2e_dir=a2e_dir, renderer_dir=renderer_dir, device=device)
     return talker.speak(audio_path, output, start_frame=start_frame)
-
-
-def name_outputs(recordings: Sequence[Path], output: Path) -> list[Path]:
-    """Where the video of each recording goes: `output` itself, or `<output>/<name of the recording>.mp4` for several.
-
-    Raises:
-        ParameterError: several recordings but a file to write, or two that would give one name.
-    """
-    if len(recordings) == 1 and not output.is_dir():
-        return [output]
-    videos = [output / f"{recording.stem}.mp4" for recording in recordings]
-    if not output.is_dir() and (output.suffix == ".mp4" or output.is_file()):
-        raise ParameterError(f"{len(recordings)} recordings need a folder as output, {output} names a file.")
-    if len(set(videos)) < len(videos):
-        double = next(video for video in videos if videos.count(video) > 1)
-        raise ParameterError(f"two recordings would both become {double}. Rename one, or run twice.")
-    return videos
 
 
 def load_character(character_dir: Path) -> Character:
@@ -361,8 +340,7 @@ class _Job:
         begin = max(0, self.first - window // 2)
         sources = self.clock.timed("decode", read_in_order(self.talker.character.source, self.order[begin:]))
         jobs = zip(read_ahead(sources, depth=4), itertools.islice(self._driven(), begin, None), strict=True)
-        # a frame is too little work for a second thread of torch; what is set there must not reach the painting
-        prepared = map_ahead(self._prepare, jobs, DRAWING_THREADS, lambda: torch.set_num_threads(1))
+        prepared = draw_ahead(self._prepare, jobs, DRAWING_THREADS)
         return itertools.islice(neighbourhoods(prepared, window), self.first - begin, None)
 
     def _prepare(self, job: tuple[np.ndarray, tuple[Coefficients, int, list[Reference]]]) -> _Prepared:

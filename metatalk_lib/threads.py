@@ -1,9 +1,18 @@
-"""How many threads torch works with, for as long as it matters."""
+"""How many threads torch works with, for as long as it matters, and drawing in several threads at once."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+from metatalk_lib.read_ahead import map_ahead
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CORES = os.cpu_count() or 1
 
 
 @contextmanager
@@ -18,3 +27,11 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def draw_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Yield `function(item)` in the items' order from threads in which torch works alone.
+
+    One frame is too little work for a second thread of torch; what is set there must not reach the reader's thread.
+    """
+    return map_ahead(function, items, workers, lambda: torch.set_num_threads(1))

@@ -19,6 +19,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from jaxtyping import UInt8
 
 from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.frame_rates import schedule_frames
 from metatalk_lib.video_checks import check_boxes, check_end
 from metatalk_lib.video_encoder import SCALER, open_video_writer, write_video
 
@@ -32,18 +33,16 @@ __all__ = [
     "write_video",
 ]
 
-STANDARD_RATES = tuple(
-    Fraction(rate) for rate in (10, 12, 15, "24000/1001", 24, 25, "30000/1001", 30, 48, 50, "60000/1001", 60, 120)
-)
-"""Frame rates in use, Hz."""
-
 SHORTEST_JUMP = 24
 """Frames that must be spared before a file is opened again at a key frame."""
 
 BACKWARD_PX = 40_000_000
 """Reading backwards holds so many decoded pixels, 60 MB of 8-bit 4:2:0; eight frames at least."""
 
-# the standard's numbers of the colour matrices (ITU-T H.273), as files carry them
+HIGH_RANGE_CURVES = (16, 18)
+"""The standard's numbers (ITU-T H.273) of the transfer curves PQ and HLG."""
+
+# the standard's numbers of the colour matrices, as files carry them
 _MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -71,6 +70,10 @@ class VideoInfo:
         audio_duration_s: length of the sound track, s; 0 where unknown.
         rotation: degrees by which frames are turned counter-clockwise on reading.
         repeated_frames, dropped_frames: what resampling a variable frame rate cost.
+        pixel_aspect: width of a pixel over its height; frames are read as they are stored.
+        bits: of a colour sample; frames are read with 8.
+        has_high_range: whether the colours are of high dynamic range (PQ or HLG); they are read as if they were not.
+        comment: a note in the file.
     """
 
     path: Path
@@ -86,6 +89,10 @@ class VideoInfo:
     rotation: int = 0
     repeated_frames: int = 0
     dropped_frames: int = 0
+    pixel_aspect: Fraction = Fraction(1)
+    bits: int = 8
+    has_high_range: bool = False
+    comment: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,7 +198,8 @@ def _scan(path: Path, modified: int, size: int) -> tuple[VideoInfo, _Schedule]:
                 np.array([packet.pts if has_stamps else i for i, packet in enumerate(packets)], np.int64)
             )
             keys = np.unique(np.array([p.pts for p in packets if has_stamps and p.is_keyframe], np.int64))
-            fps, chosen = _schedule_frames(stamps, stream, has_stamps)
+            average = Fraction(stream.average_rate or stream.guessed_rate or 25)
+            fps, chosen = schedule_frames(stamps, average, stream.time_base) if has_stamps else (average, stamps)
             index = stream.index
         with av.open(str(path)) as container:
             stream = container.streams[index]
@@ -219,6 +227,7 @@ def _describe(
     sound = container.streams.audio[0] if container.streams.audio else None
     duration = float(sound.duration * sound.time_base) if sound is not None and sound.duration else 0.0
     shown = len(np.unique(chosen))
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
     return VideoInfo(
         path=path,
         width=frame.height if turned else frame.width,
@@ -233,6 +242,10 @@ def _describe(
         rotation=int(frame.rotation),
         repeated_frames=len(chosen) - shown,
         dropped_frames=len(stamps) - shown,
+        pixel_aspect=1 / aspect if turned else aspect,
+        bits=max(component.bits for component in frame.format.components),
+        has_high_range=stream.codec_context.color_trc in HIGH_RANGE_CURVES,
+        comment=container.metadata.get("comment", ""),
     )
 
 
@@ -243,47 +256,6 @@ def _video_stream(container: av.container.InputContainer, path: Path) -> av.Vide
         if not is_picture and container.format.name not in {"tty", "image2", "png_pipe", "jpeg_pipe", "gif"}:
             return stream
     raise DataError(f"{path} has no video stream (format {container.format.name}). Give a video file.")
-
-
-def _schedule_frames(stamps: np.ndarray, stream: av.VideoStream, has_stamps: bool) -> tuple[Fraction, np.ndarray]:
-    """Choose the frame rate, and the time stamp shown at each frame.
-
-    The first rate wins under which every frame falls into its own slot: the file's average, or the fitted one. Where
-    there is none, the rate is variable and the fitted one is its nominal rate.
-    """
-    average = Fraction(stream.average_rate or stream.guessed_rate or 25)
-    if not has_stamps or len(stamps) < 2:
-        return average, stamps
-    fitted = _snap(_fit_rate(stamps, stream.time_base))
-    for fps in (_snap(average), average, fitted):
-        chosen = _resample_stamps(stamps, fps, stream.time_base)
-        if len(chosen) == len(stamps) and (chosen == stamps).all():
-            return fps, chosen
-    return fitted, _resample_stamps(stamps, fitted, stream.time_base)
-
-
-def _fit_rate(stamps: np.ndarray, time_base: Fraction) -> Fraction:
-    """Frame rate whose slots the time stamps fit best: the least-squares slope of time over slot number.
-
-    The slots are counted from one frame to the next, so that rounded time stamps do not add up to a wrong count.
-    """
-    distances = np.diff(stamps).astype(np.float64)
-    slots = np.concatenate([[0.0], np.cumsum(np.rint(distances / np.median(distances)))])
-    slots, elapsed = slots - slots.mean(), stamps - stamps.mean()
-    return 1 / (Fraction(float(slots @ elapsed / (slots @ slots))) * time_base)
-
-
-def _snap(rate: Fraction) -> Fraction:
-    """The nearest usual frame rate within 1 %, else the rate itself with a small denominator."""
-    nearest = min(STANDARD_RATES, key=lambda standard: abs(standard - rate))
-    return nearest if abs(nearest - rate) <= rate / 100 else rate.limit_denominator(1001)
-
-
-def _resample_stamps(stamps: np.ndarray, fps: Fraction, time_base: Fraction) -> np.ndarray:
-    """For each slot the last frame whose own slot, round(t fps), is not later."""
-    ticks = Fraction(1) / (fps * time_base)  # time stamps a frame
-    slots = np.floor((stamps - stamps[0]) / float(ticks) + 0.5).astype(np.int64)
-    return stamps[np.searchsorted(slots, np.arange(slots[-1] + 1), side="right") - 1]
 
 
 def _generate_frames(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray) -> Iterator[np.ndarray]:

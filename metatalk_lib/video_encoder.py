@@ -30,27 +30,30 @@ class Encoder(NamedTuple):
     Attributes:
         name: FFmpeg's encoder.
         crf: constant rate factor that is visually lossless.
+        largest_crf: the worst picture's.
         options: what else it is told; speed first, and whatever keeps its output the same on every machine.
         tag: how MP4 calls it, where FFmpeg's own choice is not played everywhere.
     """
 
     name: str
     crf: int
+    largest_crf: int
     options: dict[str, str]
     tag: str | None = None
 
 
 ENCODERS = {
     # x264's macroblock tree reads memory that it never wrote: with it, two runs give different bytes
-    "h264": Encoder("libx264", 14, {"preset": "veryfast", "x264-params": "mbtree=0"}),
+    "h264": Encoder("libx264", 14, 51, {"preset": "veryfast", "x264-params": "mbtree=0"}),
     "hevc": Encoder(
         "libx265",
         10,
+        51,
         {"preset": "ultrafast", "tune": "grain", "x265-params": "log-level=error:frame-threads=2:pools=4"},
         tag="hvc1",  # what Apple's players take
     ),
-    "vp9": Encoder("libvpx-vp9", 4, {"b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"}),
-    "av1": Encoder("libsvtav1", 2, {"preset": "10", "svtav1-params": "lp=2"}),
+    "vp9": Encoder("libvpx-vp9", 4, 63, {"b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"}),
+    "av1": Encoder("libsvtav1", 2, 63, {"preset": "10", "svtav1-params": "lp=2"}),
 }
 """Codec family of a source -> how its finished video is written; any other family becomes H.264."""
 EVEN_SIDES_ONLY = ("libsvtav1",)
@@ -88,7 +91,8 @@ def write_video(
         The number of frames written.
 
     Raises:
-        ParameterError: there are no frames, they differ in size, or the sound has more than six channels.
+        ParameterError: there are no frames, they differ in size, the encoder knows no such `crf`, or the sound has more
+            than six channels.
         DataError: the file cannot be written.
 
     Source: original to this project.
@@ -108,6 +112,7 @@ def open_video_writer(
     The file appears under its name when the block ends without an error. Arguments and errors are those of
     `write_video`, which does the same for a stream of frames.
     """
+    check_crf(codec, crf)
     encoder = ENCODERS.get(codec, ENCODERS["h264"])
     encoder = encoder if crf is None else encoder._replace(crf=crf)
     sound = _Sound(audio) if audio is not None else None
@@ -119,7 +124,9 @@ def open_video_writer(
         writer.finish()
 
 
-def join_videos(path: str | Path, parts: Sequence[Path], *, fps: Fraction, audio: Recording | None = None) -> int:
+def join_videos(
+    path: str | Path, parts: Sequence[Path], *, fps: Fraction, audio: Recording | None = None, comment: str = ""
+) -> int:
     """Put videos of the same encoder one behind the other, without encoding them again, and add the sound.
 
     Args:
@@ -127,6 +134,7 @@ def join_videos(path: str | Path, parts: Sequence[Path], *, fps: Fraction, audio
         parts: written by `open_video_writer` with the same settings and frame size; their own sound is left out.
         fps: frames per second of all.
         audio: as for `write_video`.
+        comment: a note to keep in the file.
 
     Returns:
         The number of frames.
@@ -140,6 +148,7 @@ def join_videos(path: str | Path, parts: Sequence[Path], *, fps: Fraction, audio
     recording = _Sound(audio) if audio is not None else None
     count, video, sound = 0, None, None
     with _open_container(Path(path)) as container:
+        container.metadata["comment"] = comment
         for part in parts:
             with _open_part(part) as source:
                 stream = source.streams.video[0]
@@ -267,6 +276,17 @@ class _SoundTrack:
     def finish(self) -> None:
         """Write what the encoder still holds."""
         self.container.mux(self.stream.encode(None))
+
+
+def check_crf(codec: str, crf: int | None) -> None:
+    """Refuse a constant rate factor that a family's encoder does not know.
+
+    Raises:
+        ParameterError: it is out of range.
+    """
+    encoder = ENCODERS.get(codec, ENCODERS["h264"])
+    if crf is not None and not 0 <= crf <= encoder.largest_crf:
+        raise ParameterError(f"crf is {crf}; {encoder.name} takes 0 (best) to {encoder.largest_crf}.")
 
 
 def check_sound(recording: Recording) -> None:

@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import soundfile
 from test_cli import assert_one_line_error, metatalk
 
+from benchmarks.resume import checksums, compare, kill_and_rerun
 from metatalk_lib.params import STAGE_CONFIGS, load_params
 from metatalk_lib.paths import NOTEBOOKS_DIR, PARAMS_DIR, STAGES
 from metatalk_lib.run import is_up_to_date
@@ -25,15 +28,29 @@ def run_papermill(stage: str, outputs: Path, work: Path, *extra: str) -> subproc
     return subprocess.run(command, capture_output=True, text=True, cwd=work, check=False, env=os.environ)
 
 
+class SmokeRun(NamedTuple):
+    """Character B through all stages on the smoke profile: where its outputs are, and how long each stage took."""
+
+    outputs: Path
+    seconds: dict[str, float]
+
+
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Outputs of a smoke run of character B through all stages."""
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     outputs = tmp_path_factory.mktemp("outputs")
     work = tmp_path_factory.mktemp("elsewhere")
+    seconds = {}
     for stage in STAGES:
+        started = time.perf_counter()
         result = run_papermill(stage, outputs, work)
         assert result.returncode == 0, f"{stage}:\n{result.stderr[-3000:]}"
-    return outputs
+        seconds[stage] = time.perf_counter() - started
+    return SmokeRun(outputs, seconds)
+
+
+@pytest.fixture(scope="module")
+def outputs(smoke_run: SmokeRun) -> Path:
+    return smoke_run.outputs
 
 
 @pytest.mark.slow
@@ -129,3 +146,13 @@ def test_an_unknown_parameter_stops_plain_papermill(tmp_path: Path):
     result = run_papermill("01_crop", tmp_path / "outputs", tmp_path, "-p", "studio_secnds", "1.0")
     assert result.returncode != 0
     assert "Did you mean `studio_seconds`?" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["01_crop", "02_pseudo_video", "05_neural_renderer"])
+def test_a_killed_stage_run_again_ends_in_the_same_artefacts(smoke_run: SmokeRun, stage: str):
+    """Every stage, at several moments: `make bench-resume`."""
+    folder = smoke_run.outputs / "B" / stage
+    expected = checksums(folder)
+    kill_and_rerun(stage, smoke_run.outputs, 0.7 * smoke_run.seconds[stage])
+    assert compare(expected, checksums(folder)) == []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from metatalk_lib import lending, renderer_data, saved_rows
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
 from metatalk_lib.generator_input import Condition, assemble_input, to_images, to_tensor
@@ -198,6 +199,48 @@ def test_pairs_of_a_killed_run_are_taken_up_where_they_were_made_from_the_same(m
     make("")
     assert len(drawn) == 12
     assert again.select(np.arange(11)).digest != one.digest
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(model: FaceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The rectangle, the pairs and their references: nothing that was saved is made again, and the end is the same."""
+    monkeypatch.setattr(saved_rows, "SAVE_S", 0.0)
+    coefficients, made, broken = make_coefficients(12), [], True
+
+    def count(function, name: str, at: int):
+        def counted(*arguments, **options):
+            made.append(name)
+            if broken and made.count(name) == at:
+                raise KeyboardInterrupt
+            return function(*arguments, **options)
+
+        return counted
+
+    for module, name, at in (
+        (renderer_data, "dilated_mask", 99), (renderer_data, "draw_frame", 8), (lending, "draw_face", 9)
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, count(getattr(module, name), name, at))
+
+    def make(folder: Path) -> str:
+        made.clear()
+        roi = find_roi(model, coefficients, SIZE, multiple=16, folder=folder, key="one")
+        frames = ((number, np.full((SIZE, SIZE, 3), 10 * number, np.uint8)) for number in range(10, 22))
+        pairs = render_pairs(model, coefficients, frames, 12, roi, folder, key="one")
+        bank = make_bank(model, coefficients, pairs, 99)
+        return add_references(model, coefficients, pairs, bank, 2, folder).digest
+
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "torn")
+    assert made.count("draw_frame") == 8
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "torn")
+    assert made.count("draw_frame") == 5
+    assert made.count("dilated_mask") == 5, "the rectangle was kept"
+    broken = False
+    again = make(tmp_path / "torn")
+    assert made.count("draw_frame") == 0
+    assert 0 < made.count("draw_face") < 12
+    assert make(tmp_path / "whole") == again
+    assert made.count("draw_face") == 12
 
 
 def test_of_a_long_video_runs_of_frames_that_differ_most_are_trained_on(model: FaceModel):

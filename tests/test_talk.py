@@ -23,7 +23,8 @@ from metatalk_lib.playback import ping_pong
 from metatalk_lib.reference_frames import ReferenceBank
 from metatalk_lib.roi import Roi
 from metatalk_lib.speech import synthesize
-from metatalk_lib.talk import Talker, load_character, name_outputs, talk
+from metatalk_lib.talk import Talker, load_character, talk
+from metatalk_lib.talk_request import check_recordings, name_outputs
 from metatalk_lib.video import probe_video, read_frames, write_video
 
 FRAMES, SIZE, FPS = 12, 96, Fraction(25)
@@ -168,12 +169,45 @@ def test_a_damaged_part_is_made_again(character_dir: Path, tmp_path: Path):
     whole, parts = tmp_path / "whole.mp4", tmp_path / ".out.parts"
     talk(character_dir, audio, whole)
     talker = Talker(character_dir)
-    save_json(parts / "made_from.json", talker._describe(audio, 0, False))
+    save_json(parts / "made_from.json", talker._describe(audio, 0, False, None))
     for number, length in enumerate((50, 30)):  # the second one is too short
         write_video(parts / f"{number:05d}.mp4", make_frames()[np.zeros(length, int)], fps=FPS)
     report = talker.speak(audio, tmp_path / "out.mp4")
     assert report.resumed_frames == 50
     assert probe_video(tmp_path / "out.mp4").frame_count == 125
+
+
+def test_a_finished_video_stays_until_something_else_is_asked_for(
+    character_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """So a batch that was killed goes on with the recording it was at."""
+    audio, output = make_recording(tmp_path / "speech.wav", 0.6), tmp_path / "out.mp4"
+    talker = Talker(character_dir)
+    talker.speak(audio, output)
+    first = output.read_bytes()
+    with monkeypatch.context() as context:
+        context.setattr(NeuralRenderer, "paint", None)
+        report = talker.speak(audio, output)
+    assert report.resumed_frames == report.frame_count == 15
+    assert "0 frames in" in report.describe()
+    assert output.read_bytes() == first
+    assert not list(tmp_path.glob(".out*"))
+    assert talker.speak(audio, output, crf=40).resumed_frames == 0
+    assert len(output.read_bytes()) < len(first)
+    write_video(output, make_frames()[np.zeros(15, int)], fps=FPS)  # someone else's
+    assert talker.speak(audio, output).resumed_frames == 0
+    assert output.read_bytes() == first
+    with pytest.raises(ParameterError, match=r"crf is 60; libx264 takes 0 \(best\) to 51"):
+        talker.speak(audio, output, crf=60)
+
+
+def test_all_recordings_are_looked_through_first(tmp_path: Path):
+    good, mute = make_recording(tmp_path / "good.wav", 0.4), tmp_path / "mute.wav"
+    mute.write_bytes(b"")
+    write_audio(tmp_path / "cinema.wav", Audio(np.tile(make_tone(0.4, 16000)[:, None], (1, 8)), 16000))
+    with pytest.raises(DataError, match=r"mute\.wav.*cinema\.wav: .*8 channels"):
+        check_recordings([good, mute, tmp_path / "cinema.wav"])
+    check_recordings([good])
 
 
 def test_sound_that_cannot_be_written_is_refused_before_anything_is_painted(character_dir: Path, tmp_path: Path):
@@ -210,6 +244,7 @@ def test_outputs_are_named_after_their_recordings(tmp_path: Path):
     one, other = Path("a/one.wav"), Path("b/other.mp3")
     assert name_outputs([one], tmp_path / "x.mp4") == [tmp_path / "x.mp4"]
     assert name_outputs([one], tmp_path) == [tmp_path / "one.mp4"]
+    assert name_outputs([one], tmp_path / "new") == [tmp_path / "new" / "one.mp4"]
     (tmp_path / "folder.mp4").mkdir()
     assert name_outputs([one], tmp_path / "folder.mp4") == [tmp_path / "folder.mp4" / "one.mp4"]
     assert name_outputs([one, other], tmp_path / "new") == [
