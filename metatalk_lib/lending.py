@@ -66,6 +66,7 @@ def add_references(
     folder: Path,
     *,
     hidden_frames: int = HIDDEN_FRAMES,
+    fits_surroundings: bool = True,
 ) -> RendererPairs:
     """Warp the nearest frames of the bank to each frame of the pairs, in their order.
 
@@ -79,6 +80,7 @@ def add_references(
         count: references a frame, 0 for none.
         folder: of the pairs; gets the references as a memory-mapped file. What a killed run left there is taken up.
         hidden_frames: how far the neighbours reach; less in a short clip.
+        fits_surroundings: whether the references are fitted to what surrounds the mask.
 
     Raises:
         ParameterError: too few frames are left to choose from.
@@ -95,10 +97,11 @@ def add_references(
     def warp(job: tuple[int, list[Reference]]) -> UInt8[np.ndarray, "R H W 3"]:
         index, chosen = job
         drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))
-        return bank.warp(model, drawn, chosen, Surroundings.of(pairs.targets[index], pairs.masks[index], pairs.size))
+        surroundings = Surroundings.of(pairs.targets[index], pairs.masks[index], pairs.size)
+        return bank.warp(model, drawn, chosen, surroundings if fits_surroundings else None)
 
     path, made_from = folder / "references.npy", folder / KEY_FILE
-    key = f"{made_from.read_text()} {count} {reach}" if made_from.exists() else ""
+    key = f"{made_from.read_text()} {count} {reach} {fits_surroundings}" if made_from.exists() else ""
     rows = SavedRows(folder, key, len(pairs), {"unfinished_references": (np.uint8, (count, *pairs.targets.shape[1:]))})
     # each choice depends on the one before
     jobs = [(index, follower.choose(wanted[index], hidden[index])) for index in range(len(pairs))][rows.done :]

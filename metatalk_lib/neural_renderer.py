@@ -43,7 +43,8 @@ class RendererSettings:
         size: side of the crop, px.
         roi: the rectangle of the crop that is painted.
         surroundings: whether the network also sees the real surroundings and the mask; AudioDVP's does not.
-        references: real frames that lend it their pixels (`ReferenceUNet`); 0 is the paper's U-Net.
+        references: real frames that lend it their pixels (`ReferenceUNet`); 0 is a plain U-Net, as the paper's.
+        fits_surroundings: whether the references are fitted to what surrounds the mask (`surroundings`).
         matches_colours: whether the paint's colours are matched to the surroundings' (`colour_match`).
     """
 
@@ -55,6 +56,7 @@ class RendererSettings:
     roi: Roi
     surroundings: bool = True
     references: int = 0
+    fits_surroundings: bool = True
     matches_colours: bool = False
 
     def __post_init__(self) -> None:
@@ -83,6 +85,7 @@ class RendererSettings:
             roi,
             references=config.renderer_references,
             # what a network without references paints outside its mask was never trained
+            fits_surroundings=config.fit_surroundings,
             matches_colours=config.colour_match and config.renderer_references > 0,
         )
 

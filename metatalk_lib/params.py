@@ -74,7 +74,7 @@ class CropConfig(StageConfig):
     """Length of the rendered studio video, s; unused for a video of one's own."""
     studio_scale: float = Field(default=1.0, gt=0, le=1)
     """Size of the rendered studio video relative to the character's own; unused for a video of one's own."""
-    held_out_seconds: float = Field(default=3.0, ge=0)
+    held_out_seconds: float = Field(default=3.0, ge=0.4)
     """Length of the tail that no stage trains on, s."""
     face_position: Literal["only", "largest", "left", "right", "centre"] = "only"
     """Which face to take; `only` refuses a video with two faces."""
@@ -154,7 +154,9 @@ class RendererConfig(StageConfig):
     """Voice of espeak-ng for `driving_text`."""
     renderer_references: int = Field(default=3, ge=0, le=8)
     """Real frames that are warped to the drawn face and lend it their pixels, of several the last one chosen by pose;
-    0 is the paper's U-Net, without any."""
+    0 is a plain U-Net, as the paper's, without any."""
+    fit_surroundings: bool = True
+    """Fit the references to what surrounds the mask; false moves neck, hair and background as the face moves."""
     renderer_bank: int = Field(default=200, ge=1)
     """Frames of the person that references are chosen from: those that differ most."""
     renderer_frames: int = Field(default=1500, ge=1)

@@ -19,8 +19,10 @@ MEASURED_FRAMES = 12
 """Held-out frames that a variant is measured on, evenly spread."""
 LOSS_WEIGHTS = {"edge_weight": 0.5, "detail_weight": 0.5, "motion_weight": 0.5, "gan_weight": 0.01}
 """Losses that are left out, or added with these weights where they are not used."""
-PAPER_WIDTH = 16
-"""Width of the paper's U-Net in its line: what trains in the same time."""
+PLAIN_WIDTH = 16
+"""Width of the U-Net without references in its lines: what trains in the same time."""
+PAPER_WINDOW = 7
+"""Synthetic frames that the paper's code sees at once."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,17 @@ def list_variants(
     if model.references:
         if model.references > 1:
             lines[f"one reference{begun}"] = Variant({"references": 1}, {}, False)
-        lines[f"no references: the paper's U-Net{begun}"] = Variant({"references": 0, "width": PAPER_WIDTH}, {}, False)
+        plain = {"references": 0, "width": PLAIN_WIDTH, "matches_colours": False}
+        lines[f"no references: a plain U-Net{begun}"] = Variant(plain, {}, False)
+        lines[f"no references, refinement blocks{begun}"] = Variant(plain | {"refine": True}, {}, False)
+    if model.width > 1:
+        lines[f"half the width: a light student{begun}"] = Variant({"width": model.width // 2}, {}, False)
+    if model.depth > 2:
+        lines[f"one halving less{begun}"] = Variant({"depth": model.depth - 1}, {}, False)
+    window = 1 if model.window > 1 else PAPER_WINDOW
+    lines[f"{window} synthetic frame{'s' if window > 1 else ''}{begun}"] = Variant({"window": window}, {}, False)
+    if training.patch and training.motion_weight == 0:
+        lines["whole rectangles, one a step"] = Variant({}, {"patch": 0, "batch": 1}, uses_prior)
     for name, weight in LOSS_WEIGHTS.items():
         is_used = getattr(training, name) > 0
         if name == "motion_weight" and not is_used and (training.batch % 2 or not has_motion):
@@ -80,6 +92,7 @@ def ablate(
     uses_prior: bool,
     steps: int,
     folder: Path,
+    refitted: RendererPairs | None = None,
     device: torch.device | None = None,
 ) -> pd.DataFrame:
     """Train every variant for a few steps and measure it on held-out frames.
@@ -92,6 +105,8 @@ def ablate(
         uses_prior: as configured.
         steps: of each training; 0 trains nothing.
         folder: gets the checkpoints.
+        refitted: the held-out frames with references that are not fitted to their surroundings, or are where the others
+            are not.
         device: where; CPU by default.
 
     Returns:
@@ -99,7 +114,8 @@ def ablate(
     """
     if steps == 0:
         return pd.DataFrame()
-    measured = held_out.select(np.unique(np.linspace(0, len(held_out) - 1, MEASURED_FRAMES).round().astype(int)))
+    some = np.unique(np.linspace(0, len(held_out) - 1, MEASURED_FRAMES).round().astype(int))
+    measured = held_out.select(some)
     has_motion = bool((np.diff(pairs.frame_id) == 1).any())
     variants = list_variants(model, training, uses_prior=uses_prior, has_motion=has_motion)
     rows = {}
@@ -115,8 +131,13 @@ def ablate(
         )
         loss = {"l1_loss": history["reconstruction"][-1]}
         rows[name] = measure_pairs(paint_pairs(renderer, measured), measured)._asdict() | loss
-        if number == 0 and own.references:  # matching colours is a choice of the painting, not of the training
-            other = replace(renderer, settings=replace(own, matches_colours=not own.matches_colours))
-            label = f"{'without' if own.matches_colours else 'with'} colour match"
-            rows[label] = measure_pairs(paint_pairs(other, measured), measured)._asdict() | loss
+        if number or not own.references:
+            continue
+        # choices of the painting, with the same network
+        other = replace(renderer, settings=replace(own, matches_colours=not own.matches_colours))
+        label = f"{'without' if own.matches_colours else 'with'} colour match"
+        rows[label] = measure_pairs(paint_pairs(other, measured), measured)._asdict() | loss
+        if refitted is not None:
+            label = f"{'without' if own.fits_surroundings else 'with'} fitting the surroundings"
+            rows[label] = measure_pairs(paint_pairs(renderer, refitted.select(some)), measured)._asdict() | loss
     return pd.DataFrame(rows).T

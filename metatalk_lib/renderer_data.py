@@ -20,7 +20,6 @@ from metatalk_lib.artifacts import atomic_path, load_arrays, load_json, save_arr
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.generator_input import Condition
-from metatalk_lib.paths import ensure_dir
 from metatalk_lib.progress import track
 from metatalk_lib.reference_frames import Reference, ReferenceBank
 from metatalk_lib.renderer import draw_face, lower_face_mask
@@ -93,6 +92,10 @@ class RendererPairs:
         """Some of the frames, in memory."""
         arrays = {name: np.asarray(getattr(self, name)[rows]) for name in _ARRAYS}
         return replace(self, **arrays)
+
+    def without_references(self) -> "RendererPairs":
+        """The same frames before anything was lent to them."""
+        return replace(self, references=no_references(self.targets))
 
     def windows(
         self, rows: Sequence[int], width: int, cuts: Sequence[Cut] | None = None
@@ -290,7 +293,7 @@ def render_pairs(
     if (kept := find_pairs(folder, key)) is not None:
         return kept
     for name in (KEY_FILE, "frames.npz", "references.npy"):
-        (ensure_dir(folder) / name).unlink(missing_ok=True)
+        (folder / name).unlink(missing_ok=True)
     shape = (roi.height, roi.width)
     kinds = {"renders": (np.uint8, (*shape, 3)), "masks": (np.bool_, shape), "targets": (np.uint8, (*shape, 3))}
     rows = SavedRows(folder, key, frame_count, kinds)

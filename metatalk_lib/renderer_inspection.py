@@ -90,7 +90,7 @@ def error_maps(
 
 
 def cut_mouths(
-    images: UInt8[np.ndarray, "T H W 3"], landmarks: Float[np.ndarray, "T 68 2"], *, width: int = 128
+    images: UInt8[np.ndarray, "T H W 3"], landmarks: Float[np.ndarray, "T 68 2"], *, width: int
 ) -> UInt8[np.ndarray, "T h w 3"]:
     """Close-ups about the mouth's landmarks, without resampling.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from metatalk_lib.artifacts import create_map, load_json, save_json
 from metatalk_lib.errors import DataError
+from metatalk_lib.paths import ensure_dir
 
 SAVE_S = 20.0
 """Rows are brought to disk and counted that often."""
@@ -34,7 +35,7 @@ class SavedRows:
         self, folder: Path, key: str, row_count: int, rows: Mapping[str, tuple[type, tuple[int, ...]]]
     ) -> None:
         self.key, self.saved_at = key, time.monotonic()
-        self.counter = folder / f"{next(iter(rows))}_done.json"
+        self.counter = ensure_dir(folder) / f"{next(iter(rows))}_done.json"
         paths = {name: folder / f"{name}.npy" for name in rows}
         shapes = {name: (row_count, *shape) for name, (_, shape) in rows.items()}
         self.done = self._count_kept(paths, shapes)

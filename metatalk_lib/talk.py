@@ -348,8 +348,9 @@ class _Job:
         source, (coefficients, index, chosen) = job
         with self.clock.part("draw"):
             crop = np.ascontiguousarray(settings.roi.cut(self.transform.crop_image(source)))
+            fitted = crop if settings.fits_surroundings else None
             drawn = draw_frame(
-                self.talker.model, coefficients, index, settings.size, settings.roi, self.renderer.bank, chosen, crop
+                self.talker.model, coefficients, index, settings.size, settings.roi, self.renderer.bank, chosen, fitted
             )
         return _Prepared(source, crop, drawn)
 

@@ -4,6 +4,7 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from face_clips import FPS, drawn_face, moving_face, place_face, wall
@@ -56,6 +57,37 @@ def test_the_track_gives_the_same_figures(good: Path):
     assert {name: check.status for name, check in with_track.items()} == {
         name: check.status for name, check in without.items()
     }
+
+
+def write_unusual(path: Path, *, aspect: int = 1, curve: int = 2, pixel_format: str = "yuv420p") -> Path:
+    """A face filmed with pixels that are wider than high, an HDR curve, or more than 8 bits."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx265", rate=FPS, options={"x265-params": "log-level=error"})
+        frames = moving_face(50)[0]
+        stream.width, stream.height, stream.pix_fmt = frames[0].shape[1], frames[0].shape[0], pixel_format
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        stream.codec_context.color_trc = curve
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("unusual", "name", "status", "advice"),
+    [
+        ({"aspect": 2}, "picture", "error", "setsar=1"),
+        ({"curve": 16}, "colours", "error", "Convert to standard range"),
+        ({"curve": 18}, "colours", "error", "Convert to standard range"),
+        ({"pixel_format": "yuv420p10le"}, "colours", "notice", "8 bits"),
+        ({}, "colours", "ok", ""),
+    ],
+    ids=["wide pixels", "PQ", "HLG", "10 bits", "usual"],
+)
+def test_pixels_and_colours_that_the_finished_video_would_not_keep(tmp_path: Path, unusual, name, status, advice):
+    checks = {check.name: check for check in run_preflight(write_unusual(tmp_path / "a.mp4", **unusual)).checks}
+    assert checks[name].status == status, checks[name]
+    assert advice in checks[name].advice
 
 
 def test_no_sound_and_no_face_are_errors(tmp_path: Path):

@@ -15,7 +15,7 @@ def test_each_line_changes_one_choice():
     assert lines["without the prior"].uses_prior is False
     assert lines["without edge loss"].training == {"edge_weight": 0.0}
     assert lines["with motion loss"].training == {"motion_weight": 0.5}
-    assert lines["no references: the paper's U-Net, without the prior"].model["references"] == 0
+    assert lines["no references: a plain U-Net, without the prior"].model["references"] == 0
 
 
 def test_what_cannot_be_trained_is_left_out():
@@ -27,12 +27,15 @@ def test_what_cannot_be_trained_is_left_out():
     small = dataclasses.replace(BY_PATCHES, gan_weight=0.0, patch=16)
     assert not any("gan" in name or "discriminator" in name for name in list_variants(MODEL, small, uses_prior=False))
     assert not any("motion" in name or "reference" in name for name in lines)
+    assert lines["half the width: a light student"].model == {"width": MODEL.width // 2}
 
 
 def test_every_line_is_trained_and_measured(tmp_path: Path):
     pairs = with_references(make_pairs())
-    table = ablate(pairs, pairs, LENDING, BY_PATCHES, uses_prior=False, steps=2, folder=tmp_path)
-    assert len(table) == len(list_variants(LENDING, BY_PATCHES, uses_prior=False)) + 1
+    refitted = dataclasses.replace(pairs, references=255 - pairs.references)
+    table = ablate(pairs, pairs, LENDING, BY_PATCHES, uses_prior=False, steps=2, folder=tmp_path, refitted=refitted)
+    assert len(table) == len(list_variants(LENDING, BY_PATCHES, uses_prior=False)) + 2
+    assert table.loc["without fitting the surroundings", "psnr_mask"] < table.loc["as configured", "psnr_mask"]
     assert table.notna().all().all()
     columns = ["ssim_mask", "psnr_mask"]
     assert (table.loc["with colour match", columns] != table.loc["as configured", columns]).any()
