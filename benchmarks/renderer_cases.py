@@ -28,9 +28,9 @@ from metatalk_lib.studio.truth import true_coefficients
 from metatalk_lib.video import probe_video
 
 HELD_OUT_S = 2.0
-HARD_SEAM, FLICKER = "hard seam", "flickering paint"
+HARD_SEAM, OTHER_TONE, FLICKER = "hard seam", "other tone, feathered", "flickering paint"
 SHADE = 16
-"""By so many of 255 the cheats for seam and flicker are too bright."""
+"""By so many of 255 the cheats for seam, tone and flicker are too bright."""
 CONFIG = RendererConfig()
 """Everything is trained with the defaults of notebook 05."""
 
@@ -86,16 +86,20 @@ class Quality:
     Attributes:
         ssim_mask, ssim_crop: Gaussian SSIM inside the mask and of the whole crop.
         mouth_psnr: dB, of the squared error over all frames' mouth rectangles.
-        mouth_sharpness: ratio to the real frames'.
+        mouth_energy: gradient energy of the mouth rectangles, ratio to the real frames'.
+        mouth_sharpness: the same of the mean gradient magnitude.
         seam: gradient across the mask's edge, ratio to the real frames'.
+        rim: difference of the tone along the mask's edge, grey levels.
         flicker: energy of frame differences inside the mask and outside the mouth rectangle, ratio to the real frames'.
     """
 
     ssim_mask: float
     ssim_crop: float
     mouth_psnr: float
+    mouth_energy: float
     mouth_sharpness: float
     seam: float
+    rim: float
     flicker: float
 
 
@@ -159,7 +163,8 @@ def measure(case: Case, painted: np.ndarray) -> Quality:
     """Compare painted rectangles with the real frames."""
     pairs, roi = case.held_out, case.settings.roi
     crops = case.clip.reader(case.held_out_start)(0, len(pairs))
-    frames, borders, mouths, changes = [], [], [], []
+    frames, borders, rims, mouths, changes = [], [], [], [], []
+    feather = round(case.settings.size * FEATHER_PER_SIDE)
     for row, (crop, image) in enumerate(zip(crops, painted, strict=True)):
         real, mask = np.asarray(pairs.targets[row]), np.asarray(pairs.masks[row])
         whole, whole_mask = crop.copy(), np.zeros(crop.shape[:2], bool)
@@ -167,9 +172,10 @@ def measure(case: Case, painted: np.ndarray) -> Quality:
         frames.append(measure_frame(whole, crop, whole_mask)[:2])
         ring = metrics.border_ring(whole_mask)
         borders.append([metrics.sharpness(shown, mask=ring) for shown in (whole, crop)])
+        rims.append(metrics.rim_contrast(whole, crop, whole_mask, width_px=feather))
         mouth = mouth_rectangle(case.landmarks[row], mask.shape)
-        sharpness = [metrics.sharpness(shown[mouth]) for shown in (image, real)]
-        mouths.append([np.mean((image[mouth].astype(float) - real[mouth]) ** 2), *sharpness])
+        detail = [of(shown[mouth]) for of in (metrics.gradient_energy, metrics.sharpness) for shown in (image, real)]
+        mouths.append([np.mean((image[mouth].astype(float) - real[mouth]) ** 2), *detail])
         outside = mask.copy()
         outside[mouth] = False
         if row:
@@ -182,7 +188,9 @@ def measure(case: Case, painted: np.ndarray) -> Quality:
         float(ssim_crop),
         metrics.to_psnr(float(mouth[0])),
         float(mouth[1] / mouth[2]),
+        float(mouth[3] / mouth[4]),
         float(border[0] / border[1]),
+        float(np.mean(rims)),
         float(change[0] / change[1]),
     )
 
@@ -208,7 +216,11 @@ def make_cheats(case: Case, painted: np.ndarray) -> dict[str, np.ndarray]:
             roi.cut(whole)[:] = pairs.masks[row]
             images.append(roi.cut(controls.make_cheat(name, crop, whole, crops[0])))
         made[name] = np.stack(images)
-    return made | {HARD_SEAM: sew_hard(case, painted), FLICKER: add_flicker(case, painted)}
+    return made | {
+        HARD_SEAM: sew_hard(case, painted),
+        OTHER_TONE: brighten(case, painted, range(len(painted))),
+        FLICKER: brighten(case, painted, range(1, len(painted), 2)),
+    }
 
 
 def sew_hard(case: Case, painted: np.ndarray) -> np.ndarray:
@@ -218,11 +230,11 @@ def sew_hard(case: Case, painted: np.ndarray) -> np.ndarray:
     return np.where(masks, brighter, case.held_out.targets)
 
 
-def add_flicker(case: Case, painted: np.ndarray) -> np.ndarray:
-    """The paint with every other frame too bright: what the flicker's measure must see."""
+def brighten(case: Case, painted: np.ndarray, rows: range) -> np.ndarray:
+    """The paint with some frames too bright, feathered well: what the measures of tone and flicker must see."""
     made = painted.copy()
     feather = case.settings.size * FEATHER_PER_SIDE
-    for row in range(1, len(made), 2):
+    for row in rows:
         brighter = np.clip(made[row].astype(np.int16) + SHADE, 0, 255).astype(np.uint8)
         made[row] = blend(made[row], brighter, feather_mask(np.asarray(case.held_out.masks[row]), feather))
     return made

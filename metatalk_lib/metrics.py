@@ -158,12 +158,27 @@ def sharpness(image: UInt8[np.ndarray, "H W 3"], *, mask: Bool[np.ndarray, "H W"
 
     Source: Original to this project.
     """
-    if mask is None:
-        return float(_gradient_magnitude(image.astype(np.float64) @ LUMA_WEIGHTS).mean())
-    _check_mask(mask, image)
-    rows, columns = _bounding_slices(mask, margin=1)
-    magnitude = _gradient_magnitude(image[rows, columns].astype(np.float64) @ LUMA_WEIGHTS)
-    return float(magnitude[mask[rows, columns]].mean())
+    return float(_gradients_inside(image, mask).mean())
+
+
+def gradient_energy(image: UInt8[np.ndarray, "H W 3"], *, mask: Bool[np.ndarray, "H W"] | None = None) -> float:
+    """Mean squared gradient of the luma Y: mean of Y_x^2 + Y_y^2, by central differences.
+
+    Of what `sharpness` measures it weighs the strong edges most: lips, teeth, the line between them.
+
+    Args:
+        image: RGB.
+        mask: the region; None is the whole image.
+
+    Returns:
+        Squared grey levels a pixel, >= 0. There is no ideal: compare with the true image.
+
+    Raises:
+        ParameterError: the mask is empty or of another size.
+
+    Source: the usual measure of focus.
+    """
+    return float((_gradients_inside(image, mask) ** 2).mean())
 
 
 def sharpness_ratio(
@@ -279,6 +294,39 @@ def seam(
     return float(_gradient_magnitude((image.astype(np.float64) - reference) @ LUMA_WEIGHTS)[ring].mean())
 
 
+def rim_contrast(
+    image: UInt8[np.ndarray, "H W 3"],
+    reference: UInt8[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"],
+    *,
+    width_px: int,
+) -> float:
+    """How much the tone is off along the mask's edge: mean |G * (Y - Y_ref)| in the rim inside it.
+
+    G is a Gaussian of half the rim's width. A patch of another brightness that is feathered well has no step at the
+    edge, so that `seam` and gradients miss it; the eye does not.
+
+    Args:
+        image: the composite, RGB.
+        reference: the true image, RGB.
+        mask: the region that was replaced.
+        width_px: of the rim, such as the feather's.
+
+    Returns:
+        Grey levels; lower is better, the unchanged source scores 0.
+
+    Raises:
+        ParameterError: sizes differ, or the mask is empty or fills the image, so that there is no edge.
+
+    Source: original to this project.
+    """
+    _check_pair(image, reference)
+    _check_mask(mask, image)
+    rim = border_ring(mask, width_px) & mask
+    difference = (image.astype(np.float64) - reference) @ LUMA_WEIGHTS
+    return float(np.abs(cv2.GaussianBlur(difference, (0, 0), width_px / 2))[rim].mean())
+
+
 def border_ring(mask: Bool[np.ndarray, "H W"], width_px: int = 3) -> Bool[np.ndarray, "H W"]:
     """Pixels nearer to the mask's edge than `width_px`, on either side; the picture's own border is no edge.
 
@@ -327,6 +375,15 @@ def _window(variant: str) -> np.ndarray:
 
 def _blur(values: np.ndarray, window: np.ndarray) -> np.ndarray:
     return cv2.sepFilter2D(values, cv2.CV_32F, window, window, borderType=cv2.BORDER_REFLECT)
+
+
+def _gradients_inside(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Gradient magnitudes of the luma, of the mask's pixels in any order."""
+    if mask is None:
+        return _gradient_magnitude(image.astype(np.float64) @ LUMA_WEIGHTS)
+    _check_mask(mask, image)
+    rows, columns = _bounding_slices(mask, margin=1)
+    return _gradient_magnitude(image[rows, columns].astype(np.float64) @ LUMA_WEIGHTS)[mask[rows, columns]]
 
 
 def _gradient_magnitude(luma: np.ndarray) -> np.ndarray:

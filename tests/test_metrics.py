@@ -3,6 +3,7 @@
 import inspect
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -107,6 +108,30 @@ def test_sharpness_of_a_ramp_is_its_slope() -> None:
     ramp = np.repeat((np.arange(60) * 4).astype(np.uint8)[None, :, None], 40, axis=0).repeat(3, axis=2)
     assert metrics.sharpness(ramp) == pytest.approx(4.0)
     assert metrics.sharpness(np.full((8, 8, 3), 7, np.uint8)) == 0.0
+
+
+def test_gradient_energy_is_the_squared_slope_and_weighs_strong_edges_more() -> None:
+    ramp = np.repeat((np.arange(60) * 4).astype(np.uint8)[None, :, None], 40, axis=0).repeat(3, axis=2)
+    assert metrics.gradient_energy(ramp) == pytest.approx(16.0)
+    mask = np.zeros(ramp.shape[:2], bool)
+    mask[:, :30] = True
+    steep = ramp.copy()
+    steep[:, 30:] = 7
+    assert metrics.gradient_energy(steep, mask=mask & (np.arange(60) < 28)) == pytest.approx(16.0)
+    lost = metrics.gradient_energy(ramp // 2) / metrics.gradient_energy(ramp)
+    assert lost < metrics.sharpness(ramp // 2) / metrics.sharpness(ramp) < 0.51
+
+
+def test_a_feathered_patch_of_another_tone_has_no_seam_but_a_contrast() -> None:
+    reference, _ = random_pair()
+    mask = centre_mask(reference.shape)
+    weight = np.clip(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5) / 8, 0, 1)[..., None]
+    brighter = np.clip(np.rint(reference + 16 * weight), 0, 255).astype(np.uint8)
+    noisy = np.clip(reference + np.random.default_rng(1).normal(0, 8, reference.shape), 0, 255).astype(np.uint8)
+    assert metrics.rim_contrast(reference, reference, mask, width_px=8) == 0.0
+    assert metrics.seam(brighter, reference, mask) < metrics.seam(noisy, reference, mask)
+    assert metrics.rim_contrast(brighter, reference, mask, width_px=8) > 3
+    assert metrics.rim_contrast(noisy, reference, mask, width_px=8) < 1.5
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (20, 18), (52, 60)])

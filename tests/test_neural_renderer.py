@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from synthetic import make_coefficients, make_face_model
 
 from metatalk_lib import renderer_training
@@ -226,8 +227,14 @@ def test_with_references_it_learns_which_to_trust(tmp_path: Path):
     assert errors[0].mean() < 0.3 * errors[1].mean()
 
 
-@pytest.mark.parametrize("motion_weight", [0.0, 0.5])
-def test_a_killed_training_on_patches_ends_with_the_same_weights(tmp_path: Path, motion_weight: float):
+@pytest.mark.parametrize(
+    ("motion_weight", "precision"), [(0.0, "32-true"), (0.5, "32-true"), (0.5, "bf16-mixed")], ids=str
+)
+def test_a_killed_training_on_patches_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, motion_weight: float, precision: str
+):
+    """In the half precision of accelerators, too: every loss takes part, and no types are mixed up."""
+    monkeypatch.setattr(renderer_training, "_make_fabric", lambda *_: Fabric(accelerator="cpu", precision=precision))
     pairs = with_references(make_pairs())
     training = dataclasses.replace(BY_PATCHES, motion_weight=motion_weight)
     whole, _ = train_renderer(pairs, LENDING, training, checkpoint=tmp_path / "whole.safetensors")
@@ -254,6 +261,18 @@ def test_a_checkpoint_is_written_in_time_however_slow_the_steps(tmp_path: Path, 
 
     train_renderer(make_pairs(), MODEL, training, checkpoint=tmp_path / "c.safetensors", watch=watch)
     assert steps == [(step, step > 0) for step in range(9)]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator")
+def test_an_accelerator_paints_as_the_processor_does(tmp_path: Path):
+    pairs, device = with_references(make_pairs()), torch.device("cuda")
+    training = dataclasses.replace(BY_PATCHES, steps=6)
+    renderer, _ = train_renderer(pairs, LENDING, training, checkpoint=tmp_path / "c.safetensors", device=device)
+    condition = pairs.condition([0, 1], LENDING.window, LENDING.references)
+    there = renderer.paint(condition)
+    renderer.network.cpu()
+    np.testing.assert_allclose(there.astype(int), renderer.paint(condition).astype(int), atol=2)
 
 
 def test_two_processes_share_the_batch(tmp_path: Path):
