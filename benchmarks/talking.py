@@ -98,6 +98,7 @@ def speed_rows(folder: Path) -> list[Row]:
             talker.renderer.paint(condition)
 
     def whole() -> None:
+        (folder / "talk.mp4").unlink(missing_ok=True)
         talker.speak(recording, folder / "talk.mp4")
 
     whole()  # compiled loops and caches
@@ -207,7 +208,7 @@ def kill_rows(folder: Path) -> list[Row]:
     shutil.copyfile(again, trained)
     train = [*METATALK, "run", "--character", "A", "--from", "05", "--to", "05", "-p", f"outputs_dir={OUTPUTS}"]
     train += ["-p", "ablation_steps=0"]
-    training = kill_late([*train, "--force"], lambda: kept_by_stage_05(stage / "work"), 7)
+    training = kill_late([*train, "--force"], lambda: kept_by_stage_05(stage / "work"), 8)
     is_torn = (stage / "summary.json").exists()
     subprocess.run(train, check=True, capture_output=True)
     train_differs = is_torn + differs(again, trained)
@@ -232,7 +233,7 @@ def differs(one: Path, other: Path) -> int:
 
 def kept_by_stage_05(work: Path) -> Iterator[Path]:
     """What a killed stage 05 does not do again."""
-    for pattern in (f"*/{KEY_FILE}", "*/references.npy", "checkpoint.safetensors"):
+    for pattern in ("roi.json", "*/*_done.json", f"*/{KEY_FILE}", "*/references.npy", "checkpoint.safetensors"):
         yield from work.glob(pattern)
 
 
@@ -286,10 +287,15 @@ def accelerator_rows(folder: Path) -> list[Row]:
         fps = report.frame_count / report.seconds["total"]
         rows.append(Row(f"{card}: frames/s, {size} px, x264 veryfast", fps, "1/s", ">=", ACCELERATOR_FPS[size]))
     long = make_character("A", outputs_dir=str(OUTPUTS / "long"), studio_seconds=180.0, renderer_steps=6000)
-    minutes = (
-        load_json(OUTPUTS / "long" / long.name / "05_neural_renderer" / "summary.json")["timings_s"]["training"] / 60
-    )
-    return [*rows, Row(f"{card}: training of 3 min of video, 512 px", minutes, "min", "<=", ACCELERATOR_MINUTES)]
+    summary = load_json(long / "05_neural_renderer" / "summary.json")
+    minutes = (summary["timings_s"]["pairs"] + summary["timings_s"]["training"]) / 60
+    metrics, label = summary["metrics"], f"{card}: 3 min of video, 512 px"
+    return [
+        *rows,
+        Row(f"{label}, drawing and training", minutes, "min", "<=", ACCELERATOR_MINUTES),
+        Row(f"{label}, SSIM inside the mask of held-out frames", metrics["ssim_mask"], "", ">=", 0.87),
+        Row(f"{label}, the same of blurred ones (cheat)", metrics["blurred_ssim_mask"], "", ">=", 0.87, True),
+    ]
 
 
 def main() -> None:
