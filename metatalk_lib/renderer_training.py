@@ -188,8 +188,8 @@ def train_renderer(
 ) -> tuple[NeuralRenderer, dict[str, list[int] | list[float]]]:
     """Train generator and discriminator on pairs; a killed training goes on from its last checkpoint.
 
-    Equal pairs, settings and thread count give equal weights, interrupted or not. On an accelerator the networks run in
-    half precision, on several the batch is divided among them.
+    On a CPU equal pairs, settings and thread count give equal weights, interrupted or not. An accelerator that can runs
+    the networks in half precision; on several the batch is divided among them.
 
     Args:
         sources: training frames only, of one person or of many; rows that are not `valid` serve as neighbours, never as
@@ -262,8 +262,8 @@ def _make_fabric(kind: str, devices: int) -> Fabric:
         accelerator="gpu" if kind == "cuda" else kind,
         devices=devices,
         strategy="auto" if devices == 1 else "ddp_spawn",
-        # bfloat16 needs no scaling of the loss, whose state would have to be kept for resuming
-        precision="32-true" if kind == "cpu" else "bf16-mixed",
+        # bfloat16 needs no scaling of the loss, whose state would have to be kept for resuming; older cards emulate it
+        precision="bf16-mixed" if kind == "cuda" and torch.cuda.get_device_capability() >= (8, 0) else "32-true",
     )
 
 

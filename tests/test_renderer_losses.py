@@ -32,6 +32,15 @@ def test_detail_loss_asks_for_as_much_detail_wherever_it_lies():
     assert detail_loss(other, noise) < 0.2 * detail_loss(blurred, noise)
 
 
+def test_detail_loss_is_the_difference_of_root_mean_square_slopes():
+    ramp = torch.arange(34.0).expand(1, 3, 34, 34) / 10
+    step = torch.zeros(1, 3, 34, 34)
+    assert detail_loss(ramp, step) == pytest.approx(0.1, abs=0.005)
+    # one edge of 1.6 has as much mean slope as the ramp of 0.1, and more energy
+    step[..., 17:] = 3.3
+    assert detail_loss(step, ramp) > 0.1
+
+
 def test_motion_loss_compares_changes_not_pictures():
     still, moving = torch.zeros(1, 2, 3, 2, 2), torch.zeros(1, 2, 3, 2, 2)
     moving[:, 1] = 0.5
