@@ -183,7 +183,7 @@ class RendererConfig(StageConfig):
     """Learning rate at the start; it falls along a cosine."""
     edge_weight: float = Field(default=0.5, ge=0)
     """Weight of the difference of neighbouring pixels' differences: edges in their place."""
-    detail_weight: float = Field(default=0.5, ge=0)
+    detail_weight: float = Field(default=4.0, ge=0)
     """Weight of the difference of local sharpness: as much detail as there is."""
     motion_weight: float = Field(default=0.0, ge=0)
     """Weight of the difference of changes from frame to frame; above 0 the batch is made of consecutive frames."""

@@ -17,7 +17,7 @@ from metatalk_lib.renderer_training import train_renderer
 
 MEASURED_FRAMES = 12
 """Held-out frames that a variant is measured on, evenly spread."""
-LOSS_WEIGHTS = {"edge_weight": 0.5, "detail_weight": 0.5, "motion_weight": 0.5, "gan_weight": 0.01}
+LOSS_WEIGHTS = {"edge_weight": 0.5, "detail_weight": 4.0, "motion_weight": 0.5, "gan_weight": 0.01}
 """Losses that are left out, or added with these weights where they are not used."""
 PLAIN_WIDTH = 16
 """Width of the U-Net without references in its lines: what trains in the same time."""
