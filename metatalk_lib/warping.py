@@ -34,24 +34,20 @@ def fill_outwards(field: Float[np.ndarray, "H W C"], known: Bool[np.ndarray, "H 
     if not known.any():
         raise ParameterError("fill_outwards: no value is known, so that there is nothing to continue.")
     weight = known.astype(np.float32)
-    values = field.astype(np.float32) * weight[..., None]
+    planes = [plane * weight for plane in np.moveaxis(field.astype(np.float32), 2, 0)]
     levels = []
     while not weight.all():
-        levels.append((values, weight))
-        small = (max(1, (weight.shape[1] + 1) // 2), max(1, (weight.shape[0] + 1) // 2))
+        levels.append((planes, (weight > 0).view(np.uint8)))
+        small = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
         share = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
         weight = (share > 0).astype(np.float32)
-        values = _resize(values, small, cv2.INTER_AREA) * (weight / np.maximum(share, 1e-6))[..., None]
-    for finer, known_share in reversed(levels):
-        values = _resize(values, finer.shape[1::-1], cv2.INTER_LINEAR)
-        np.copyto(values, finer, where=known_share[..., None] > 0)
-    return values
-
-
-def _resize(image: Float[np.ndarray, "H W C"], size: tuple[int, int], interpolation: int) -> np.ndarray:
-    """OpenCV takes four channels at most, and drops the last axis where it has one element."""
-    groups = [image[..., first : first + 4] for first in range(0, image.shape[2], 4)]
-    return np.dstack([cv2.resize(group, size, interpolation=interpolation) for group in groups])
+        gain = weight / np.maximum(share, 1e-6)
+        planes = [cv2.resize(plane, small, interpolation=cv2.INTER_AREA) * gain for plane in planes]
+    for finer, is_known in reversed(levels):
+        size = is_known.shape[::-1]
+        wider = (cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in planes)
+        planes = [cv2.copyTo(plane, is_known, guess) for plane, guess in zip(finer, wider, strict=True)]
+    return np.stack(planes, axis=2)
 
 
 def trusted_surface(raster: Raster, size: int) -> Bool[np.ndarray, "H W"]:
