@@ -27,7 +27,8 @@ from metatalk_lib.renderer_inspection import cut_mouths, paint_pairs
 from metatalk_lib.studio import ensure_studio_video
 
 CHARACTERS = "ACEG"
-MOUTH_CHARACTERS = "ACFG"
+MOUTH_CHARACTERS = "ABDF"
+"""Crops of 512, 768, 1024 and 512 px."""
 CELL_PX = 256
 FRAMES_OF_A_CLIP = 4
 JPEG_QUALITY = 90
@@ -35,7 +36,7 @@ DETECTED, FITTED = (255, 120, 60), (90, 220, 255)
 FOLDER = PROJECT_ROOT / "docs" / "gallery"
 OWN_FOLDER = PROJECT_ROOT / "outputs" / "bench" / "gallery"
 CLOSE_UPS = 8
-CLOSE_UP_PX, GAP_PX = 160, 4
+GAP_PX = 4
 
 
 def draw_character(model: FaceModel, name: str) -> np.ndarray:
@@ -78,7 +79,7 @@ def draw_mouths(case: Case) -> np.ndarray:
     rows = np.linspace(0, len(case.held_out) - 1, CLOSE_UPS).round().astype(int)
     some = case.held_out.select(rows)
     sheets = (
-        cut_mouths(images, case.landmarks[rows], width=CLOSE_UP_PX)
+        cut_mouths(images, case.landmarks[rows], width=case.settings.size // 4)
         for images in (some.targets, paint_pairs(renderer, some))
     )
     gap = ((0, 0), (0, GAP_PX), (0, GAP_PX), (0, 0))
@@ -105,8 +106,8 @@ def draw_faces(model: FaceModel, clips: list[Path]) -> None:
 def draw_close_ups(model: FaceModel, clips: list[Path]) -> None:
     """The sheets of stage 05; those of real people stay out of the project."""
     with tempfile.TemporaryDirectory() as folder:
-        sheets = [draw_mouths(open_studio(name, model, Path(folder))) for name in MOUTH_CHARACTERS]
-        save_jpeg(FOLDER / "mouths_studio.jpg", np.concatenate(sheets, axis=0))
+        for name in MOUTH_CHARACTERS:
+            save_jpeg(FOLDER / f"mouths_{name}.jpg", draw_mouths(open_studio(name, model, Path(folder))))
         for path in clips:
             save_image(OWN_FOLDER / f"mouths_{path.stem}.png", draw_mouths(open_real(path, model, Path(folder))))
 
