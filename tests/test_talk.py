@@ -5,6 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -36,6 +37,12 @@ def make_frames() -> np.ndarray:
     return np.stack([np.full((SIZE, SIZE + 32, 3), 20 * number + 10, np.uint8) for number in range(FRAMES)])
 
 
+@pytest.fixture(autouse=True)
+def _small_face_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_face_model()
+    monkeypatch.setattr(talk_module, "load_face_model", lambda name: model)
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "source.mp4"
@@ -44,11 +51,16 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def character_dir(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def character_dir(tmp_path: Path, source: Path) -> Path:
     """A finished character with untrained networks, enough to run the chain."""
-    folder = tmp_path / "character"
-    crop = {"left": 20, "top": 10, "side": 64, "size": CROP_SIZE, "source": str(source), "width": SIZE + 32}
-    crop |= {"height": SIZE, "fps": [25, 1], "frame_count": FRAMES, "held_out_start": 8}
+    return finish_character(tmp_path / "character", source, left=20, top=10, side=64)
+
+
+def finish_character(folder: Path, source: Path, **square: int) -> Path:
+    """What stages 01, 03, 04 and 05 leave, for the first `FRAMES` frames of any source."""
+    info = probe_video(source)
+    crop = square | {"size": CROP_SIZE, "source": str(source), "width": info.width, "height": info.height}
+    crop |= {"fps": list(info.fps.as_integer_ratio()), "frame_count": info.frame_count, "held_out_start": 8}
     save_json(folder / "01_crop" / "crop.json", crop)
     coefficients = make_coefficients(FRAMES)
     rows = {name: getattr(coefficients, name) for name in coefficients.__dataclass_fields__}
@@ -59,8 +71,6 @@ def character_dir(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch)
     settings = RendererSettings(window=3, width=2, depth=3, refine=False, size=CROP_SIZE, roi=ROI)
     renderer = NeuralRenderer(build_generator(settings, 1), settings)
     save_renderer(renderer, folder / "05_neural_renderer", {"step": [1]})
-    model = make_face_model()
-    monkeypatch.setattr(talk_module, "load_face_model", lambda name: model)
     return folder
 
 
@@ -100,6 +110,57 @@ def test_the_whole_chain(character_dir: Path, tmp_path: Path, seconds: float, ra
     assert corner <= 3
     again = talk(character_dir, audio, tmp_path / "again.mp4")
     assert again.output.read_bytes() == (tmp_path / "out.mp4").read_bytes()
+
+
+def write_source(path: Path, codec: str, width: int, height: int, pixel_format: str, rotation: int) -> Path:
+    """Flat frames in any family, size and depth."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=30)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        if codec == "libx265":
+            stream.options = {"x265-params": "log-level=error"}
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number in range(FRAMES):
+            image = np.full((height, width, 3), 15 * number + 30, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codec", "width", "height", "pixel_format", "rotation", "square"),
+    [
+        ("libx264", 3840, 2160, "yuv420p", 0, (1300, 500, 1201)),
+        ("libx264", 131, 97, "yuv444p", 0, (20, 10, 64)),
+        ("libx264", 160, 128, "yuv420p", 90, (30, 40, 70)),
+        ("libx265", 160, 128, "yuv420p10le", 0, (40, 30, 90)),
+        ("libvpx-vp9", 160, 128, "yuv420p", 0, (-20, 30, 120)),
+    ],
+    ids=["4K", "odd sides", "upright by rotation", "HEVC of ten bits", "VP9, crop beyond the picture"],
+)
+def test_a_source_of_any_kind_keeps_its_kind(codec, width, height, pixel_format, rotation, square, tmp_path: Path):
+    source = write_source(tmp_path / "source.mp4", codec, width, height, pixel_format, rotation)
+    left, top, side = square
+    character = finish_character(tmp_path / "character", source, left=left, top=top, side=side)
+    write_audio(tmp_path / "stereo.wav", Audio(np.tile(make_tone(0.4, 44100)[:, None], (1, 2)), 44100))
+    report = talk(character, tmp_path / "stereo.wav", tmp_path / "out.mp4")
+    info, made = probe_video(source), probe_video(tmp_path / "out.mp4")
+    assert (made.width, made.height, made.fps, made.codec) == (info.width, info.height, info.fps, info.codec)
+    assert (made.audio_rate, made.frame_count) == (44100, FRAMES)
+    assert report.changed_outside_px == 0
+    pairs = zip(read_frames(source), read_frames(tmp_path / "out.mp4"), strict=True)
+    differences = np.stack([np.abs(one.astype(int) - other).max(axis=2) for one, other in pairs])
+    painted = np.zeros(differences.shape[1:], bool)
+    painted[max(0, top) : top + side, max(0, left) : left + side] = True
+    assert np.median(differences[:, ~painted]) <= 3
+    assert differences[:, painted].max() > 20, "something was painted"
+
+
+def test_a_recording_of_a_moment_gives_one_frame(character_dir: Path, tmp_path: Path):
+    write_audio(tmp_path / "click.wav", Audio(np.full((40, 1), 0.5, np.float32), 16000))
+    assert talk(character_dir, tmp_path / "click.wav", tmp_path / "out.mp4").frame_count == 1
+    assert probe_video(tmp_path / "out.mp4").frame_count == 1
 
 
 def test_frames_of_the_person_lend_their_pixels(lending_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
