@@ -121,7 +121,7 @@ Start of every person's neural renderer: a `ReferenceUNet` of width {MODEL.width
 - Made by: `python -m training.render_talkers`, then `python -m training.train_generator_prior` (defaults).
 - Learnt from: {people} random studio people; {training.steps} steps of {training.batch} patches of {training.patch} px.
 - Seed {training.seed}. Machine: {machine()}.
-- Losses: the defaults of `metatalk_lib.params.RendererConfig`, without a discriminator.
+- Losses: L1 inside the mask, edges {training.edge_weight:g}, detail {training.detail_weight:g}; no discriminator.
 
 {unknown} other studio people, {MEASURED_FRAMES} frames each, inside the mask; coefficients as wrong as fitted ones:
 
