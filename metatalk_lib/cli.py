@@ -67,7 +67,7 @@ def preflight(
 @app.command()
 def talk(
     character: Annotated[str, typer.Option(help="A character whose stages 01 to 05 are finished.")],
-    audio: Annotated[list[Path], typer.Option(help="The recording to speak; may be repeated.")],
+    audio: Annotated[list[Path], typer.Option(help="A recording, or a folder of them; may be repeated.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The video; of several recordings, a folder.")],
     start_frame: Annotated[int, typer.Option(help="Source frame shown first.")] = 0,
     preview: Annotated[bool, typer.Option(help="Half the size, for a quick look.")] = False,
@@ -80,14 +80,15 @@ def talk(
     """Make the character speak recordings. A run that was killed goes on where it stopped, in a batch, too."""
     from metatalk_lib.stage import choose_device
     from metatalk_lib.talk import Talker
-    from metatalk_lib.talk_request import check_recordings, check_talk, name_outputs
+    from metatalk_lib.talk_request import check_recordings, check_talk, gather_recordings, name_outputs
 
-    videos = name_outputs(audio, output)
-    for recording, video in zip(audio, videos, strict=True):
+    recordings = gather_recordings(audio, output)
+    videos = name_outputs(recordings, output)
+    for recording, video in zip(recordings, videos, strict=True):
         check_talk(recording, video)
     talker = Talker(resolve_path(outputs) / character, device=choose_device(device))
-    check_recordings(audio)
-    for recording, video in zip(audio, videos, strict=True):
+    check_recordings(recordings)
+    for recording, video in zip(recordings, videos, strict=True):
         report = talker.speak(recording, video, start_frame=start_frame, preview=preview, crf=crf)
         print(report.describe())
 

@@ -13,6 +13,7 @@ import numpy as np
 from metatalk_lib.audio import FEATURE_RATE, frame_count_for, open_audio, to_mono_16k
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.recognition import recognise_phonemes
+from metatalk_lib.recordings import list_recordings
 from metatalk_lib.silence import LEVEL_STEP, compute_level_db, find_silence, measure_power
 from metatalk_lib.speech import PAUSE, SENTENCES, VOICES, Phoneme, Speech, pad_with_pauses, synthesize
 from metatalk_lib.teacher import Utterance
@@ -21,8 +22,6 @@ PADDING_S = 0.25
 """Silence before and after every utterance, s: closed lips are part of the lesson."""
 SPEED_RANGE_WPM = (140, 185)
 PITCH_RANGE = (35, 65)
-SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 LONGEST_S = 10.0
 """Longer recordings are cut at their quietest places into pieces of at most this length, s."""
 SHORTEST_S = 0.4
@@ -123,24 +122,6 @@ def plan_recordings(
     if not utterances:
         raise DataError(f"no recording in {folder} is longer than {SHORTEST_S} s. Name another corpus_dir.")
     return CorpusPlan(utterances, tuple(too_short))
-
-
-def list_recordings(folder: Path) -> list[Path]:
-    """Sounds and videos in a folder and its subfolders, in order; where both have one name, the sound.
-
-    Raises:
-        DataError: the folder does not exist, or holds none.
-    """
-    if not folder.is_dir():
-        raise DataError(f"the corpus {folder} is no folder. Check the parameter `corpus_dir`.")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    sounds = [path for path in files if path.suffix.lower() in SOUND_SUFFIXES]
-    taken = {path.with_suffix("") for path in sounds}
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and path.with_suffix("") not in taken]
-    if not sounds and not videos:
-        suffixes = ", ".join((*SOUND_SUFFIXES, *VIDEO_SUFFIXES))
-        raise DataError(f"the corpus {folder} holds no recording ({suffixes}). Check the parameter `corpus_dir`.")
-    return sorted([*sounds, *videos])
 
 
 def read_transcript(recording: Path) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from metatalk_lib.audio import open_audio
 from metatalk_lib.errors import DataError, MetaTalkError, ParameterError
+from metatalk_lib.recordings import list_recordings
 from metatalk_lib.video_encoder import check_sound
 
 
@@ -24,6 +25,20 @@ def name_outputs(recordings: Sequence[Path], output: Path) -> list[Path]:
         double = next(video for video in videos if videos.count(video) > 1)
         raise ParameterError(f"two recordings would both become {double}. Rename one, or run twice.")
     return videos
+
+
+def gather_recordings(paths: Sequence[Path], output: Path) -> list[Path]:
+    """The recordings, and for each folder those in it, without what an earlier run wrote into an output folder there.
+
+    Raises:
+        DataError: a folder holds no recording.
+    """
+    found, target = [], output.resolve()
+    for path in paths:
+        inside = list_recordings(path) if path.is_dir() else [path]
+        has_output = path.resolve() in target.parents
+        found += [each for each in inside if not (has_output and target in each.resolve().parents)]
+    return found
 
 
 def check_recordings(recordings: Sequence[Path]) -> None:

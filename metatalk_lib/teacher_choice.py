@@ -9,10 +9,11 @@ from jaxtyping import Float
 
 from metatalk_lib.assets import require_file
 from metatalk_lib.audio_encoder import encoder_file
-from metatalk_lib.corpus import CorpusPlan, list_recordings, plan_recordings, plan_utterances
+from metatalk_lib.corpus import CorpusPlan, plan_recordings, plan_utterances
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.params import PseudoVideoConfig
 from metatalk_lib.paths import resolve_path
+from metatalk_lib.recordings import list_recordings
 from metatalk_lib.teacher import Teacher, VisemeTeacher
 from metatalk_lib.wav2lip import Wav2LipTeacher, load_wav2lip
 

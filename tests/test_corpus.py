@@ -12,13 +12,13 @@ from metatalk_lib.audio import Audio, write_audio
 from metatalk_lib.corpus import (
     PADDING_S,
     cut_speech,
-    list_recordings,
     pad_speech,
     plan_recordings,
     plan_utterances,
     read_transcript,
 )
 from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.recordings import list_recordings
 from metatalk_lib.speech import PAUSE, Phoneme, Speech, synthesize
 from metatalk_lib.video import write_video
 

@@ -25,7 +25,7 @@ from metatalk_lib.reference_frames import ReferenceBank
 from metatalk_lib.roi import Roi
 from metatalk_lib.speech import synthesize
 from metatalk_lib.talk import Talker, load_character, talk
-from metatalk_lib.talk_request import check_recordings, name_outputs
+from metatalk_lib.talk_request import check_recordings, gather_recordings, name_outputs
 from metatalk_lib.video import probe_video, read_frames, write_video
 
 FRAMES, SIZE, FPS = 12, 96, Fraction(25)
@@ -260,6 +260,20 @@ def test_a_finished_video_stays_until_something_else_is_asked_for(
     assert output.read_bytes() == first
     with pytest.raises(ParameterError, match=r"crf is 60; libx264 takes 0 \(best\) to 51"):
         talker.speak(audio, output, crf=60)
+
+
+def test_a_folder_stands_for_the_recordings_in_it(tmp_path: Path):
+    for name in ("speech/one.wav", "speech/two.mp3", "speech/notes.txt", "speech/videos/one.mp4", "three.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    speech, three = tmp_path / "speech", tmp_path / "three.wav"
+    found = gather_recordings([speech, three], speech / "videos")
+    assert found == [speech / "one.wav", speech / "two.mp3", three]
+    for output in (speech, tmp_path):
+        assert len(gather_recordings([speech], output)) == 3
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty holds no recording"):
+        gather_recordings([tmp_path / "empty"], tmp_path / "videos")
 
 
 def test_all_recordings_are_looked_through_first(tmp_path: Path):
