@@ -173,8 +173,8 @@ class RendererConfig(StageConfig):
     """The paper's code's refinement blocks, without references only: three times the work."""
     colour_match: bool = True
     """Match the paint's colours to those of the skin round the mask; with references only."""
-    renderer_steps: int = Field(default=400, ge=1)
-    """Optimiser steps."""
+    renderer_steps: int = Field(default=200, ge=1)
+    """Optimiser steps; without the prior take twice as many."""
     renderer_batch: int = Field(default=4, ge=1)
     """Frames a step."""
     renderer_patch: int = Field(default=128, ge=0)
