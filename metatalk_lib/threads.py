@@ -32,6 +32,11 @@ def torch_threads(count: int) -> Iterator[None]:
 def draw_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """Yield `function(item)` in the items' order from threads in which torch works alone.
 
-    One frame is too little work for a second thread of torch; what is set there must not reach the reader's thread.
+    One frame is too little work for a second thread of torch. Part of what is set there is the whole process's, so that
+    the reader's number is set again in the end: results depend on it.
     """
-    return map_ahead(function, items, workers, lambda: torch.set_num_threads(1))
+    before = torch.get_num_threads()
+    try:
+        yield from map_ahead(function, items, workers, lambda: torch.set_num_threads(1))
+    finally:
+        torch.set_num_threads(before)
