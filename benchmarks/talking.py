@@ -45,6 +45,8 @@ WHOLE_TO_PARTS, TO_WAV2LIP = 1.25, 0.6
 SPEED_S, REPEATS = 10.0, 3
 MEMORY_RATIO, SHORT_S, HELD_S, LONG_S = 1.15, 10.0, 60.0, 600.0
 LOST_S = 60.0
+KILLED_STEPS = 800
+"""Training steps of the stage that is killed: more work than may be lost, on a fast machine, too."""
 ACCELERATOR_FPS = {512: 125.0, 768: 60.0}
 ACCELERATOR_MINUTES = 10.0
 
@@ -193,10 +195,11 @@ def speak_once(character: Path, recording: Path, *, is_holding: bool) -> None:
 
 def kill_rows(folder: Path) -> list[Row]:
     """Kill -9 while talking and while training, just before the next saving, go on, and compare with a whole run."""
-    character = make_character("A")
+    outputs = OUTPUTS / "kill"
+    character = make_character("A", outputs_dir=str(outputs), renderer_steps=KILLED_STEPS)
     recording = make_recording(folder / "thirty.wav", 30.0)
     whole, killed = folder / "whole.mp4", folder / "killed.mp4"
-    speak = [*METATALK, "talk", "--character", "A", "--audio", str(recording), "--outputs", str(OUTPUTS), "-o"]
+    speak = [*METATALK, "talk", "--character", "A", "--audio", str(recording), "--outputs", str(outputs), "-o"]
     subprocess.run([*speak, str(whole)], check=True, capture_output=True)
     talking = kill_late([*speak, str(killed)], lambda: (folder / ".killed.parts").glob("[0-9]*.mp4"), 4)
     is_torn = killed.exists()
@@ -206,8 +209,8 @@ def kill_rows(folder: Path) -> list[Row]:
     stage = character / "05_neural_renderer"
     trained, again = folder / "generator.safetensors", stage / "generator.safetensors"
     shutil.copyfile(again, trained)
-    train = [*METATALK, "run", "--character", "A", "--from", "05", "--to", "05", "-p", f"outputs_dir={OUTPUTS}"]
-    train += ["-p", "ablation_steps=0"]
+    train = [*METATALK, "run", "--character", "A", "--from", "05", "--to", "05", "-p", f"outputs_dir={outputs}"]
+    train += ["-p", "ablation_steps=0", "-p", f"renderer_steps={KILLED_STEPS}"]
     training = kill_late([*train, "--force"], lambda: kept_by_stage_05(stage / "work"), 8)
     is_torn = (stage / "summary.json").exists()
     subprocess.run(train, check=True, capture_output=True)
