@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reconstruction import SECONDS, Clip, open_clip
-from metatalk_lib import controls, metrics
+from metatalk_lib import controls, metrics, seams
 from metatalk_lib.appearance import fit_appearance
 from metatalk_lib.artifacts import load_arrays
 from metatalk_lib.composite import FEATHER_PER_SIDE, blend, feather_mask
@@ -170,9 +170,9 @@ def measure(case: Case, painted: np.ndarray) -> Quality:
         whole, whole_mask = crop.copy(), np.zeros(crop.shape[:2], bool)
         roi.cut(whole)[:], roi.cut(whole_mask)[:] = image, mask
         frames.append(measure_frame(whole, crop, whole_mask)[:2])
-        ring = metrics.border_ring(whole_mask)
+        ring = seams.border_ring(whole_mask)
         borders.append([metrics.sharpness(shown, mask=ring) for shown in (whole, crop)])
-        rims.append(metrics.rim_contrast(whole, crop, whole_mask, width_px=feather))
+        rims.append(seams.rim_contrast(whole, crop, whole_mask, width_px=feather))
         mouth = mouth_rectangle(case.landmarks[row], mask.shape)
         detail = [of(shown[mouth]) for of in (metrics.gradient_energy, metrics.sharpness) for shown in (image, real)]
         mouths.append([np.mean((image[mouth].astype(float) - real[mouth]) ** 2), *detail])

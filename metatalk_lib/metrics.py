@@ -48,7 +48,7 @@ def ssim_map(
 
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
     """
-    _check_pair(image, reference)
+    check_pair(image, reference)
     window = _window(variant)
     half = len(window) // 2
     if min(image.shape[:2]) < len(window):
@@ -96,12 +96,12 @@ def ssim(
 
     Source: Wang et al. 2004; the region mean is original to this project.
     """
-    _check_pair(image, reference)
+    check_pair(image, reference)
     half = len(_window(variant)) // 2
     if mask is None:
         values = ssim_map(image, reference, variant=variant)
         return float((values if variant == "zero_padded" else values[half:-half, half:-half]).mean())
-    _check_mask(mask, image)
+    check_mask(mask, image)
     if min(image.shape[:2]) < 4 * half:
         return float(ssim_map(image, reference, variant=variant)[mask].mean())
     rows, columns = _bounding_slices(mask, margin=2 * half + 1)
@@ -129,10 +129,10 @@ def psnr(
 
     Source: the usual definition.
     """
-    _check_pair(image, reference)
+    check_pair(image, reference)
     difference = image.astype(np.float64) - reference
     if mask is not None:
-        _check_mask(mask, image)
+        check_mask(mask, image)
         difference = difference[mask]
     return to_psnr(float(np.mean(difference**2)))
 
@@ -202,7 +202,7 @@ def sharpness_ratio(
 
     Source: Original to this project.
     """
-    _check_pair(image, reference)
+    check_pair(image, reference)
     true_sharpness = sharpness(reference, mask=mask)
     if true_sharpness == 0:
         raise ParameterError(
@@ -262,84 +262,6 @@ def correlation(values: Float[np.ndarray, "T"], reference: Float[np.ndarray, "T"
     return float(np.clip((x @ y) / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0))
 
 
-def seam(
-    image: UInt8[np.ndarray, "H W 3"],
-    reference: UInt8[np.ndarray, "H W 3"],
-    mask: Bool[np.ndarray, "H W"],
-    *,
-    width_px: int = 3,
-) -> float:
-    """Visibility of the mask's edge: mean gradient magnitude of the luma of (image - reference) in a ring around it.
-
-    A patch that was sewn in without blending leaves a step in the difference at the mask's edge; a feathered one a
-    ramp.
-
-    Args:
-        image: the composite, RGB.
-        reference: the source it was sewn into, RGB.
-        mask: the region that was replaced.
-        width_px: how far the ring reaches to either side of the edge.
-
-    Returns:
-        Grey levels a pixel; lower is better, the unchanged source scores 0.
-
-    Raises:
-        ParameterError: sizes differ, or the mask is empty or fills the image, so that there is no edge.
-
-    Source: Original to this project.
-    """
-    _check_pair(image, reference)
-    _check_mask(mask, image)
-    ring = border_ring(mask, width_px)
-    return float(_gradient_magnitude((image.astype(np.float64) - reference) @ LUMA_WEIGHTS)[ring].mean())
-
-
-def rim_contrast(
-    image: UInt8[np.ndarray, "H W 3"],
-    reference: UInt8[np.ndarray, "H W 3"],
-    mask: Bool[np.ndarray, "H W"],
-    *,
-    width_px: int,
-) -> float:
-    """How much the tone is off along the mask's edge: mean |G * (Y - Y_ref)| in the rim inside it.
-
-    G is a Gaussian of half the rim's width. A patch of another brightness that is feathered well has no step at the
-    edge, so that `seam` and gradients miss it; the eye does not.
-
-    Args:
-        image: the composite, RGB.
-        reference: the true image, RGB.
-        mask: the region that was replaced.
-        width_px: of the rim, such as the feather's.
-
-    Returns:
-        Grey levels; lower is better, the unchanged source scores 0.
-
-    Raises:
-        ParameterError: sizes differ, or the mask is empty or fills the image, so that there is no edge.
-
-    Source: original to this project.
-    """
-    _check_pair(image, reference)
-    _check_mask(mask, image)
-    rim = border_ring(mask, width_px) & mask
-    difference = (image.astype(np.float64) - reference) @ LUMA_WEIGHTS
-    return float(np.abs(cv2.GaussianBlur(difference, (0, 0), width_px / 2))[rim].mean())
-
-
-def border_ring(mask: Bool[np.ndarray, "H W"], width_px: int = 3) -> Bool[np.ndarray, "H W"]:
-    """Pixels nearer to the mask's edge than `width_px`, on either side; the picture's own border is no edge.
-
-    Raises:
-        ParameterError: the mask has no edge.
-    """
-    kernel = np.ones((2 * width_px + 1,) * 2, np.uint8)
-    ring = cv2.dilate(mask.astype(np.uint8), kernel) != cv2.erode(mask.astype(np.uint8), kernel)
-    if not ring.any():
-        raise ParameterError("seam: the mask is empty or fills the whole image, so that it has no edge.")
-    return ring
-
-
 def flicker_energy(
     image: UInt8[np.ndarray, "H W 3"], previous: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
 ) -> float:
@@ -358,8 +280,8 @@ def flicker_energy(
 
     Source: Original to this project.
     """
-    _check_pair(image, previous)
-    _check_mask(mask, image)
+    check_pair(image, previous)
+    check_mask(mask, image)
     return float(np.mean(((image[mask].astype(np.float64) - previous[mask]) @ LUMA_WEIGHTS) ** 2))
 
 
@@ -380,13 +302,14 @@ def _blur(values: np.ndarray, window: np.ndarray) -> np.ndarray:
 def _gradients_inside(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     """Gradient magnitudes of the luma, of the mask's pixels in any order."""
     if mask is None:
-        return _gradient_magnitude(image.astype(np.float64) @ LUMA_WEIGHTS)
-    _check_mask(mask, image)
+        return gradient_magnitude(image.astype(np.float64) @ LUMA_WEIGHTS)
+    check_mask(mask, image)
     rows, columns = _bounding_slices(mask, margin=1)
-    return _gradient_magnitude(image[rows, columns].astype(np.float64) @ LUMA_WEIGHTS)[mask[rows, columns]]
+    return gradient_magnitude(image[rows, columns].astype(np.float64) @ LUMA_WEIGHTS)[mask[rows, columns]]
 
 
-def _gradient_magnitude(luma: np.ndarray) -> np.ndarray:
+def gradient_magnitude(luma: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    """sqrt(Y_x^2 + Y_y^2) by central differences, grey levels a pixel."""
     down, right = np.gradient(luma)
     return np.hypot(down, right)
 
@@ -400,12 +323,14 @@ def _bounding_slices(mask: np.ndarray, *, margin: int) -> tuple[slice, slice]:
     )
 
 
-def _check_pair(image: np.ndarray, reference: np.ndarray) -> None:
+def check_pair(image: np.ndarray, reference: np.ndarray) -> None:
+    """Refuse images of different sizes with a `ParameterError`."""
     if image.shape != reference.shape:
         raise ParameterError(f"the images to compare differ in size: {image.shape} and {reference.shape}.")
 
 
-def _check_mask(mask: np.ndarray, image: np.ndarray) -> None:
+def check_mask(mask: np.ndarray, image: np.ndarray) -> None:
+    """Refuse a mask that is empty or of another size than the image with a `ParameterError`."""
     if mask.shape != image.shape[:2]:
         raise ParameterError(f"the mask has the size {mask.shape}, the image {image.shape[:2]}.")
     if not mask.any():

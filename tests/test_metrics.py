@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import convolve
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from metatalk_lib import metrics
+from metatalk_lib import metrics, seams
 from metatalk_lib.errors import ParameterError
 
 GOLDEN = Path(__file__).parent / "data" / "reference" / "front_ssim_fid.npz"
@@ -128,10 +128,10 @@ def test_a_feathered_patch_of_another_tone_has_no_seam_but_a_contrast() -> None:
     weight = np.clip(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5) / 8, 0, 1)[..., None]
     brighter = np.clip(np.rint(reference + 16 * weight), 0, 255).astype(np.uint8)
     noisy = np.clip(reference + np.random.default_rng(1).normal(0, 8, reference.shape), 0, 255).astype(np.uint8)
-    assert metrics.rim_contrast(reference, reference, mask, width_px=8) == 0.0
-    assert metrics.seam(brighter, reference, mask) < metrics.seam(noisy, reference, mask)
-    assert metrics.rim_contrast(brighter, reference, mask, width_px=8) > 3
-    assert metrics.rim_contrast(noisy, reference, mask, width_px=8) < 1.5
+    assert seams.rim_contrast(reference, reference, mask, width_px=8) == 0.0
+    assert seams.seam(brighter, reference, mask) < seams.seam(noisy, reference, mask)
+    assert seams.rim_contrast(brighter, reference, mask, width_px=8) > 3
+    assert seams.rim_contrast(noisy, reference, mask, width_px=8) < 1.5
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (20, 18), (52, 60)])
@@ -173,8 +173,8 @@ def test_seam_is_zero_without_change_and_larger_for_a_hard_edge() -> None:
     hard[mask] += 40
     weight = convolve(mask.astype(float), np.ones((15, 15)) / 225)
     soft = np.round(soft + 40 * weight[..., None]).astype(np.uint8)
-    assert metrics.seam(reference, reference, mask) == 0.0
-    assert metrics.seam(hard, reference, mask) > 1.5 * metrics.seam(soft, reference, mask)
+    assert seams.seam(reference, reference, mask) == 0.0
+    assert seams.seam(hard, reference, mask) > 1.5 * seams.seam(soft, reference, mask)
 
 
 def unchecked(function):
@@ -201,4 +201,4 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ParameterError, match="not finite"):
         unchecked(metrics.correlation)(np.array([0.0, np.nan, 1.0]), np.arange(3.0))
     with pytest.raises(ParameterError, match="no edge"):
-        unchecked(metrics.seam)(image, reference, np.ones(image.shape[:2], bool))
+        unchecked(seams.seam)(image, reference, np.ones(image.shape[:2], bool))
