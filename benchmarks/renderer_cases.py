@@ -226,8 +226,12 @@ def make_cheats(case: Case, painted: np.ndarray) -> dict[str, np.ndarray]:
 def sew_hard(case: Case, painted: np.ndarray) -> np.ndarray:
     """A patch without feathering and too bright: what the seam's measure must see."""
     masks = np.asarray(case.held_out.masks)[..., None]
-    brighter = np.clip(painted.astype(np.int16) + SHADE, 0, 255).astype(np.uint8)
-    return np.where(masks, brighter, case.held_out.targets)
+    return np.where(masks, shade(painted), case.held_out.targets)
+
+
+def shade(images: np.ndarray) -> np.ndarray:
+    """Pictures that are too bright."""
+    return np.clip(images.astype(np.int16) + SHADE, 0, 255).astype(np.uint8)
 
 
 def brighten(case: Case, painted: np.ndarray, rows: range) -> np.ndarray:
@@ -235,6 +239,5 @@ def brighten(case: Case, painted: np.ndarray, rows: range) -> np.ndarray:
     made = painted.copy()
     feather = case.settings.size * FEATHER_PER_SIDE
     for row in rows:
-        brighter = np.clip(made[row].astype(np.int16) + SHADE, 0, 255).astype(np.uint8)
-        made[row] = blend(made[row], brighter, feather_mask(np.asarray(case.held_out.masks[row]), feather))
+        made[row] = blend(made[row], shade(made[row]), feather_mask(np.asarray(case.held_out.masks[row]), feather))
     return made

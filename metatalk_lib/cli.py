@@ -87,7 +87,8 @@ def talk(
     for recording, video in zip(recordings, videos, strict=True):
         check_talk(recording, video)
     talker = Talker(resolve_path(outputs) / character, device=choose_device(device))
-    check_recordings(recordings)
+    if len(recordings) > 1:  # a single one is looked through when it is spoken
+        check_recordings(recordings)
     for recording, video in zip(recordings, videos, strict=True):
         report = talker.speak(recording, video, start_frame=start_frame, preview=preview, crf=crf)
         print(report.describe())

@@ -32,11 +32,7 @@ def torch_threads(count: int) -> Iterator[None]:
 def draw_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """Yield `function(item)` in the items' order from threads in which torch works alone.
 
-    One frame is too little work for a second thread of torch. Part of what is set there is the whole process's, so that
-    the reader's number is set again in the end: results depend on it.
+    One frame is too little work for a second thread of torch. What is set there must not reach the reader's thread.
     """
-    before = torch.get_num_threads()
-    try:
+    with torch_threads(torch.get_num_threads()):
         yield from map_ahead(function, items, workers, lambda: torch.set_num_threads(1))
-    finally:
-        torch.set_num_threads(before)
