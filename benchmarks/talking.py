@@ -51,12 +51,12 @@ ACCELERATOR_FPS = {512: 125.0, 768: 60.0}
 ACCELERATOR_MINUTES = 10.0
 
 
-def make_character(name: str, **overrides: object) -> Path:
-    """A character's finished folder, stages 01 to 05, without the ablation."""
+def make_character(name: str, *, outputs: Path = OUTPUTS, **overrides: object) -> Path:
+    """A character's finished folder in `outputs`, stages 01 to 05, without the ablation."""
     files = character_params_path(name), profile_params_path("demo")
-    values = load_params(*files, overrides={"outputs_dir": str(OUTPUTS), "ablation_steps": 0, **overrides})
+    values = load_params(*files, overrides={"outputs_dir": str(outputs), "ablation_steps": 0, **overrides})
     run_character(values, STAGES[:5])
-    return OUTPUTS / name
+    return outputs / name
 
 
 def make_recording(path: Path, seconds: float) -> Path:
@@ -196,7 +196,7 @@ def speak_once(character: Path, recording: Path, *, is_holding: bool) -> None:
 def kill_rows(folder: Path) -> list[Row]:
     """Kill -9 while talking and while training, just before the next saving, go on, and compare with a whole run."""
     outputs = OUTPUTS / "kill"
-    character = make_character("A", outputs_dir=str(outputs), renderer_steps=KILLED_STEPS)
+    character = make_character("A", outputs=outputs, renderer_steps=KILLED_STEPS)
     recording = make_recording(folder / "thirty.wav", 30.0)
     whole, killed = folder / "whole.mp4", folder / "killed.mp4"
     speak = [*METATALK, "talk", "--character", "A", "--audio", str(recording), "--outputs", str(outputs), "-o"]
@@ -289,7 +289,7 @@ def accelerator_rows(folder: Path) -> list[Row]:
         report = talker.speak(recording, folder / "talk.mp4")
         fps = report.frame_count / report.seconds["total"]
         rows.append(Row(f"{card}: frames/s, {size} px, x264 veryfast", fps, "1/s", ">=", ACCELERATOR_FPS[size]))
-    long = make_character("A", outputs_dir=str(OUTPUTS / "long"), studio_seconds=180.0, renderer_steps=6000)
+    long = make_character("A", outputs=OUTPUTS / "long", studio_seconds=180.0, renderer_steps=6000)
     summary = load_json(long / "05_neural_renderer" / "summary.json")
     minutes = (summary["timings_s"]["pairs"] + summary["timings_s"]["training"]) / 60
     metrics, label = summary["metrics"], f"{card}: 3 min of video, 512 px"
