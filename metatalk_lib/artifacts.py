@@ -37,9 +37,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def create_map(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     """A new `.npy` on disk to be filled bit by bit; its room is taken at once, where the system can.
 
+    A file that is there gives way to another one: cut off in place, it would kill whoever still reads a map of it.
+
     Raises:
         DataError: the disk has no room for it.
     """
+    path.unlink(missing_ok=True)
     values = np.lib.format.open_memmap(path, "w+", dtype, shape)
     try:
         # without it a disk that fills up later would kill the process without a word

@@ -53,6 +53,13 @@ def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path: Path, 
     assert not (tmp_path / "bad.npy").exists()
 
 
+def test_a_map_that_is_made_anew_leaves_the_earlier_one_to_its_reader(tmp_path: Path):
+    earlier = create_map(tmp_path / "rows.npy", np.uint8, (9,))
+    earlier[:] = 7
+    assert create_map(tmp_path / "rows.npy", np.uint8, (3,)).tolist() == [0] * 3
+    assert earlier.tolist() == [7] * 9
+
+
 def test_arrays_round_trip_with_equal_bytes(tmp_path: Path):
     values = {"a": np.arange(6).reshape(2, 3), "b": np.float32([1.5])}
     artifacts.save_arrays(tmp_path / "1.npz", **values)
