@@ -82,7 +82,7 @@ def plot_training_curve(
     ax.plot(held_out, color="tab:orange", label="held out")
     ax.axhline(baseline, color="0.5", linestyle="--", label="held out, always the mean")
     ax.plot(best_epoch, held_out[best_epoch], "o", color="tab:orange", markerfacecolor="none", label="kept")
-    ax.set_ylim(bottom=0)
+    _start_at_zero(ax)
     ax.set_xlabel("epoch (0 is the closed-form start)")
     ax.set_ylabel(f"mean squared error, {unit}")
     ax.legend(fontsize=8)
@@ -198,7 +198,7 @@ def plot_renderer_history(history: Mapping[str, Sequence[int] | Sequence[float]]
     steps = history["step"]
     left_ax.plot(steps, 127.5 * np.asarray(history["reconstruction"]), color="tab:blue")
     left_ax.set_ylabel("mean absolute error in the mask, of 255")
-    left_ax.set_ylim(bottom=0)
+    _start_at_zero(left_ax)
     right_ax.plot(steps, history["adversarial"], color="tab:orange", label="generator, to fool")
     right_ax.plot(steps, history["discriminator"], color="tab:green", label="discriminator, to tell")
     right_ax.set_ylabel("cross entropy, nat")
@@ -258,3 +258,8 @@ def plot_lead(lead: Lead, *, ax: Axes | None = None) -> Figure:
     ax.set(xlabel="lead of the lips, ms", ylabel="correlation of mouth opening")
     ax.legend(fontsize=8)
     return ax.figure
+
+
+def _start_at_zero(ax: Axes) -> None:
+    """Show the y axis from 0 to a little above the highest curve, however flat the curves are."""
+    ax.set_ylim(0, 1.05 * ax.dataLim.y1)

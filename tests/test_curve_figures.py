@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 
 from metatalk_lib.curve_figures import (
     plot_audio_features,
@@ -46,6 +47,7 @@ def test_training_curve_marks_the_kept_epoch():
     figure = plot_training_curve([3.0, 2.0, 1.0], [3.0, 2.0, 2.5], best_epoch=1, baseline=4.0, unit="σ²")
     kept = next(line for line in figure.axes[0].lines if line.get_label() == "kept")
     assert (list(kept.get_xdata()), list(kept.get_ydata())) == ([1], [2.0])
+    assert figure.axes[0].get_ylim() == pytest.approx((0, 4.2))
 
 
 def test_landmark_motion_shows_both_tracks_and_shades_bridged_frames():

@@ -93,5 +93,6 @@ def test_figures_show_what_they_are_given(pairs):
     region = figures.plot_painted_region(np.zeros((64, 64, 3), np.uint8), pairs.masks[0], pairs.roi, frame_id=0)
     assert "40 x 32 px" in region.axes[1].get_title()
     history = {"step": [25, 50], "reconstruction": [0.2, 0.1], "adversarial": [0.0, 1.0], "discriminator": [0.0, 0.7]}
-    curve = curve_figures.plot_renderer_history(history).axes[0].lines[0]
-    assert curve.get_ydata().tolist() == [25.5, 12.75]
+    ax = curve_figures.plot_renderer_history(history).axes[0]
+    assert ax.lines[0].get_ydata().tolist() == [25.5, 12.75]
+    assert ax.get_ylim() == pytest.approx((0, 1.05 * 25.5))
