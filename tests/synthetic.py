@@ -1,7 +1,8 @@
-"""Small made-up data for fast tests: a 30-vertex face model, coefficients for it, a tone, a drawn clip."""
+"""Small made-up data for fast tests: a 30-vertex face model, coefficients for it, a tone, a drawn clip, pictures."""
 
 import numpy as np
 import torch
+from scipy.ndimage import convolve
 
 from metatalk_lib.audio import Audio
 from metatalk_lib.face_model import Coefficients, FaceModel
@@ -111,3 +112,18 @@ def make_drawn_frames(count: int = 4, size: int = 64) -> np.ndarray:
             frame[((x - side) / 0.05) ** 2 + ((y + 0.1) / 0.025) ** 2 < 1] = (30, 30, 30)
         frame[(x / 0.1) ** 2 + ((y - 0.18) / opening) ** 2 < 1] = (90, 20, 20)
     return frames
+
+
+def random_pair(height: int = 60, width: int = 72) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy picture and the smooth one below the noise, RGB."""
+    rng = np.random.default_rng(3)
+    smooth = convolve(rng.uniform(0, 255, (height, width, 3)), np.ones((5, 5, 1)) / 25)
+    noisy = np.clip(smooth + rng.normal(0, 12, smooth.shape), 0, 255)
+    return noisy.astype(np.uint8), smooth.astype(np.uint8)
+
+
+def centre_mask(shape: tuple[int, ...]) -> np.ndarray:
+    """A rectangle in the middle of `random_pair`'s pictures."""
+    mask = np.zeros(shape[:2], bool)
+    mask[20:44, 18:50] = True
+    return mask

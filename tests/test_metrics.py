@@ -3,14 +3,14 @@
 import inspect
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import convolve
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from synthetic import centre_mask, random_pair
 
-from metatalk_lib import metrics, seams
+from metatalk_lib import metrics
 from metatalk_lib.errors import ParameterError
 
 GOLDEN = Path(__file__).parent / "data" / "reference" / "front_ssim_fid.npz"
@@ -22,19 +22,6 @@ def golden_pair() -> tuple[np.ndarray, np.ndarray]:
     first = blocks.repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
     second = (first + 0.08 * torch.randn(first.shape, generator=generator)).clamp(0, 1)
     return tuple((image[0].permute(1, 2, 0) * 255).to(torch.uint8).numpy() for image in (first, second))
-
-
-def random_pair(height: int = 60, width: int = 72) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(3)
-    smooth = convolve(rng.uniform(0, 255, (height, width, 3)), np.ones((5, 5, 1)) / 25)
-    noisy = np.clip(smooth + rng.normal(0, 12, smooth.shape), 0, 255)
-    return noisy.astype(np.uint8), smooth.astype(np.uint8)
-
-
-def centre_mask(shape: tuple[int, ...]) -> np.ndarray:
-    mask = np.zeros(shape[:2], bool)
-    mask[20:44, 18:50] = True
-    return mask
 
 
 @pytest.mark.parametrize(
@@ -122,18 +109,6 @@ def test_gradient_energy_is_the_squared_slope_and_weighs_strong_edges_more() -> 
     assert lost < metrics.sharpness(ramp // 2) / metrics.sharpness(ramp) < 0.51
 
 
-def test_a_feathered_patch_of_another_tone_has_no_seam_but_a_contrast() -> None:
-    reference, _ = random_pair()
-    mask = centre_mask(reference.shape)
-    weight = np.clip(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5) / 8, 0, 1)[..., None]
-    brighter = np.clip(np.rint(reference + 16 * weight), 0, 255).astype(np.uint8)
-    noisy = np.clip(reference + np.random.default_rng(1).normal(0, 8, reference.shape), 0, 255).astype(np.uint8)
-    assert seams.rim_contrast(reference, reference, mask, width_px=8) == 0.0
-    assert seams.seam(brighter, reference, mask) < seams.seam(noisy, reference, mask)
-    assert seams.rim_contrast(brighter, reference, mask, width_px=8) > 3
-    assert seams.rim_contrast(noisy, reference, mask, width_px=8) < 1.5
-
-
 @pytest.mark.parametrize("corner", [(0, 0), (20, 18), (52, 60)])
 def test_sharpness_of_a_region_is_the_mean_over_it(corner: tuple[int, int]) -> None:
     image, _ = random_pair()
@@ -166,17 +141,6 @@ def test_correlation_against_numpy_and_limits() -> None:
     assert metrics.correlation(x, np.zeros(50)) == 0.0
 
 
-def test_seam_is_zero_without_change_and_larger_for_a_hard_edge() -> None:
-    reference = np.full((64, 64, 3), 90, np.uint8)
-    mask = centre_mask(reference.shape)
-    hard, soft = reference.copy(), reference.astype(float)
-    hard[mask] += 40
-    weight = convolve(mask.astype(float), np.ones((15, 15)) / 225)
-    soft = np.round(soft + 40 * weight[..., None]).astype(np.uint8)
-    assert seams.seam(reference, reference, mask) == 0.0
-    assert seams.seam(hard, reference, mask) > 1.5 * seams.seam(soft, reference, mask)
-
-
 def unchecked(function):
     """The function without the shape check of the test run, so that its own messages show."""
     return inspect.unwrap(function)
@@ -200,5 +164,3 @@ def test_bad_input_is_refused() -> None:
         unchecked(metrics.correlation)(np.zeros(5), np.zeros(6))
     with pytest.raises(ParameterError, match="not finite"):
         unchecked(metrics.correlation)(np.array([0.0, np.nan, 1.0]), np.arange(3.0))
-    with pytest.raises(ParameterError, match="no edge"):
-        unchecked(seams.seam)(image, reference, np.ones(image.shape[:2], bool))
