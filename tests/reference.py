@@ -30,6 +30,12 @@ def load_golden(name: str) -> tuple[dict, dict[str, np.ndarray]]:
     return json.loads(str(arrays.pop("meta"))), arrays
 
 
+def load_front(name: str) -> dict[str, np.ndarray]:
+    """The arrays of `front_<name>.npz`, the goldens of stages that are no networks."""
+    with np.load(REFERENCE_DIR / f"front_{name}.npz", allow_pickle=False) as file:
+        return {key: file[key] for key in file.files if key != "meta"}
+
+
 def build_weights(name: str) -> dict[str, Tensor]:
     """Weights of rule B for the official state dict `name`; keys ending `.pe` are left out (the class makes them)."""
     meta, _ = load_golden(name)

@@ -13,8 +13,8 @@ _ENCODER = ((16, 0), (32, 2), (64, 3), (128, 2), (256, 2), (512, 1))
 """Width of each face encoder block and the residual layers after its first convolution; all but the first halve."""
 _DECODER = ((512, 1), (512, 2), (384, 2), (256, 2), (128, 2), (64, 2))
 """Width of each decoder block after the first and its residual layers; all but the first of these double."""
-_AUDIO = ((32, 1, 2), (64, (3, 1), 2), (128, 3, 2), (256, (3, 2), 1))
-"""Width, stride (bands, columns) and residual layers of each group of the audio encoder."""
+_AUDIO = ((32, 1), (64, (3, 1)), (128, 3), (256, (3, 2)))
+"""Width and stride (bands, columns) of each group of the audio encoder."""
 
 
 class Wav2LipGenerator(nn.Module):
@@ -26,9 +26,11 @@ class Wav2LipGenerator(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.face_encoder_blocks = _face_encoder()
-        self.audio_encoder = _audio_encoder()
+        self.audio_encoder = audio_stream(last_residuals=1)
         self.face_decoder_blocks = _face_decoder()
-        self.output_block = nn.Sequential(_Layer(nn.Conv2d(80, 32, 3, 1, 1), 32), nn.Conv2d(32, 3, 1), nn.Sigmoid())
+        self.output_block = nn.Sequential(
+            ConvolutionLayer(nn.Conv2d(80, 32, 3, 1, 1), 32), nn.Conv2d(32, 3, 1), nn.Sigmoid()
+        )
 
     def forward(
         self, mel: Float[Tensor, "B *T 1 80 16"], faces: Float[Tensor, "B 6 *T 96 96"]
@@ -60,7 +62,7 @@ class Wav2LipGenerator(nn.Module):
         return self.output_block(values)
 
 
-class _Layer(nn.Module):
+class ConvolutionLayer(nn.Module):
     """Convolution, BatchNorm, then the input on top where it is residual, ReLU; under the checkpoint's name."""
 
     def __init__(self, convolution: nn.Module, channels: int, *, is_residual: bool = False) -> None:
@@ -73,39 +75,42 @@ class _Layer(nn.Module):
         return torch.relu(out + values if self.is_residual else out)
 
 
-def _residuals(channels: int, count: int) -> list[nn.Module]:
-    return [_Layer(nn.Conv2d(channels, channels, 3, 1, 1), channels, is_residual=True) for _ in range(count)]
+def residual_layers(channels: int, count: int) -> list[nn.Module]:
+    """`count` layers that add to what they are given."""
+    return [ConvolutionLayer(nn.Conv2d(channels, channels, 3, 1, 1), channels, is_residual=True) for _ in range(count)]
 
 
-def _valley(channels: int) -> list[nn.Module]:
+def valley_layers(channels: int) -> list[nn.Module]:
     """The last two layers of both encoders: 3 × 3 positions to one, then a layer on that one."""
-    return [_Layer(nn.Conv2d(channels, 512, 3), 512), _Layer(nn.Conv2d(512, 512, 1), 512)]
+    return [ConvolutionLayer(nn.Conv2d(channels, 512, 3), 512), ConvolutionLayer(nn.Conv2d(512, 512, 1), 512)]
 
 
 def _face_encoder() -> nn.ModuleList:
     blocks, before = [], 6
     for index, (width, residuals) in enumerate(_ENCODER):
         first = nn.Conv2d(before, width, 3, 2, 1) if index else nn.Conv2d(before, width, 7, 1, 3)
-        blocks.append(nn.Sequential(_Layer(first, width), *_residuals(width, residuals)))
+        blocks.append(nn.Sequential(ConvolutionLayer(first, width), *residual_layers(width, residuals)))
         before = width
-    return nn.ModuleList([*blocks, nn.Sequential(*_valley(before))])
+    return nn.ModuleList([*blocks, nn.Sequential(*valley_layers(before))])
 
 
-def _audio_encoder() -> nn.Sequential:
+def audio_stream(*, last_residuals: int) -> nn.Sequential:
+    """The audio encoder of the generator and of its expert, which differ in the last group's residual layers."""
     layers, before = [], 1
-    for width, stride, residuals in _AUDIO:
-        layers += [_Layer(nn.Conv2d(before, width, 3, stride, 1), width), *_residuals(width, residuals)]
+    for width, stride in _AUDIO:
+        count = last_residuals if width == _AUDIO[-1][0] else 2
+        layers += [ConvolutionLayer(nn.Conv2d(before, width, 3, stride, 1), width), *residual_layers(width, count)]
         before = width
-    return nn.Sequential(*layers, *_valley(before))
+    return nn.Sequential(*layers, *valley_layers(before))
 
 
 def _face_decoder() -> nn.ModuleList:
     """Each block's output meets the encoder's of equal size, whose channels the next block takes along."""
-    blocks, before = [nn.Sequential(_Layer(nn.Conv2d(512, 512, 1), 512))], 512
+    blocks, before = [nn.Sequential(ConvolutionLayer(nn.Conv2d(512, 512, 1), 512))], 512
     joined = [512, *(width for width, _ in reversed(_ENCODER))]
     for index, (width, residuals) in enumerate(_DECODER):
         up = {"stride": 2, "padding": 1, "output_padding": 1} if index else {"stride": 1, "padding": 0}
         first = nn.ConvTranspose2d(before + joined[index], width, 3, **up)
-        blocks.append(nn.Sequential(_Layer(first, width), *_residuals(width, residuals)))
+        blocks.append(nn.Sequential(ConvolutionLayer(first, width), *residual_layers(width, residuals)))
         before = width
     return nn.ModuleList(blocks)

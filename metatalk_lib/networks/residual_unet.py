@@ -1,0 +1,73 @@
+"""MakeItTalk's image translation: a drawing of landmarks and a still in, the face in that pose out."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+FACE_SIZE = 256
+"""Side of the face, px."""
+_LEVELS = 6
+_WIDTH, _MAX_WIDTH = 64, 512
+
+
+class ResidualUNet(nn.Module):
+    """The `G` of `ckpt_116_i2i_comb.pth`, key for key.
+
+    What skips a level is what came into it, to which ReLU was applied before.
+
+    Source: keys and facts of adobe-research/MakeItTalk src/models/model_image_translation.py, class ResUnetGenerator.
+    """
+
+    def __init__(self, *, width: int = _WIDTH) -> None:
+        super().__init__()
+        channels = [3, *(min(width * 2**level, width * 8) for level in range(_LEVELS))]
+        inner = None
+        for level in reversed(range(_LEVELS)):
+            inner = _Level(channels[level], channels[level + 1], inner, is_outermost=level == 0)
+        self.model = inner
+
+    def forward(self, images: Float[Tensor, "B 6 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """The face before its last activation: tanh, below 0 to 0.
+
+        Args:
+            images: the drawing's channels, then the still's, BGR in [0, 1]; H and W multiples of 64.
+        """
+        return self.model(images)
+
+
+class _Level(nn.Module):
+    """Half the size, what lies deeper, twice the size."""
+
+    def __init__(self, outer: int, inner: int, deeper: nn.Module | None, *, is_outermost: bool) -> None:
+        super().__init__()
+        self.is_outermost = is_outermost
+        down = nn.Conv2d(6 if is_outermost else outer, inner, 3, stride=2, padding=1, bias=False)
+        has_norm = deeper is not None and not is_outermost
+        layers: list[nn.Module] = [down, *([nn.BatchNorm2d(inner)] if has_norm else []), nn.ReLU()]
+        layers += [_Residual(inner), _Residual(inner), *([deeper] if deeper else [])]
+        layers += [
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(2 * inner if deeper else inner, outer, 3, padding=1, bias=False),
+        ]
+        if not is_outermost:
+            layers += [nn.BatchNorm2d(outer), nn.ReLU(), _Residual(outer), _Residual(outer)]
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, values: Tensor) -> Tensor:
+        out = self.model(values)
+        return out if self.is_outermost else torch.cat([values, out], dim=1)
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, values: Tensor) -> Tensor:
+        return torch.relu(values + self.block(values))

@@ -1,0 +1,152 @@
+"""VG-net of ATVG: one face, its landmarks and the landmarks it shall have in; the face that has them out."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+FACE_SIZE = 128
+"""Side of the face, px."""
+_RESIDUAL_BLOCKS = 9
+_DROPOUT = 0.5
+
+
+class VGNetOutput(NamedTuple):
+    """What VG-net gives for each of T landmarks.
+
+    Attributes:
+        images: (B, T, 3, 128, 128) RGB in [-1, 1]: attention · colour + (1 − attention) · face.
+        attention: (B, T, 1, 128, 128) in (0, 1).
+        colour: (B, T, 3, 128, 128) in (-1, 1).
+        landmark_attention: (B, T, 1, 32, 32) in (0, 1): where features are drawn anew.
+    """
+
+    images: Float[Tensor, "B T 3 128 128"]
+    attention: Float[Tensor, "B T 1 128 128"]
+    colour: Float[Tensor, "B T 3 128 128"]
+    landmark_attention: Float[Tensor, "B T 1 32 32"]
+
+
+class VGNet(nn.Module):
+    """`generator_23.pth`, key for key.
+
+    Source: keys and facts of lelechen63/ATVGnet code/models.py, class VG_net (MIT).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image_encoder1 = nn.Sequential(
+            nn.ReflectionPad2d(3), _layer(3, 64, 7, padding=0), _layer(64, 64, stride=2), _layer(64, 128, stride=2)
+        )
+        self.image_encoder2 = nn.Sequential(_layer(128, 256, stride=2), _layer(256, 512, stride=2))
+        self.landmark_encoder = nn.Sequential(nn.Linear(136, 64), nn.ReLU())
+        self.landmark_encoder_stage2 = nn.Sequential(_layer(1, 256))
+        attention = nn.Sequential(nn.Conv2d(128, 1, 3, padding=1), nn.Sigmoid())
+        self.lmark_att = nn.Sequential(
+            *_doubling(512, 256, has_bias=True), *_doubling(256, 128, has_bias=True), attention
+        )
+        self.lmark_feature = nn.Sequential(_layer(256, 512))
+        blocks = [ResidualBlock(512) for _ in range(_RESIDUAL_BLOCKS)]
+        self.generator1 = nn.Sequential(*blocks, *_doubling(512, 256), *_doubling(256, 128))
+        self.base = nn.Sequential(*_doubling(128, 64), *_doubling(64, 32))
+        self.generator_color = nn.Sequential(nn.Conv2d(32, 3, 7, padding=3), nn.Tanh())
+        self.generator_attention = nn.Sequential(nn.Conv2d(32, 1, 7, padding=3), nn.Sigmoid())
+        self.bottle_neck = nn.Sequential(_layer(1024, 128))
+        self.convGRU = BatchGRU(128, 512)
+
+    def forward(
+        self,
+        face: Float[Tensor, "B 3 128 128"],
+        landmarks: Float[Tensor, "B T 136"],
+        example: Float[Tensor, "B 136"],
+    ) -> VGNetOutput:
+        """Draw the face with other landmarks.
+
+        Args:
+            face: RGB in [-1, 1].
+            landmarks: wanted ones, x and y in turn, in the normalised space of the training data.
+            example: the face's own.
+        """
+        shallow = self.image_encoder1(face)
+        deep = self.image_encoder2(shallow)
+        own = self._lay_out(example)
+        own_feature = self.lmark_feature(own)
+        steps = []
+        for wanted in landmarks.unbind(1):
+            new = self._lay_out(wanted)
+            gate = self.lmark_att(torch.cat([new, own], dim=1))
+            moved = self.bottle_neck(torch.cat([deep, self.lmark_feature(new) - own_feature], dim=1))
+            features = self.generator1(self.convGRU(moved))
+            base = self.base(shallow * (1 - gate) + features * gate)
+            colour, attention = self.generator_color(base), self.generator_attention(base)
+            steps.append((attention * colour + (1 - attention) * face, attention, colour, gate))
+        return VGNetOutput(*(torch.stack(part, dim=1) for part in zip(*steps, strict=True)))
+
+    def _lay_out(self, landmarks: Tensor) -> Tensor:
+        """(B, 136) landmarks as (B, 256, 8, 8) features."""
+        return self.landmark_encoder_stage2(self.landmark_encoder(landmarks).reshape(-1, 1, 8, 8))
+
+
+class BatchGRU(nn.Module):
+    """A convolutional GRU that runs over the batch, as the published network's does by mistake.
+
+    Its caller stacks batch before time and the layer takes the first axis for time: faces of one batch are taken for
+    steps of one recurrence, and frames know nothing of each other. With one face the state is always zero.
+
+    Equations: r = σ(W_r x + U_r h), z = σ(W_z x + U_z h), n = tanh(W_n x + r ⊙ U_n h), h' = (1 − z) ⊙ n + z ⊙ h.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.weight_ih_l0 = nn.Parameter(torch.empty(3 * hidden, channels, 3, 3))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(3 * hidden, hidden, 3, 3))
+        self.bias_ih_l0 = nn.Parameter(torch.zeros(3 * hidden))
+        self.bias_hh_l0 = nn.Parameter(torch.zeros(3 * hidden))
+        for weight in (self.weight_ih_l0, self.weight_hh_l0):
+            nn.init.kaiming_uniform_(weight, a=5**0.5)
+
+    def forward(self, values: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H W"]:
+        """The state after each item of the batch."""
+        given = conv2d(values, self.weight_ih_l0, self.bias_ih_l0, padding=2, dilation=2)
+        state = given.new_zeros(1, given.shape[1] // 3, *given.shape[2:])
+        states = []
+        for item in given.split(1):
+            kept = conv2d(state, self.weight_hh_l0, self.bias_hh_l0, padding=2, dilation=2)
+            (reset_in, update_in, new_in), (reset_h, update_h, new_h) = item.chunk(3, dim=1), kept.chunk(3, dim=1)
+            update = torch.sigmoid(update_in + update_h)
+            new = torch.tanh(new_in + torch.sigmoid(reset_in + reset_h) * new_h)
+            state = (1 - update) * new + update * state
+            states.append(state)
+        return torch.cat(states)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions on top of what is given; nothing follows the sum."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Dropout(_DROPOUT),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values + self.conv_block(values)
+
+
+def _layer(before: int, after: int, kernel: int = 3, *, stride: int = 1, padding: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, kernel, stride, padding, bias=False), nn.BatchNorm2d(after), nn.ReLU()
+    )
+
+
+def _doubling(before: int, after: int, *, has_bias: bool = False) -> list[nn.Module]:
+    """Twice the size, by a transposed convolution."""
+    up = nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1, bias=has_bias)
+    return [up, nn.BatchNorm2d(after), nn.ReLU()]

@@ -1,0 +1,220 @@
+"""Faces by S3FD as SyncNet's pipeline finds them, and as Wav2Lip does; and the tracks that SyncNet's pipeline links."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torch.nn.functional import softmax
+
+from metatalk_lib.errors import FaceError
+from metatalk_lib.face_detector import box_overlap
+from metatalk_lib.networks.s3fd import CHANNEL_MEANS, VARIANCES, S3FDSyncNet, S3FDWav2Lip
+
+ANCHOR_STRIDES = 4
+"""Side of an anchor in strides of its map."""
+FIRST_STRIDE = 4
+CANDIDATE_SCORE = 0.05
+NMS_OVERLAP = 0.3
+
+SYNCNET_SCALE = 0.25
+"""SyncNet's pipeline looks for faces on frames of a quarter of their size."""
+SYNCNET_SCORE, SYNCNET_OVERLAP = 0.9, 0.1
+WAV2LIP_SCORE = 0.5
+
+SAME_FACE_OVERLAP = 0.5
+MAX_MISSED_FRAMES = 25
+MIN_DETECTIONS = 101
+"""Detections that a track needs: four seconds at 25 fps."""
+MIN_SIDE_PX = 100.0
+
+
+class FaceTrack(NamedTuple):
+    """One face through a clip.
+
+    Attributes:
+        frame_id: consecutive frames.
+        boxes: left, top, right, bottom, px; interpolated where the face was missed.
+    """
+
+    frame_id: Int[np.ndarray, " T"]
+    boxes: Float[np.ndarray, "T 4"]
+
+
+def detect_for_syncnet(network: S3FDSyncNet, image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "K 5"]:
+    """Left, top, right, bottom, px, and score of the faces of a frame, the best first.
+
+    The frame is reduced to a quarter; candidates score above 0.05 and pass NMS at an overlap of 0.3; those above 0.9
+    pass it again at 0.1.
+
+    Args:
+        network: in evaluation mode.
+        image: RGB.
+
+    Source: joonson/syncnet_python run_pipeline.py and detectors/s3fd; their numbers were used.
+    """
+    small = cv2.resize(image, None, fx=SYNCNET_SCALE, fy=SYNCNET_SCALE, interpolation=cv2.INTER_LINEAR)
+    means = torch.tensor(CHANNEL_MEANS[::-1], dtype=torch.float32)
+    pixels = (torch.from_numpy(small).float() - means).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        offsets, probabilities = network(pixels.to(next(network.parameters()).device))
+    boxes = decode_boxes(offsets[0].cpu(), make_anchors(_syncnet_map_sizes(*small.shape[:2])))
+    scores = probabilities[0, :, 1].cpu().numpy().astype(np.float64)
+    sizes = np.tile((image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]), 2)
+    found = np.column_stack([boxes.double().numpy() * sizes, scores])[scores > CANDIDATE_SCORE]
+    found = found[suppress(found, NMS_OVERLAP)]
+    found = found[found[:, 4] > SYNCNET_SCORE]
+    return found[suppress(found, SYNCNET_OVERLAP)]
+
+
+def detect_for_wav2lip(
+    network: S3FDWav2Lip, images: Sequence[UInt8[np.ndarray, "H W 3"]]
+) -> list[Int[np.ndarray, " 4"] | None]:
+    """Box of the best face of each frame of a batch, whole px, or None.
+
+    The published order of channels is kept, wrong as it is: RGB less the means of BGR. A cell that is hot in one frame
+    is a candidate in all; candidates pass NMS at 0.3, with boxes that count whole pixels; the best above 0.5 is taken.
+
+    Args:
+        network: in evaluation mode.
+        images: RGB, of one size.
+
+    Source: Rudrabha/Wav2Lip face_detection/detection/sfd; its numbers were used.
+    """
+    pixels = torch.from_numpy(np.stack(images)).float() - torch.tensor(CHANNEL_MEANS, dtype=torch.float32)
+    with torch.inference_mode():
+        maps = network(pixels.permute(0, 3, 1, 2).to(next(network.parameters()).device))
+    candidates = []
+    for level, (logits, offsets) in enumerate(maps):
+        scores = softmax(logits, dim=1)[:, 1].flatten(1).cpu()
+        hot = (scores > CANDIDATE_SCORE).any(dim=0)
+        anchors = make_anchors([logits.shape[2:]], first_level=level)[hot]
+        boxes = decode_boxes(offsets.flatten(2).permute(0, 2, 1).cpu()[:, hot], anchors)
+        candidates.append(torch.cat([boxes, scores[:, hot, None]], dim=2))
+    return [_best_box(found) for found in torch.cat(candidates, dim=1).double().numpy()]
+
+
+def link_tracks(detections: Iterable[Float[np.ndarray, "K 5"]]) -> list[FaceTrack]:
+    """Faces through a clip of one shot, in the order of their first frames.
+
+    A face goes on where it overlaps the track's last box by more than 0.5 (intersection over union), after at most 25
+    frames without it. Tracks of 100 detections or fewer, and of mean sides up to 100 px, are dropped.
+
+    Args:
+        detections: of every frame, as `detect_for_syncnet` gives them.
+
+    Source: joonson/syncnet_python run_pipeline.py; its numbers were used. Its search for cuts between shots is left
+        out: here a clip is one shot.
+    """
+    waiting = [[box[:4] for box in found] for found in detections]
+    tracks = []
+    while True:
+        numbers, boxes = _take_track(waiting)
+        if not numbers:
+            return tracks
+        if len(numbers) < MIN_DETECTIONS:
+            continue
+        frame_id = np.arange(numbers[0], numbers[-1] + 1)
+        filled = np.stack([np.interp(frame_id, numbers, column) for column in np.stack(boxes).T], axis=1)
+        if (filled[:, 2:] - filled[:, :2]).mean(axis=0).max() > MIN_SIDE_PX:
+            tracks.append(FaceTrack(frame_id, filled))
+
+
+def track_faces(network: S3FDSyncNet, frames: Iterable[UInt8[np.ndarray, "H W 3"]], name: object) -> list[FaceTrack]:
+    """The tracks of a clip; `name` is what the error calls it.
+
+    Raises:
+        FaceError: there is none.
+    """
+    counted = [detect_for_syncnet(network, frame) for frame in frames]
+    tracks = link_tracks(counted)
+    if not tracks:
+        seen = sum(len(found) > 0 for found in counted)
+        raise FaceError(
+            f"{name}: S3FD sees a face on {seen} of {len(counted)} frames, and no track of {MIN_DETECTIONS} frames "
+            f"with a face of more than {MIN_SIDE_PX:.0f} px. Use a clip of more than 4 s with one large face."
+        )
+    return tracks
+
+
+def make_anchors(sizes: Iterable[Sequence[int]], *, first_level: int = 0) -> Float[Tensor, "P 4"]:
+    """Centre x, y and width, height, px, of the anchor of each cell, map after map, row after row.
+
+    Args:
+        sizes: rows and columns of each map.
+        first_level: 0 for the finest map, whose stride is 4; each further one has twice the stride.
+    """
+    anchors = []
+    for level, (rows, columns) in enumerate(sizes, first_level):
+        stride = float(FIRST_STRIDE * 2**level)
+        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        side = torch.full((rows * columns,), ANCHOR_STRIDES * stride)
+        anchors.append(torch.stack([(x.flatten() + 0.5) * stride, (y.flatten() + 0.5) * stride, side, side], dim=1))
+    return torch.cat(anchors)
+
+
+def decode_boxes(offsets: Float[Tensor, "*B P 4"], anchors: Float[Tensor, "P 4"]) -> Float[Tensor, "*B P 4"]:
+    """Left, top, right, bottom from what the network says of each anchor.
+
+    centre = anchor + 0.1 · offset · side, side' = side · exp(0.2 · offset)
+    """
+    centre = anchors[:, :2] + VARIANCES[0] * offsets[..., :2] * anchors[:, 2:]
+    side = anchors[:, 2:] * torch.exp(VARIANCES[1] * offsets[..., 2:])
+    return torch.cat([centre - side / 2, centre + side / 2], dim=-1)
+
+
+def suppress(found: Float[np.ndarray, "K 5"], overlap: float, *, pixel: float = 0.0) -> list[int]:
+    """Indices of the boxes that no better one overlaps by more than `overlap`, the best first.
+
+    Args:
+        found: left, top, right, bottom, score.
+        overlap: intersection over union.
+        pixel: added to widths and heights; 1 where boxes count whole pixels.
+    """
+    boxes, order, kept = found[:, :4], np.argsort(-found[:, 4], kind="stable"), []
+    while len(order):
+        best, rest = order[0], order[1:]
+        kept.append(int(best))
+        order = rest[_overlaps(boxes[best], boxes[rest], pixel) <= overlap]
+    return kept
+
+
+def _overlaps(box: np.ndarray, others: np.ndarray, pixel: float = 0.0) -> np.ndarray:
+    """Intersection over union of a box with others."""
+    shared = np.concatenate([np.maximum(box[:2], others[:, :2]), np.minimum(box[2:4], others[:, 2:4])], axis=1)
+    shared_area, own_area, areas = (
+        np.prod(np.maximum(boxes[:, 2:4] - boxes[:, :2] + pixel, 0), axis=1) for boxes in (shared, box[None], others)
+    )
+    return shared_area / (own_area + areas - shared_area)
+
+
+def _best_box(found: np.ndarray) -> np.ndarray | None:
+    kept = found[suppress(found, NMS_OVERLAP, pixel=1.0)]
+    kept = kept[kept[:, 4] > WAV2LIP_SCORE]
+    return np.maximum(kept[0, :4], 0).astype(int) if len(kept) else None
+
+
+def _take_track(waiting: list[list[np.ndarray]]) -> tuple[list[int], list[np.ndarray]]:
+    """The first track among the boxes that wait; its boxes are taken out."""
+    numbers: list[int] = []
+    boxes: list[np.ndarray] = []
+    for number, found in enumerate(waiting):
+        if numbers and number - numbers[-1] > MAX_MISSED_FRAMES:
+            break
+        near = [i for i, box in enumerate(found) if not boxes or box_overlap(boxes[-1], box) > SAME_FACE_OVERLAP]
+        if near:
+            numbers.append(number)
+            boxes.append(found.pop(near[0]))
+    return numbers, boxes
+
+
+def _syncnet_map_sizes(rows: int, columns: int) -> Iterator[tuple[int, int]]:
+    """Rows and columns of the six maps of a picture: only the pools after the third round down."""
+    sizes = np.array([rows, columns]) // FIRST_STRIDE
+    yield tuple(sizes)
+    for rounds_up in (True, False, False, True, True):
+        sizes = -(-sizes // 2) if rounds_up else sizes // 2
+        yield tuple(sizes)

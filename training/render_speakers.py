@@ -1,0 +1,95 @@
+"""Render random studio people who speak, every frame of it, with their sound: what judges and compared methods learn.
+
+    python -m training.render_speakers --output outputs/training/speakers
+
+One file a person, `00000.npz`; those that are there already are kept, so a killed run goes on. Person i is drawn from
+seed i alone, whatever the number of people and workers. No person is one of the seven characters, none has a
+character's voice in any language, and each articulates in a way of its own. Every tenth person is for tests alone and
+speaks sentences with voices that nobody else has. Needs Flite and Festival, as training/README.md says.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from metatalk_lib.audio import FEATURE_RATE, to_mono_16k, to_pcm16
+from metatalk_lib.speech import Speech, pad_with_pauses, synthesize
+from metatalk_lib.speech_augmentation import scale_throat
+from metatalk_lib.studio.cast import CHARACTERS
+from metatalk_lib.studio.extras import sample_extra
+from metatalk_lib.studio.motion import perform
+from metatalk_lib.studio.scene import Scene
+from training.people import render_people, save_person
+from training.recorded_voices import VOICES as RECORDED_VOICES
+from training.recorded_voices import synthesize_recorded
+from training.speech_corpus import (
+    HELD_OUT_RECORDED,
+    HELD_OUT_SENTENCES,
+    HELD_OUT_SYNTHETIC,
+    RECORDED,
+    SENTENCES_SEEN,
+    SYNTHETIC,
+    VARIANTS,
+)
+from training.words import WORDS, draw_text
+
+FPS = 25
+SIZE, FACE_PX = 288, 150.0
+JPEG_QUALITY = 92
+TEST_EVERY = 10
+CHARACTER_VARIANTS = {character.voice.partition("+")[2] for character in CHARACTERS.values()}
+ENGLISH = tuple(voice for voice in SYNTHETIC if voice.partition("+")[2] not in CHARACTER_VARIANTS)
+FOREIGN_VARIANTS = tuple(variant for variant in VARIANTS if variant[1:] not in CHARACTER_VARIANTS)
+TEST_ENGLISH = tuple(voice for voice in HELD_OUT_SYNTHETIC if voice.partition("+")[2] not in CHARACTER_VARIANTS)
+KINDS = {"recorded": 0.5, "english": 0.25, "foreign": 0.25}
+TURN_SIGMA = (0.05, 0.12, 0.04)
+"""Pitch, yaw and roll, rad, of the way in which a person faces the camera."""
+
+
+def is_test(seed: int) -> bool:
+    """Whether this person is for tests alone."""
+    return seed % TEST_EVERY == TEST_EVERY - 1
+
+
+def render_person(path: Path, seed: int, frames: int) -> None:
+    """One person saying one sentence: JPEG bytes, the arrays of `studio.truth`, `pcm_16k` and the `voice`'s name."""
+    generator = np.random.default_rng([seed, 9907])
+    character = sample_extra(generator, size=SIZE, face_width_px=FACE_PX * float(generator.uniform(0.9, 1.08)))
+    character = replace(
+        character,
+        speech_strength=float(generator.uniform(0.75, 1.25)),
+        speech_jaw=float(generator.uniform(0.8, 1.2)),
+        speech_lips=float(generator.uniform(0.8, 1.2)),
+        motion=float(generator.uniform(0.5, 1.5)),
+    )
+    speech = scale_throat(_speak(generator, for_test=is_test(seed)), float(generator.uniform(0.86, 1.16)))
+    speech = pad_with_pauses(speech, *generator.uniform(0.1, 0.5, 2))
+    count = min(frames, int(speech.duration_s * FPS))
+    performance = perform(character, speech, count, seed)
+    performance = performance._replace(rotation=performance.rotation + generator.normal(0, TURN_SIGMA))
+    pcm = to_pcm16(to_mono_16k(speech.audio))[: count * FEATURE_RATE // FPS]
+    save_person(path, Scene(character, 1.0, seed), performance, JPEG_QUALITY, pcm_16k=pcm, voice=np.array(speech.voice))
+
+
+def _speak(generator: np.random.Generator, *, for_test: bool) -> Speech:
+    kind = str(generator.choice(list(KINDS), p=list(KINDS.values())))
+    sentences = HELD_OUT_SENTENCES if for_test else SENTENCES_SEEN
+    sentence = str(generator.choice(sentences))
+    if kind == "recorded":
+        voice = str(generator.choice(HELD_OUT_RECORDED if for_test else RECORDED))
+        language = RECORDED_VOICES[voice].language
+        text = sentence if language == "en" else draw_text(language, generator)
+        return synthesize_recorded(text, voice, stretch=float(generator.uniform(0.8, 1.35)))
+    if kind == "foreign" and not for_test:
+        language = str(generator.choice(list(WORDS)))
+        sentence, voice = draw_text(language, generator), language + str(generator.choice(FOREIGN_VARIANTS))
+    else:
+        voice = str(generator.choice(TEST_ENGLISH if for_test else ENGLISH))
+    return synthesize(
+        sentence, voice, speed_wpm=int(generator.integers(115, 215)), pitch=int(generator.integers(15, 90))
+    )
+
+
+if __name__ == "__main__":
+    render_people(render_person, __doc__, people=300, frames=125)
