@@ -15,26 +15,6 @@ MARGIN = 0.4
 """The crop reaches this many half sides beyond the box: left and right, and twice as far below."""
 PADDING_GREY = 110
 """What lies beyond the frame."""
-FOREHEAD = 0.28
-"""How far a detector's box rises above the brows, in units of the distance from brows to chin."""
-
-_BROWS, _CHIN = slice(17, 27), 8
-
-
-def boxes_of_landmarks(landmarks: Float[np.ndarray, "T 68 2"]) -> Float[np.ndarray, "T 4"]:
-    """The box that a face detector draws about a face, told from its landmarks: forehead to chin, ear to ear.
-
-    Args:
-        landmarks: px.
-
-    Returns:
-        Left, top, right, bottom, px.
-
-    Source: Original to this project.
-    """
-    low, high = landmarks.min(axis=1), landmarks.max(axis=1)
-    brows, chin = landmarks[:, _BROWS, 1].min(axis=1), landmarks[:, _CHIN, 1]
-    return np.stack([low[:, 0], brows - FOREHEAD * (chin - brows), high[:, 0], high[:, 1]], axis=1)
 
 
 def crop_faces(

@@ -27,6 +27,7 @@ BOX_PER_WIDTH = 1.11  # dlib's box side / face width
 _PREDICTOR_BOX_PX = 320  # the face is brought to this size, as the predictor answers in whole pixels
 # the predictor's answer is averaged over shifted boxes, which halves its frame-to-frame noise
 _BOX_SHIFTS = np.array([(-1, -1), (1, -1), (-1, 1), (1, 1)]) * 0.025
+_FOREHEAD = 0.35  # how far such a box reaches above the brows, of the distance from brows to chin
 _OTHER_FACE_SCORE = 0.4
 _OTHER_FACE_SHARE = 1 / 3
 
@@ -76,6 +77,22 @@ def predict_landmarks(image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray,
 def face_width(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*T"]:
     """Distance of the jaw's ends 0 and 16, px."""
     return np.asarray(np.linalg.norm(landmarks[..., 0, :] - landmarks[..., 16, :], axis=-1))
+
+
+def boxes_of_faces(landmarks: Float[np.ndarray, "T 68 2"]) -> Float[np.ndarray, "T 4"]:
+    """Face boxes as S3FD draws them, told from landmarks: jaw to jaw, chin to some way up the forehead.
+
+    Args:
+        landmarks: px.
+
+    Returns:
+        Left, top, right, bottom, px.
+
+    Source: Original to this project.
+    """
+    left, right = landmarks[:, :17, 0].min(axis=1), landmarks[:, :17, 0].max(axis=1)
+    brows, chin = landmarks[:, 17:27, 1].min(axis=1), landmarks[:, :17, 1].max(axis=1)
+    return np.stack([left, brows - _FOREHEAD * (chin - brows), right, chin], axis=1)
 
 
 def real_faces(faces: list[tuple[np.ndarray, float]]) -> list[tuple[np.ndarray, float]]:

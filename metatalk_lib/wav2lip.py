@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from metatalk_lib.artifacts import sha256_file
 from metatalk_lib.assets import require_file
 from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.face_detector import boxes_of_faces
 from metatalk_lib.mel_spectrogram import chunk_starts, compute_mel_spectrogram, cut_mel_chunks
 from metatalk_lib.networks.wav2lip import FACE_SIZE, Wav2LipGenerator
 from metatalk_lib.official_weights import load_published
@@ -24,14 +25,12 @@ PADS_PX = (0, 10, 0, 0)
 SMOOTHING_FRAMES = 5
 BATCH = 32
 """Faces that go through the network at once; the official 128 needs four times the memory for the same faces."""
-FOREHEAD = 0.35
-"""How far the detector's box reaches above the brows, of the distance from brows to chin."""
 
 
 class Wav2LipTeacher:
     """Wav2Lip's generator with the inference recipe of its authors.
 
-    Face boxes come from the landmarks of stage 01; they are grown, cut at the frame's edges and smoothed along the
+    Face boxes, in whole pixels as the official detector's, come from the landmarks of stage 01; they are grown, cut at the frame's edges and smoothed along the
     video as theirs are. Frames walk forth and back where theirs start again with a jump, and every frame has a mel
     chunk where their list ends some three frames early (`mel_spectrogram.chunk_starts`).
 
@@ -67,7 +66,7 @@ class Wav2LipTeacher:
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device).eval()
         self.frame_id, self.weights = frame_id, weights
-        self.boxes = smooth_boxes(np.clip(pad_boxes(boxes_of_faces(landmarks), PADS_PX), 0, size))
+        self.boxes = smooth_boxes(np.clip(pad_boxes(boxes_of_faces(landmarks).astype(np.int64), PADS_PX), 0, size))
 
     def speak(
         self,
@@ -132,22 +131,6 @@ def load_wav2lip(path: Path | None = None) -> tuple[Wav2LipGenerator, str]:
     """
     path = path or require_file("wav2lip")
     return load_published(Wav2LipGenerator, "wav2lip", path, may_be_script=True), sha256_file(path)
-
-
-def boxes_of_faces(landmarks: Float[np.ndarray, "T 68 2"]) -> Int[np.ndarray, "T 4"]:
-    """Face boxes as a face detector draws them, from landmarks: jaw to jaw, chin to some way up the forehead.
-
-    Args:
-        landmarks: px.
-
-    Returns:
-        Left, top, right, bottom, px, truncated to whole numbers as the official detector's are.
-
-    Source: original to this project; the official recipe takes the boxes of the S3FD detector.
-    """
-    left, right = landmarks[:, :17, 0].min(axis=1), landmarks[:, :17, 0].max(axis=1)
-    brows, chin = landmarks[:, 17:27, 1].min(axis=1), landmarks[:, :17, 1].max(axis=1)
-    return np.stack([left, brows - FOREHEAD * (chin - brows), right, chin], axis=1).astype(np.int64)
 
 
 def pad_boxes(boxes: Int[np.ndarray, "T 4"], pads_px: tuple[int, int, int, int]) -> Int[np.ndarray, "T 4"]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metatalk_lib.errors import ParameterError
-from metatalk_lib.face_crops import boxes_of_landmarks, crop_faces
+from metatalk_lib.face_crops import crop_faces
 
 
 def ramp_frames(count: int, height: int = 400, width: int = 500) -> list[np.ndarray]:
@@ -37,15 +37,6 @@ def test_one_wild_box_does_not_move_the_crop():
     boxes[15] = (10, 10, 400, 390)
     crops = list(crop_faces(ramp_frames(30), boxes))
     np.testing.assert_array_equal(crops[15], crops[14])
-
-
-def test_a_detector_box_reaches_from_forehead_to_chin():
-    landmarks = np.zeros((2, 68, 2))
-    landmarks[:, :, 0] = np.linspace(100, 200, 68)
-    landmarks[:, 17:27, 1], landmarks[:, 8, 1], landmarks[:, 48:68, 1] = 50, 150, 130
-    landmarks[:, [0, 16], 1] = 80
-    landmarks[landmarks[:, :, 1] == 0, 1] = 100
-    np.testing.assert_allclose(boxes_of_landmarks(landmarks), [[100, 22, 200, 150]] * 2)
 
 
 def test_bad_boxes_are_refused():

@@ -9,6 +9,7 @@ from face_clips import drawn_face, place_face, wall
 from metatalk_lib.face_detector import (
     box_about,
     box_overlap,
+    boxes_of_faces,
     choose_face,
     face_width,
     find_faces,
@@ -83,3 +84,10 @@ def test_overlap_of_boxes():
     assert box_overlap(box, box) == 1.0
     assert box_overlap(box, box + 2) == 0.0
     assert box_overlap(box, box + np.array([1.0, 0, 1, 0])) == pytest.approx(1 / 3)
+
+
+def test_a_detector_box_reaches_from_forehead_to_chin():
+    landmarks = np.full((2, 68, 2), 100.0)
+    landmarks[:, :17, 0] = np.linspace(80, 220, 17)
+    landmarks[:, 17:27, 1], landmarks[:, 8, 1] = 50, 150
+    np.testing.assert_allclose(boxes_of_faces(landmarks), [[80, 15, 220, 150]] * 2)

@@ -14,6 +14,7 @@ from torch import nn
 from metatalk_lib import assets
 from metatalk_lib.artifacts import load_json
 from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.face_detector import boxes_of_faces
 from metatalk_lib.mel_spectrogram import compute_mel_spectrogram
 from metatalk_lib.networks.wav2lip import Wav2LipGenerator
 from metatalk_lib.pseudo_video import list_pairs, load_taught, make_pseudo_video
@@ -23,7 +24,6 @@ from metatalk_lib.video import probe_video, write_video
 from metatalk_lib.wav2lip import (
     PADS_PX,
     Wav2LipTeacher,
-    boxes_of_faces,
     load_wav2lip,
     pad_boxes,
     smooth_boxes,
@@ -71,7 +71,9 @@ def test_few_boxes_are_all_averaged():
 
 
 def test_boxes_hold_the_face_and_grow_by_the_pads():
-    (left, top, right, bottom) = boxes_of_faces(make_landmarks(1) - make_landmarks(1)[:, 8:9] + (130, 220))[0]
+    (left, top, right, bottom) = boxes_of_faces(make_landmarks(1) - make_landmarks(1)[:, 8:9] + (130, 220))[0].astype(
+        int
+    )
     assert (left, right, bottom) == (60, 200, 220)
     assert 30 <= top <= 60
     assert pad_boxes(np.array([[10, 20, 30, 40]]), (1, 2, 3, 4)).tolist() == [[7, 19, 34, 42]]
@@ -86,7 +88,7 @@ def test_every_frame_speaks_and_nothing_changes_outside_its_box(network, utteran
     painted = list(spoken.frames)
     assert spoken.expression is None
     assert len(painted) == 25
-    boxes = smooth_boxes(pad_boxes(boxes_of_faces(landmarks), PADS_PX))[frame_id]
+    boxes = smooth_boxes(pad_boxes(boxes_of_faces(landmarks).astype(int), PADS_PX))[frame_id]
     mel = compute_mel_spectrogram(utterance.speech.samples)
     for row in (0, 13, 24):
         left, top, right, bottom = boxes[row]
@@ -132,8 +134,8 @@ def test_boxes_are_cut_at_the_frame_before_they_are_smoothed(network):
     landmarks = make_landmarks(6)
     landmarks[3:] += (120, 0)
     teacher = Wav2LipTeacher(network, landmarks, np.arange(6))
-    cut = np.clip(pad_boxes(boxes_of_faces(landmarks), PADS_PX), 0, 256)
-    assert cut[:, 2].max() == 256 < boxes_of_faces(landmarks)[:, 2].max()
+    cut = np.clip(pad_boxes(boxes_of_faces(landmarks).astype(int), PADS_PX), 0, 256)
+    assert cut[:, 2].max() == 256 < boxes_of_faces(landmarks).astype(int)[:, 2].max()
     np.testing.assert_array_equal(teacher.boxes, smooth_boxes(cut))
 
 

@@ -22,7 +22,8 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.report import machine
 from metatalk_lib.artifacts import atomic_path, load_arrays, load_weights, save_weights
-from metatalk_lib.face_crops import boxes_of_landmarks, crop_faces
+from metatalk_lib.face_crops import crop_faces
+from metatalk_lib.face_detector import boxes_of_faces
 from metatalk_lib.lip_sync_error import (
     MAX_OFFSET,
     OPEN_SYNCNET_PATH,
@@ -95,7 +96,7 @@ def load_talker(path: Path) -> Talker:
     recordings = [pcm]
     for _ in range(0 if is_test(int(path.stem)) else DEGRADED):
         recordings.append(np.rint(degrade_recording(pcm / 32768, generator) * 32767).astype(np.int16))
-    faces = np.stack(list(crop_faces(images, boxes_of_landmarks(arrays["landmarks"]))))
+    faces = np.stack(list(crop_faces(images, boxes_of_faces(arrays["landmarks"]))))
     mfcc = [compute_syncnet_mfcc(values).astype(np.float32) for values in recordings]
     return Talker(faces, pcm, mfcc, arrays["actions"])
 
