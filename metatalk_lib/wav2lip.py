@@ -30,9 +30,10 @@ BATCH = 32
 class Wav2LipTeacher:
     """Wav2Lip's generator with the inference recipe of its authors.
 
-    Face boxes, in whole pixels as the official detector's, come from the landmarks of stage 01; they are grown, cut at the frame's edges and smoothed along the
-    video as theirs are. Frames walk forth and back where theirs start again with a jump, and every frame has a mel
-    chunk where their list ends some three frames early (`mel_spectrogram.chunk_starts`).
+    Face boxes, in whole pixels as the official detector's, come from the landmarks of stage 01; they are grown, cut at
+    the frame's edges and smoothed along the video as theirs are. Frames walk forth and back where theirs start again
+    with a jump, and every frame has a mel chunk where their list ends some three frames early
+    (`mel_spectrogram.chunk_starts`).
 
     Args:
         network: the generator with published weights, from `load_wav2lip`.
