@@ -119,6 +119,14 @@ ASSETS = (
         "this project, training/train_generator_prior.py",
         "as this project",
     ),
+    Asset(
+        "syncnet_open",
+        "LSE (open): SyncNet's topology at half width (trained by us)",
+        "open",
+        PACKAGE_DATA_DIR / "syncnet_open.safetensors",
+        "this project, training/train_syncnet.py",
+        "as this project",
+    ),
     _official(
         "bfm09",
         "face model",
@@ -156,6 +164,13 @@ ASSETS = (
     _official("atnet", "audio features", "atnet_lstm_18.pth", "lelechen63/ATVGnet on GitHub", "MIT"),
     _official("deep3d", "face regressor", "epoch_20.pth", "sicxu/Deep3DFaceRecon_pytorch on GitHub", "MIT"),
     _official("syncnet", "LSE-D and LSE-C", "syncnet_v2.model", "joonson/syncnet_python on GitHub", "MIT"),
+    _official(
+        "s3fd_syncnet",
+        "face tracks of the published LSE recipe",
+        "sfd_face.pth",
+        "joonson/syncnet_python on GitHub",
+        "MIT",
+    ),
     _official(
         "fid_inception",
         "FID",

@@ -47,6 +47,24 @@ class LipSyncError(NamedTuple):
     offset: int
 
 
+class EmbeddedClip(NamedTuple):
+    """What SyncNet makes of a clip's picture and sound.
+
+    Attributes:
+        seen: a vector for every five frames.
+        heard: a vector for every frame's 200 ms of sound; as many.
+    """
+
+    seen: Float[Tensor, "N E"]
+    heard: Float[Tensor, "N E"]
+
+    def shifted(self, frames: int) -> "EmbeddedClip":
+        """The clip with its sound later by some frames, where both last; negative shifts make it earlier."""
+        count = len(self.seen) - abs(frames)
+        late, early = max(frames, 0), max(-frames, 0)
+        return EmbeddedClip(self.seen[late : late + count], self.heard[early : early + count])
+
+
 def embed_faces(network: SyncNet, faces: UInt8[np.ndarray, "T 224 224 3"]) -> Float[Tensor, "N E"]:
     """One vector for every five consecutive frames.
 
@@ -129,10 +147,8 @@ def compute_lse(distances: Float[np.ndarray, "31"]) -> LipSyncError:
     return LipSyncError(float(distances[least]), float(np.median(distances) - distances[least]), MAX_OFFSET - least)
 
 
-def score_clip(network: SyncNet, faces: UInt8[np.ndarray, "T S S 3"], pcm_16k: Int16[np.ndarray, " N"]) -> LipSyncError:
-    """LSE of one clip.
-
-    As in the published scores, what is longer of picture and sound is not looked at beyond the other's end.
+def embed_clip(network: SyncNet, faces: UInt8[np.ndarray, "T S S 3"], pcm_16k: Int16[np.ndarray, " N"]) -> EmbeddedClip:
+    """Both streams of a clip, as long as both last, counted as the published scores count.
 
     Args:
         network: in evaluation mode.
@@ -149,5 +165,9 @@ def score_clip(network: SyncNet, faces: UInt8[np.ndarray, "T S S 3"], pcm_16k: I
             f"{faces.shape[1]} px and {len(pcm_16k) / 16000:.2f} s."
         )
     seen = embed_faces(network, faces[: count + WINDOW_FRAMES - 1])
-    heard = embed_speech(network, pcm_16k)[:count]
-    return compute_lse(compute_offset_distances(seen, heard))
+    return EmbeddedClip(seen, embed_speech(network, pcm_16k)[:count])
+
+
+def score_clip(clip: EmbeddedClip) -> LipSyncError:
+    """LSE of one clip: `compute_lse` of its `compute_offset_distances`."""
+    return compute_lse(compute_offset_distances(clip.seen, clip.heard))

