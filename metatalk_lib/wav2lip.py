@@ -39,7 +39,7 @@ class Wav2LipTeacher:
         network: the generator with published weights, from `load_wav2lip`.
         landmarks: (F, 68, 2) of the video's frames, px of that video.
         frame_id: (F,) their numbers, ascending.
-        size: side of the video, px.
+        size: width and height of the video, px.
         weights: what identifies the weights, for `fingerprint`.
         device: where the network runs.
 
@@ -58,7 +58,7 @@ class Wav2LipTeacher:
         landmarks: Float[np.ndarray, "F 68 2"],
         frame_id: Int[np.ndarray, " G"],
         *,
-        size: int = PSEUDO_SIZE,
+        size: tuple[int, int] = (PSEUDO_SIZE, PSEUDO_SIZE),
         weights: str = "",
         device: torch.device | None = None,
     ) -> None:
@@ -67,7 +67,7 @@ class Wav2LipTeacher:
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device).eval()
         self.frame_id, self.weights = frame_id, weights
-        self.boxes = smooth_boxes(np.clip(pad_boxes(boxes_of_faces(landmarks).astype(np.int64), PADS_PX), 0, size))
+        self.boxes = smooth_boxes(np.clip(pad_boxes(boxes_of_faces(landmarks).astype(np.int64), PADS_PX), 0, size * 2))
 
     def speak(
         self,
@@ -77,9 +77,29 @@ class Wav2LipTeacher:
         frames: Iterable[UInt8[np.ndarray, "S S 3"]],
     ) -> Spoken:
         """Let the face say the utterance; no expression is known, as the network paints pixels."""
-        mel = compute_mel_spectrogram(utterance.speech.samples)
+        return Spoken(self.paint(utterance.speech.samples, fps, frame_id, frames), None)
+
+    def paint(
+        self,
+        samples_16k: Float[np.ndarray, " S"],
+        fps: Fraction,
+        frame_id: Int[np.ndarray, " T"],
+        frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """The frames with a mouth that says the samples.
+
+        Args:
+            samples_16k: mono speech.
+            fps: of the frames.
+            frame_id: which frame of the video each of them is, in any order.
+            frames: RGB, of the video's size.
+
+        Raises:
+            DataError: a frame has no landmarks.
+        """
+        mel = compute_mel_spectrogram(samples_16k)
         chunks = cut_mel_chunks(mel, chunk_starts(mel.shape[1], len(frame_id), fps))
-        return Spoken(self._paint(self._select(frame_id), chunks, frames), None)
+        return self._paint_rows(self._select(frame_id), chunks, frames)
 
     def fingerprint(self, frame_id: Int[np.ndarray, " T"]) -> bytes:
         """The weights and the boxes of the frames."""
@@ -91,9 +111,9 @@ class Wav2LipTeacher:
             raise DataError("wav2lip: some frames have no landmarks. Run 01_crop again.")
         return self.boxes[rows]
 
-    def _paint(
+    def _paint_rows(
         self, boxes: Int[np.ndarray, "T 4"], chunks: Float[np.ndarray, "T 80 16"], frames: Iterable[np.ndarray]
-    ) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
+    ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         rows = zip(boxes, chunks, frames, strict=True)
         while batch := list(itertools.islice(rows, BATCH)):
             faces = np.stack([_cut_face(frame, box) for box, _, frame in batch])
@@ -159,7 +179,7 @@ def smooth_boxes(boxes: Int[np.ndarray, "T 4"]) -> Int[np.ndarray, "T 4"]:
     return smoothed
 
 
-def _cut_face(frame: UInt8[np.ndarray, "S S 3"], box: np.ndarray) -> UInt8[np.ndarray, "96 96 3"]:
+def _cut_face(frame: UInt8[np.ndarray, "H W 3"], box: np.ndarray) -> UInt8[np.ndarray, "96 96 3"]:
     left, top, right, bottom = box
     if right <= left or bottom <= top:
         raise DataError(f"wav2lip: the face box {box.tolist()} is empty. Look at the landmarks of 01_crop.")
@@ -167,8 +187,8 @@ def _cut_face(frame: UInt8[np.ndarray, "S S 3"], box: np.ndarray) -> UInt8[np.nd
 
 
 def _paste_face(
-    frame: UInt8[np.ndarray, "S S 3"], box: np.ndarray, face: UInt8[np.ndarray, "96 96 3"]
-) -> UInt8[np.ndarray, "S S 3"]:
+    frame: UInt8[np.ndarray, "H W 3"], box: np.ndarray, face: UInt8[np.ndarray, "96 96 3"]
+) -> UInt8[np.ndarray, "H W 3"]:
     left, top, right, bottom = box
     out = frame.copy()
     out[top:bottom, left:right] = cv2.resize(face, (int(right - left), int(bottom - top)))[..., ::-1]

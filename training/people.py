@@ -5,16 +5,25 @@ import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
+import torch
+from torch import nn
 
 from metatalk_lib.artifacts import save_arrays
+from metatalk_lib.errors import DataError
 from metatalk_lib.face_model import load_face_model
 from metatalk_lib.progress import track
 from metatalk_lib.studio.motion import Performance
 from metatalk_lib.studio.scene import Pose, Scene
 from metatalk_lib.studio.truth import compute_truth
+
+Person = TypeVar("Person")
+
+TEST_EVERY = 10
+"""Every tenth person is for tests alone."""
 
 
 def save_person(path: Path, scene: Scene, performance: Performance, quality: int, **arrays: np.ndarray) -> None:
@@ -32,6 +41,40 @@ def split_jpegs(jpeg: np.ndarray, jpeg_length: np.ndarray) -> list[np.ndarray]:
     """The pictures of `save_person`, RGB."""
     codes = np.split(jpeg, np.cumsum(jpeg_length)[:-1])
     return [cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1] for code in codes]
+
+
+def is_test(seed: int) -> bool:
+    """Whether a person of `render_speakers` is for tests alone."""
+    return seed % TEST_EVERY == TEST_EVERY - 1
+
+
+def load_speakers(
+    folder: Path, load: Callable[[Path], Person], *, at_least: int = 1
+) -> tuple[list[Person], list[Person]]:
+    """People of `render_speakers`: those to learn from, and those for tests alone.
+
+    Args:
+        folder: of the files.
+        load: makes a person of a file.
+        at_least: people to learn from that are needed.
+
+    Raises:
+        DataError: there are too few.
+    """
+    known, unknown = [], []
+    for path in track(sorted(folder.glob("*.npz")), "loading", unit="person"):
+        (unknown if is_test(int(path.stem)) else known).append(load(path))
+    if len(known) < at_least or not unknown:
+        raise DataError(
+            f"{folder} holds {len(known)} people to learn from and {len(unknown)} for tests; needed are {at_least} and "
+            "1. Run training.render_speakers."
+        )
+    return known, unknown
+
+
+def halve_weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    """The state dict as it is shipped: fractions in half precision."""
+    return {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
 
 
 def render_people(

@@ -20,7 +20,7 @@ from metatalk_lib.studio.cast import CHARACTERS
 from metatalk_lib.studio.extras import sample_extra
 from metatalk_lib.studio.motion import perform
 from metatalk_lib.studio.scene import Scene
-from training.people import render_people, save_person
+from training.people import is_test, render_people, save_person
 from training.recorded_voices import VOICES as RECORDED_VOICES
 from training.recorded_voices import synthesize_recorded
 from training.speech_corpus import (
@@ -37,7 +37,6 @@ from training.words import WORDS, draw_text
 FPS = 25
 SIZE, FACE_PX = 288, 150.0
 JPEG_QUALITY = 92
-TEST_EVERY = 10
 CHARACTER_VARIANTS = {character.voice.partition("+")[2] for character in CHARACTERS.values()}
 ENGLISH = tuple(voice for voice in SYNTHETIC if voice.partition("+")[2] not in CHARACTER_VARIANTS)
 FOREIGN_VARIANTS = tuple(variant for variant in VARIANTS if variant[1:] not in CHARACTER_VARIANTS)
@@ -45,11 +44,6 @@ TEST_ENGLISH = tuple(voice for voice in HELD_OUT_SYNTHETIC if voice.partition("+
 KINDS = {"recorded": 0.5, "english": 0.25, "foreign": 0.25}
 TURN_SIGMA = (0.05, 0.12, 0.04)
 """Pitch, yaw and roll, rad, of the way in which a person faces the camera."""
-
-
-def is_test(seed: int) -> bool:
-    """Whether this person is for tests alone."""
-    return seed % TEST_EVERY == TEST_EVERY - 1
 
 
 def render_person(path: Path, seed: int, frames: int) -> None:

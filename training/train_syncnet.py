@@ -38,8 +38,7 @@ from metatalk_lib.networks.open_audio_encoder import LIP_SIZE
 from metatalk_lib.networks.syncnet import EMBEDDING_SIZE, FACE_SIZE, MFCC_STEPS, WINDOW_FRAMES, SyncNet
 from metatalk_lib.progress import track
 from metatalk_lib.speech_augmentation import degrade_recording
-from training.people import split_jpegs
-from training.render_speakers import is_test
+from training.people import halve_weights, is_test, load_speakers, split_jpegs
 from training.train_audio_encoder import LipTargets
 
 CLIPS, WINDOWS, WINDOW_STEP = 8, 6, 2
@@ -236,9 +235,7 @@ def measure(network: SyncNet, talkers: list[Talker]) -> dict[str, float]:
 
 def publish(network: SyncNet, talkers: list[Talker], counts: dict[str, str], output: Path) -> None:
     """Weights in half precision for pictures in [0, 255], measured as shipped, and the card."""
-    weights = {
-        name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()
-    }
+    weights = halve_weights(network)
     weights["netcnnlip.0.weight"] = (network.state_dict()["netcnnlip.0.weight"] / 255).half()
     save_weights(output / OPEN_SYNCNET_PATH.name, weights)
     shipped = SyncNet(OPEN_WIDTH)
@@ -280,12 +277,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="weights of an earlier run's checkpoint")
     parser.add_argument("--output", type=Path, default=OPEN_SYNCNET_PATH.parent)
     arguments = parser.parse_args()
-    paths = sorted(arguments.speakers.glob("*.npz"))
-    talkers = {path: load_talker(path) for path in track(paths, "loading", unit="person")}
-    known = [talker for path, talker in talkers.items() if not is_test(int(path.stem))]
-    unknown = [talker for path, talker in talkers.items() if is_test(int(path.stem))]
-    if len(known) < CLIPS or not unknown:
-        parser.error(f"{arguments.speakers} holds {len(paths)} people. Run training.render_speakers.")
+    known, unknown = load_speakers(arguments.speakers, load_talker, at_least=CLIPS)
     started = time.perf_counter()
     checkpoint = arguments.speakers / "syncnet.safetensors"
     network = train(known, arguments.steps, arguments.seed, arguments.start, checkpoint)

@@ -15,21 +15,27 @@ _DECODER = ((512, 1), (512, 2), (384, 2), (256, 2), (128, 2), (64, 2))
 """Width of each decoder block after the first and its residual layers; all but the first of these double."""
 _AUDIO = ((32, 1), (64, (3, 1)), (128, 3), (256, (3, 2)))
 """Width and stride (bands, columns) of each group of the audio encoder."""
+_VALLEY, _LAST = 512, 32
+"""Width between encoders and decoder, and before the colours."""
 
 
 class Wav2LipGenerator(nn.Module):
-    """Wav2Lip, key for key. It has no memory: each chunk and face is an item of its own.
+    """Wav2Lip, at full width key for key. It has no memory: each chunk and face is an item of its own.
+
+    Args:
+        width: channels of every layer over the published ones.
 
     Source: keys and facts of Rudrabha/Wav2Lip models/wav2lip.py and models/conv.py (research only).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        self.face_encoder_blocks = _face_encoder()
-        self.audio_encoder = audio_stream(last_residuals=1)
-        self.face_decoder_blocks = _face_decoder()
+        self.face_encoder_blocks = _face_encoder(width)
+        self.audio_encoder = audio_stream(width, last_residuals=1)
+        self.face_decoder_blocks = _face_decoder(width)
+        first, before, last = (round(width * channels) for channels in (_ENCODER[0][0], _DECODER[-1][0], _LAST))
         self.output_block = nn.Sequential(
-            ConvolutionLayer(nn.Conv2d(80, 32, 3, 1, 1), 32), nn.Conv2d(32, 3, 1), nn.Sigmoid()
+            ConvolutionLayer(nn.Conv2d(first + before, last, 3, 1, 1), last), nn.Conv2d(last, 3, 1), nn.Sigmoid()
         )
 
     def forward(
@@ -80,35 +86,38 @@ def residual_layers(channels: int, count: int) -> list[nn.Module]:
     return [ConvolutionLayer(nn.Conv2d(channels, channels, 3, 1, 1), channels, is_residual=True) for _ in range(count)]
 
 
-def valley_layers(channels: int) -> list[nn.Module]:
+def valley_layers(before: int, after: int = _VALLEY) -> list[nn.Module]:
     """The last two layers of both encoders: 3 × 3 positions to one, then a layer on that one."""
-    return [ConvolutionLayer(nn.Conv2d(channels, 512, 3), 512), ConvolutionLayer(nn.Conv2d(512, 512, 1), 512)]
+    return [ConvolutionLayer(nn.Conv2d(before, after, 3), after), ConvolutionLayer(nn.Conv2d(after, after, 1), after)]
 
 
-def _face_encoder() -> nn.ModuleList:
+def _face_encoder(share: float) -> nn.ModuleList:
     blocks, before = [], 6
-    for index, (width, residuals) in enumerate(_ENCODER):
+    for index, (channels, residuals) in enumerate(_ENCODER):
+        width = round(share * channels)
         first = nn.Conv2d(before, width, 3, 2, 1) if index else nn.Conv2d(before, width, 7, 1, 3)
         blocks.append(nn.Sequential(ConvolutionLayer(first, width), *residual_layers(width, residuals)))
         before = width
-    return nn.ModuleList([*blocks, nn.Sequential(*valley_layers(before))])
+    return nn.ModuleList([*blocks, nn.Sequential(*valley_layers(before, round(share * _VALLEY)))])
 
 
-def audio_stream(*, last_residuals: int) -> nn.Sequential:
+def audio_stream(share: float = 1.0, *, last_residuals: int) -> nn.Sequential:
     """The audio encoder of the generator and of its expert, which differ in the last group's residual layers."""
     layers, before = [], 1
-    for width, stride in _AUDIO:
-        count = last_residuals if width == _AUDIO[-1][0] else 2
+    for channels, stride in _AUDIO:
+        width, count = round(share * channels), last_residuals if channels == _AUDIO[-1][0] else 2
         layers += [ConvolutionLayer(nn.Conv2d(before, width, 3, stride, 1), width), *residual_layers(width, count)]
         before = width
-    return nn.Sequential(*layers, *valley_layers(before))
+    return nn.Sequential(*layers, *valley_layers(before, round(share * _VALLEY)))
 
 
-def _face_decoder() -> nn.ModuleList:
+def _face_decoder(share: float) -> nn.ModuleList:
     """Each block's output meets the encoder's of equal size, whose channels the next block takes along."""
-    blocks, before = [nn.Sequential(ConvolutionLayer(nn.Conv2d(512, 512, 1), 512))], 512
-    joined = [512, *(width for width, _ in reversed(_ENCODER))]
-    for index, (width, residuals) in enumerate(_DECODER):
+    before = round(share * _VALLEY)
+    blocks = [nn.Sequential(ConvolutionLayer(nn.Conv2d(before, before, 1), before))]
+    joined = [before, *(round(share * channels) for channels, _ in reversed(_ENCODER))]
+    for index, (channels, residuals) in enumerate(_DECODER):
+        width = round(share * channels)
         up = {"stride": 2, "padding": 1, "output_padding": 1} if index else {"stride": 1, "padding": 0}
         first = nn.ConvTranspose2d(before + joined[index], width, 3, **up)
         blocks.append(nn.Sequential(ConvolutionLayer(first, width), *residual_layers(width, residuals)))
