@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 CHARACTER ?= A
 PROFILE ?= demo
 
-.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-renderer bench-talk bench-lab gallery clean
+.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-renderer bench-talk bench-judging bench-lab gallery clean
 
 env: $(STAMP)
 
@@ -31,7 +31,7 @@ lint: $(STAMP)
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-bench: bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-renderer bench-talk
+bench: bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-renderer bench-talk bench-judging
 
 bench-walk: $(STAMP)
 	$(BIN)/python -m benchmarks.walk
@@ -53,6 +53,9 @@ bench-renderer: $(STAMP)
 
 bench-talk: $(STAMP)
 	$(BIN)/python -m benchmarks.talking
+
+bench-judging: $(STAMP)
+	$(BIN)/python -m benchmarks.judging
 
 gallery: $(STAMP)
 	$(BIN)/python -m benchmarks.gallery

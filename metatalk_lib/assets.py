@@ -127,6 +127,25 @@ ASSETS = (
         "this project, training/train_syncnet.py",
         "as this project",
     ),
+    Asset(
+        "atvg_open",
+        "ATVG, a compared method: AT-net and VG-net at quarter width (trained by us)",
+        "open",
+        PACKAGE_DATA_DIR / "atvg_open.safetensors",
+        "this project, training/train_atvg.py",
+        "as this project",
+    ),
+    *(
+        Asset(
+            f"make_it_talk_{part}_open",
+            f"MakeItTalk, a compared method: {purpose} (trained by us)",
+            "open",
+            PACKAGE_DATA_DIR / f"make_it_talk_{part}_open.safetensors",
+            "this project, training/train_make_it_talk.py",
+            "as this project",
+        )
+        for part, purpose in (("sound", "from sound to landmarks"), ("image", "from landmarks to faces"))
+    ),
     _official(
         "bfm09",
         "face model",
@@ -162,6 +181,15 @@ ASSETS = (
         other_names=("wav2lip_gan.pth", "Wav2Lip-SD-NOGAN.pt", "Wav2Lip-SD-GAN.pt"),
     ),
     _official("atnet", "audio features", "atnet_lstm_18.pth", "lelechen63/ATVGnet on GitHub", "MIT"),
+    *(
+        _official(name, f"ATVG, {purpose}", file, "lelechen63/ATVGnet on GitHub", "MIT")
+        for name, purpose, file in (
+            ("vgnet", "faces from landmarks", "generator_23.pth"),
+            ("atvg_mean", "mean landmarks", "mean_lrw1.npy"),
+            ("atvg_components", "components of the landmarks", "U_lrw1.npy"),
+            ("atvg_base", "landmarks that faces are aligned to", "base_68.npy"),
+        )
+    ),
     _official("deep3d", "face regressor", "epoch_20.pth", "sicxu/Deep3DFaceRecon_pytorch on GitHub", "MIT"),
     _official("syncnet", "LSE-D and LSE-C", "syncnet_v2.model", "joonson/syncnet_python on GitHub", "MIT"),
     _official(
@@ -178,6 +206,27 @@ ASSETS = (
         "mseitzer/pytorch-fid on GitHub",
         "Apache-2.0",
         "6726825d",
+    ),
+    *(
+        _official(
+            f"make_it_talk_{part}",
+            f"MakeItTalk, {purpose}",
+            file,
+            "adobe-research/MakeItTalk on GitHub",
+            "Adobe's own terms: read the repository's LICENSE.md first",
+        )
+        for part, purpose, file in (
+            ("auto_vc", "voice conversion", "ckpt_autovc.pth"),
+            ("content", "lips", "ckpt_content_branch.pth"),
+            ("speaker", "head", "ckpt_speaker_branch.pth"),
+            ("image", "faces from drawings", "ckpt_116_i2i_comb.pth"),
+            ("target_voice", "embedding of the target voice", "obama_emb.txt"),
+            ("mean_std", "statistics of the content feature", "MEAN_STD_AUTOVC_RETRAIN_MEL_AU.txt"),
+            ("std_face", "landmarks of a standard face", "STD_FACE_LANDMARKS.txt"),
+        )
+    ),
+    _official(
+        "resemblyzer", "MakeItTalk, voice encoder", "pretrained.pt", "resemble-ai/Resemblyzer on GitHub", "Apache-2.0"
     ),
 )
 

@@ -94,6 +94,37 @@ def talk(
         print(report.describe())
 
 
+@app.command()
+def compare(
+    videos: Annotated[list[Path], typer.Argument(help="The videos to judge.")],
+    reference: Annotated[Path, typer.Option(help="The true video: same size, rate and length.")],
+    audio: Annotated[Path | None, typer.Option(help="What all lips should say; else each video's own sound.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A .csv; .html and .tex go beside it.")] = None,
+    network: Annotated[str, typer.Option(help="SyncNet that measures LSE: auto, open or syncnet.")] = "auto",
+    recipe: Annotated[str, typer.Option(help="Its face crops: tracker, or s3fd as published.")] = "tracker",
+    frechet: Annotated[str, typer.Option(help="Features of the Fréchet distance: auto, open or inception.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda: where networks run.")] = "auto",
+) -> None:
+    """Score videos against the true one: pictures, faces, lips and their synchrony, with control rows."""
+    from metatalk_lib.frechet_judge import load_frechet_judge
+    from metatalk_lib.lip_sync_judge import load_judge
+    from metatalk_lib.stage import choose_device
+    from metatalk_lib.tables import save_table
+    from metatalk_lib.video_comparison import compare_videos, name_videos
+
+    place = choose_device(device)
+    table = compare_videos(
+        name_videos(videos),
+        reference,
+        lip_sync=load_judge(network, recipe, device=place),
+        frechet=load_frechet_judge(frechet, device=place),
+        audio=audio,
+    )
+    print(table.round(4).to_string())
+    if output:
+        save_table(table, output, caption=f"Measured against {reference.name}.")
+
+
 @assets_app.command("list")
 def assets_list() -> None:
     """Every asset with its tier, purpose, licence and status."""

@@ -79,7 +79,7 @@ CHEATS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = 
 }
 """Row name to function of (original, mask, first): the original frame, the measured region, the clip's first frame."""
 
-STATIC_MOUTH = "static mouth (cheat)"
+STATIC_MOUTH, BLURRED = "static mouth (cheat)", "blurred lower face (cheat)"
 PASS_THROUGH = "pass-through of the source (control)"
 
 

@@ -6,56 +6,45 @@ definition: inside the lower-face mask that the renderer paints, and over the wh
 opening, measured by landmarks on the decoded video.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, get_args
 
 import cv2
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from metatalk_lib import metrics
-from metatalk_lib.artifacts import load_arrays, load_json
-from metatalk_lib.controls import CHEATS, STATIC_MOUTH, make_cheat
-from metatalk_lib.errors import DataError, FaceError, ParameterError
+from metatalk_lib.artifacts import load_arrays, save_arrays
+from metatalk_lib.controls import CHEATS, PASS_THROUGH, STATIC_MOUTH, make_cheat
+from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import FaceModel
 from metatalk_lib.held_out import FinishedVideo, HeldOut
-from metatalk_lib.landmarks import LandmarkTrack, mouth_opening, track_landmarks
+from metatalk_lib.landmarks import LandmarkTrack, mouth_opening
 from metatalk_lib.progress import track
 from metatalk_lib.renderer_data import dilated_mask
 from metatalk_lib.sync import REENCODED, SyncScore, compute_sync, compute_sync_controls
 from metatalk_lib.video import write_video
 
-IMAGE_METRICS = ("SSIM in mask", "SSIM", "PSNR in mask, dB", "sharpness ratio in mask")
+FLICKER = "flicker ratio"
+IMAGE_METRICS = ("SSIM in mask", "SSIM", "PSNR in mask, dB", "sharpness ratio in mask", FLICKER)
 """`SSIM` is over the whole crop; both are Wang et al.'s Gaussian SSIM and, like sharpness, means over frames. PSNR is
 that of the squared error over all frames. Sharpness leaves the mask's rim out, where a visible seam would count as
-detail.
-Ideal: 1, 1, infinity, 1. A flat grey patch keeps much of SSIM in mask (skin is smooth too) and is told by PSNR."""
+detail. Flicker is the squared change from frame to frame in the mask, over the original's.
+Ideal: 1, 1, infinity, 1, 1. A flat grey patch keeps much of SSIM in mask (skin is smooth too) and is told by PSNR."""
 RIM_PER_SIDE = 1 / 16
 """Width of the mask's rim that sharpness leaves out, in units of the crop's side; seams of all methods lie in it."""
 SYNC_METRICS = ("opening r", "opening r, best lag", "best lag, frames", "envelope r")
 """Open sync measures; none is LSE."""
 OPEN_METRICS = ("SSIM in mask", "PSNR in mask, dB", "sharpness ratio in mask", *SYNC_METRICS)
-MAX_BRIDGED_FRACTION = 0.1
-"""Most frames of a finished video in which the mouth may go unseen and be interpolated, and counted."""
+LEAST_FLICKER = 1e-9
+"""Keeps the ratio finite where the original stands still."""
 OPENING_MIN_FRAMES = 75
 """From this length the controls of the opening measure must come out in order: 3 s at 25 fps."""
 ENVELOPE_MIN_FRAMES = 250
 """The same for the envelope measure, which is weaker: 10 s at 25 fps."""
-
-
-@dataclass(frozen=True)
-class Opening:
-    """A mouth-opening curve.
-
-    Attributes:
-        values: (T,) px.
-        bridged: frames without a detected face, which were interpolated; all of them where there is no face to follow.
-    """
-
-    values: Float[np.ndarray, "T"]
-    bridged: int
 
 
 @dataclass(frozen=True)
@@ -97,37 +86,54 @@ def write_controls(held_out: HeldOut, model: FaceModel, folder: Path) -> dict[st
     }
 
 
-def measure_images(held_out: HeldOut, model: FaceModel, videos: Mapping[str, FinishedVideo]) -> pd.DataFrame:
-    """Image measures of every video, with the cheat rows above them.
+def measure_images(
+    held_out: HeldOut,
+    model: FaceModel,
+    videos: Mapping[str, FinishedVideo],
+    *,
+    orders: Mapping[str, Int[np.ndarray, "T"]] | None = None,
+) -> pd.DataFrame:
+    """Image measures of every video, with the cheat and control rows above them.
 
     Args:
         held_out: the frames to compare.
         model: for the mask.
         videos: row name to video.
+        orders: control rows of `control_rows.order_controls`: which moment's mouth each frame shows.
 
     Returns:
-        Rows: pass-through and cheats (uncompressed), then the videos; columns `IMAGE_METRICS`, means over the frames.
+        Rows: pass-through, cheats and controls (uncompressed), then the videos; columns `IMAGE_METRICS`, means over the
+        frames.
 
     Raises:
         DataError: a video does not fit the held-out frames.
-        ParameterError: a row name is taken by a cheat.
+        ParameterError: a row name is taken by a cheat or control.
 
     Source: Original to this project; the paper does not state its protocol.
     """
-    taken = sorted(set(videos) & set(CHEATS))
+    orders = orders or {}
+    taken = sorted(set(videos) & {*CHEATS, *orders})
     if taken:
-        raise ParameterError(f"measure_images: `{taken[0]}` is a cheat row already. Name the video otherwise.")
-    names = [*CHEATS, *videos]
-    totals = np.zeros((len(names), len(IMAGE_METRICS)))
-    streams = [video.crops(held_out) for video in videos.values()]
+        raise ParameterError(f"measure_images: `{taken[0]}` is a control row already. Name the video otherwise.")
+    names = [*CHEATS, *orders, *videos]
+    totals, energies, previous = np.zeros((len(names), len(IMAGE_METRICS) - 1)), np.zeros(len(names)), []
+    streams = [held_out.originals_at(order) for order in orders.values()]
+    streams += [video.crops(held_out) for video in videos.values()]
     first = next(held_out.originals())
     together = zip(held_out.originals(), held_out.masks(model), *streams, strict=True)
     for original, mask, *frames in track(together, "comparing", total=len(held_out)):
-        shown = [make_cheat(name, original, mask, first) for name in CHEATS] + frames
+        mouths = [np.where(mask[..., None], other, original) for other in frames[: len(orders)]]
+        shown = [make_cheat(name, original, mask, first) for name in CHEATS] + mouths + frames[len(orders) :]
         totals += [measure_frame(frame, original, mask) for frame in shown]
+        if previous:
+            energies += [metrics.flicker_energy(a, b, mask) for a, b in zip(shown, previous, strict=True)]
+        previous = shown
     means = totals / len(held_out)
     means[:, 2] = [metrics.to_psnr(mean_square) for mean_square in means[:, 2].tolist()]
-    return pd.DataFrame(means, index=pd.Index(names, name="video"), columns=list(IMAGE_METRICS))
+    flicker = energies / max(energies[names.index(PASS_THROUGH)], LEAST_FLICKER)
+    return pd.DataFrame(
+        np.column_stack([means, flicker]), index=pd.Index(names, name="video"), columns=list(IMAGE_METRICS)
+    )
 
 
 def measure_frame(
@@ -157,30 +163,25 @@ def measure_frame(
     )
 
 
-def measure_opening(held_out: HeldOut, video: FinishedVideo) -> Opening:
-    """Mouth opening on each decoded frame of a video, by landmarks.
-
-    A video in which no face is found, or in less than nine tenths of the frames, counts as a mouth that never moves.
+def measure_ssim_variants(held_out: HeldOut, videos: Mapping[str, FinishedVideo]) -> pd.DataFrame:
+    """SSIM over the whole crop in the three variants that are in use; they differ by more than methods often do.
 
     Args:
-        held_out: the frames to compare.
-        video: the video.
+        held_out: the frames to compare; the crop's side is the size.
+        videos: row name to video.
 
-    Raises:
-        DataError: the video cannot be read.
+    Returns:
+        Columns `gaussian` (Wang et al., the one of every other table), `uniform` (scikit-image's default) and
+        `zero_padded` (pytorch_ssim), means over the frames.
     """
-    try:
-        found = track_landmarks(
-            video.crops(held_out),
-            frame_count=len(held_out),
-            fps=held_out.fps,
-            face_position="largest",
-            max_missing_fraction=MAX_BRIDGED_FRACTION,
-            name=video.path,
+    variants, rows = get_args(metrics.SsimVariant), {}
+    for name, video in videos.items():
+        pairs = zip(video.crops(held_out), held_out.originals(), strict=True)
+        rows[name] = np.mean(
+            [[metrics.ssim(frame, original, variant=variant) for variant in variants] for frame, original in pairs],
+            axis=0,
         )
-    except FaceError:
-        return Opening(np.zeros(len(held_out)), len(held_out))
-    return Opening(mouth_opening(found.landmarks), int((~found.detected).sum()))
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(variants)).rename_axis("video")
 
 
 def load_references(held_out: HeldOut, landmarks_path: Path) -> References:
@@ -208,14 +209,14 @@ def load_references(held_out: HeldOut, landmarks_path: Path) -> References:
 
 
 def measure_sync(
-    held_out: HeldOut, references: References, openings: Mapping[str, Opening]
+    held_out: HeldOut, references: References, openings: Mapping[str, Float[np.ndarray, "T"]]
 ) -> tuple[pd.DataFrame, dict[str, dict[str, SyncScore]]]:
     """Open sync measures of every video, with the control rows above them.
 
     Args:
         held_out: the frames to compare.
         references: what lips are compared with.
-        openings: row name to curve; it must hold the two videos of `write_controls`.
+        openings: row name to mouth opening, px; it must hold the two videos of `write_controls`.
 
     Returns:
         Rows: controls, then the other videos; columns `SYNC_METRICS`; and the controls' scores by measure
@@ -232,88 +233,113 @@ def measure_sync(
         name: compute_sync_controls(
             references.measured,
             curve,
-            reencoded_opening=openings[REENCODED].values,
-            static_opening=openings[STATIC_MOUTH].values,
+            reencoded_opening=openings[REENCODED],
+            static_opening=openings[STATIC_MOUTH],
         )
         for name, curve in curves.items()
     }
     rows = {name: (score, controls["envelope"][name]) for name, score in controls["opening"].items()}
     for name, opening in openings.items():
         if name not in (REENCODED, STATIC_MOUTH):
-            rows[name] = tuple(compute_sync(opening.values, curve) for curve in curves.values())
+            rows[name] = tuple(compute_sync(opening, curve) for curve in curves.values())
     values = [(a.correlation, a.best_correlation, a.best_lag, b.correlation) for a, b in rows.values()]
     return pd.DataFrame(values, index=pd.Index(list(rows), name="video"), columns=list(SYNC_METRICS)), controls
 
 
-def describe_verdict(failures: list[str] | None) -> str:
-    """The result of `find_control_failures` in words."""
-    return "clip too short to say" if failures is None else "; ".join(failures) or "in order"
-
-
-def collect_scores(images: pd.DataFrame, sync: pd.DataFrame, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Method to metric to value, from the rows of both tables; infinite values (an exact copy) are left out.
+def collect_scores(names: Sequence[str], *measured: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Method to metric to value, from the rows of several tables; infinite values (an exact copy) are left out.
 
     Args:
-        images: result of `measure_images`.
-        sync: result of `measure_sync`.
         names: rows to take.
+        measured: tables of `measure_images`, `measure_sync`, `face_measures.compare_faces` and the like.
 
     Raises:
-        ParameterError: a row is in neither table.
+        ParameterError: a table lacks a row.
     """
-    scores = {}
-    for name in names:
-        if name not in images.index or name not in sync.index:
-            raise ParameterError(
-                f"collect_scores: no row `{name}` in both tables. There are: {', '.join(images.index)}."
-            )
-        values = {**images.loc[name].to_dict(), **sync.loc[name].to_dict()}
-        scores[name] = {metric: float(value) for metric, value in values.items() if np.isfinite(value)}
+    scores: dict[str, dict[str, float]] = {name: {} for name in names}
+    for table in measured:
+        missing = [name for name in names if name not in table.index]
+        if missing:
+            raise ParameterError(f"collect_scores: no row `{missing[0]}`. There are: {', '.join(table.index)}.")
+        for name in names:
+            row = table.loc[name].to_dict()
+            scores[name] |= {metric: float(value) for metric, value in row.items() if np.isfinite(value)}
     return scores
 
 
-def load_finished_scores(outputs_dir: Path, *, but: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Scores of every other character whose stage 06 is finished, by character.
+def list_finished(outputs_dir: Path, *, but: str) -> dict[str, Path]:
+    """Folders of stage 06 of every other character that has finished it, by character.
 
     Args:
         outputs_dir: folder of all characters.
         but: the character that is being evaluated.
     """
-    found = {}
-    for path in sorted(outputs_dir.glob("*/06_evaluation/scores.json")):
-        character = path.parents[1].name
-        if character != but and (path.parent / "summary.json").is_file():
-            found[character] = load_json(path)["methods"]
-    return found
+    folders = [path.parent for path in sorted(outputs_dir.glob("*/06_evaluation/summary.json"))]
+    return {folder.parent.name: folder for folder in folders if folder.parent.name != but}
 
 
-def sample_mouths(
+class Moments(NamedTuple):
+    """The same moments of every video, for the comparison figure.
+
+    Attributes:
+        crops: row name to (K, P, P, 3), the whole crop.
+        close_ups: row name to (K, P, P, 3), the masked region.
+        frame_id: (K,) numbers in the source.
+    """
+
+    crops: dict[str, UInt8[np.ndarray, "K P P 3"]]
+    close_ups: dict[str, UInt8[np.ndarray, "K P P 3"]]
+    frame_id: Int[np.ndarray, "K"]
+
+    def save(self, path: Path) -> None:
+        """Save as `.npz`."""
+        pictures = {f"crops/{name}": images for name, images in self.crops.items()}
+        pictures |= {f"close_ups/{name}": images for name, images in self.close_ups.items()}
+        save_arrays(path, frame_id=self.frame_id, **pictures)
+
+    @classmethod
+    def load(cls, path: Path) -> "Moments":
+        """Load what `save` wrote.
+
+        Raises:
+            DataError: the file is absent or unreadable.
+        """
+        arrays = load_arrays(path)
+        parts = {
+            part: {name.partition("/")[2]: images for name, images in arrays.items() if name.startswith(f"{part}/")}
+            for part in ("crops", "close_ups")
+        }
+        return cls(**parts, frame_id=arrays["frame_id"])
+
+
+def sample_moments(
     held_out: HeldOut, model: FaceModel, videos: Mapping[str, FinishedVideo], rows: Sequence[int], *, size: int = 192
-) -> dict[str, UInt8[np.ndarray, "K P P 3"]]:
-    """Close-ups of the masked region at chosen moments, for the comparison figure.
+) -> Moments:
+    """Whole crops and close-ups of the masked region at chosen moments.
 
     Args:
         held_out: the frames to compare.
         model: for the mask.
         videos: row name to video; `original` is added in front.
-        rows: K rows of the held-out frames.
-        size: side of a close-up, px.
+        rows: K rows of the held-out frames, ascending.
+        size: side of a picture, px.
 
     Raises:
         ParameterError: a row is out of range.
     """
-    if not rows or min(rows) < 0 or max(rows) >= len(held_out):
-        raise ParameterError(f"sample_mouths: rows {list(rows)} are not within 0 to {len(held_out) - 1}.")
+    if not len(rows) or min(rows) < 0 or max(rows) >= len(held_out):
+        raise ParameterError(f"sample_moments: rows {list(rows)} are not within 0 to {len(held_out) - 1}.")
     window = _square_about(
         np.logical_or.reduce([dilated_mask(model, held_out.coefficients, row, held_out.crop.size) for row in rows])
     )
     streams = {"original": held_out.originals(), **{name: video.crops(held_out) for name, video in videos.items()}}
-    return {name: _close_ups(frames, rows, window, size) for name, frames in streams.items()}
-
-
-def _close_ups(frames: Iterable[np.ndarray], rows: Sequence[int], window: tuple[slice, slice], size: int) -> np.ndarray:
-    picked = {row: frame[window] for row, frame in enumerate(frames) if row in rows}
-    return np.stack([cv2.resize(picked[row], (size, size), interpolation=cv2.INTER_CUBIC) for row in rows])
+    crops, close_ups = {}, {}
+    for name, frames in streams.items():
+        picked = [frame for row, frame in enumerate(frames) if row in rows]
+        crops[name] = np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA) for frame in picked])
+        mouths = [cv2.resize(frame[window], (size, size), interpolation=cv2.INTER_CUBIC) for frame in picked]
+        close_ups[name] = np.stack(mouths)
+    return Moments(crops, close_ups, held_out.frame_id[list(rows)])
 
 
 def _square_about(mask: np.ndarray) -> tuple[slice, slice]:

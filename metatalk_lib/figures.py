@@ -2,7 +2,7 @@
 
 import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,21 @@ def subplots(*args: Any, **options: Any) -> tuple[Figure, Any]:
     figure, axes = plt.subplots(*args, **options)
     plt.close(figure)
     return figure, axes
+
+
+def show_pictures(axes: Iterable[Axes], pictures: Iterable[UInt8[np.ndarray, "_ _ 3"]], name: str) -> None:
+    """Pictures in a row of axes without ticks, and the row's name at its left.
+
+    Args:
+        axes: as many as pictures.
+        pictures: RGB.
+        name: of the row.
+    """
+    for column, (ax, picture) in enumerate(zip(axes, pictures, strict=True)):
+        ax.imshow(picture)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.set_ylabel("" if column else name, fontsize=8)
 
 
 def plot_fitted_landmarks(
@@ -168,11 +183,7 @@ def plot_method_comparison(images: Mapping[str, UInt8[np.ndarray, "K P P 3"]], f
     shape = len(images), len(frame_id)
     figure, axes = subplots(*shape, figsize=(1.9 * shape[1] + 1, 1.9 * shape[0]), squeeze=False, layout="tight")
     for row, (name, pictures) in zip(axes, images.items(), strict=True):
-        for ax, picture in zip(row, pictures, strict=True):
-            ax.imshow(picture)
-            ax.set_xticks([])
-            ax.set_yticks([])
-        row[0].set_ylabel(name.replace(" (", "\n("), fontsize=8)
+        show_pictures(row, pictures, name.replace(" (", "\n("))
     for ax, number in zip(axes[0], frame_id, strict=True):
         ax.set_title(f"frame_id {number}", fontsize=8)
     return figure
@@ -224,11 +235,7 @@ def plot_picture_rows(
     size = (width_inches, len(rows) * cell * height / width + 0.3)
     figure, axes = subplots(len(rows), count, figsize=size, squeeze=False, layout="constrained")
     for row_axes, (name, pictures) in zip(axes, rows.items(), strict=True):
-        for ax, picture in zip(row_axes, pictures, strict=True):
-            ax.imshow(picture)
-            ax.set_xticks([])
-            ax.set_yticks([])
-        row_axes[0].set_ylabel(name, fontsize=8)
+        show_pictures(row_axes, pictures, name)
     for ax, number in zip(axes[0], frame_ids, strict=True):
         ax.set_title(f"{label} {number}", fontsize=8)
     return figure

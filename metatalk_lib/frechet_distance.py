@@ -2,11 +2,8 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy import linalg
 
 from metatalk_lib.errors import ParameterError
-
-_EPSILON = 1e-6
 
 
 def compute_frechet_distance(features: Float[np.ndarray, "N D"], reference: Float[np.ndarray, "M D2"]) -> float:
@@ -24,7 +21,8 @@ def compute_frechet_distance(features: Float[np.ndarray, "N D"], reference: Floa
     Raises:
         ParameterError: fewer than two pictures in a set, or lengths of features differ.
 
-    Source: Heusel et al., "GANs trained by a two time-scale update rule", 2017, eq. 6; numbers of mseitzer/pytorch-fid.
+    Source: Heusel et al., "GANs trained by a two time-scale update rule", 2017, eq. 6; mseitzer/pytorch-fid's figures
+    come out, whose matrix root is taken otherwise.
     """
     if min(len(features), len(reference)) < 2 or features.shape[1] != reference.shape[1]:
         raise ParameterError(
@@ -32,9 +30,9 @@ def compute_frechet_distance(features: Float[np.ndarray, "N D"], reference: Floa
             f"{reference.shape}."
         )
     (mean, covariance), (mean_2, covariance_2) = _describe(features), _describe(reference)
-    root = _root_of_product(covariance, covariance_2)
     difference = mean - mean_2
-    return float(difference @ difference + np.trace(covariance) + np.trace(covariance_2) - 2 * np.trace(root))
+    shared = _trace_of_root(covariance, covariance_2)
+    return float(difference @ difference + np.trace(covariance) + np.trace(covariance_2) - 2 * shared)
 
 
 def _describe(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -42,10 +40,8 @@ def _describe(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(axis=0), np.atleast_2d(np.cov(values, rowvar=False))
 
 
-def _root_of_product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    root = linalg.sqrtm(first @ second)
-    if not np.isfinite(root).all():
-        # near-singular covariances: pytorch-fid's remedy
-        offset = _EPSILON * np.eye(len(first))
-        root = linalg.sqrtm((first + offset) @ (second + offset))
-    return root.real
+def _trace_of_root(first: np.ndarray, second: np.ndarray) -> float:
+    """Tr (Σ₁ Σ₂)^½ = Tr (Σ₁^½ Σ₂ Σ₁^½)^½, whose matrix is symmetric: exact where a covariance is singular, too."""
+    values, vectors = np.linalg.eigh(first)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return float(np.sqrt(np.maximum(np.linalg.eigvalsh(root @ second @ root), 0)).sum())

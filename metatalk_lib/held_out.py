@@ -13,6 +13,7 @@ from metatalk_lib.crop import CropTransform, load_crop
 from metatalk_lib.errors import DataError
 from metatalk_lib.face_model import Coefficients, FaceModel
 from metatalk_lib.paths import resolve_path
+from metatalk_lib.playback import read_in_any_order
 from metatalk_lib.renderer_data import dilated_mask
 from metatalk_lib.sync import SPEECH_RATE_HZ, compute_speech_envelope
 from metatalk_lib.video import probe_video, read_frames
@@ -45,6 +46,10 @@ class HeldOut:
         """The source's frames in the crop, one by one."""
         first = int(self.frame_id[0])
         return (self.crop.crop_image(frame) for frame in read_frames(self.source, first, first + len(self)))
+
+    def originals_at(self, order: Int[np.ndarray, "T2"]) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
+        """The source's frames in the crop at other moments: `order` counts from the first held-out frame."""
+        return (self.crop.crop_image(frame) for frame in read_in_any_order(self.source, self.frame_id[order]))
 
     def masks(self, model: FaceModel) -> Iterator[Bool[np.ndarray, "S S"]]:
         """The renderer's lower-face mask of each frame, in the crop."""

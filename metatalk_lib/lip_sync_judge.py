@@ -10,21 +10,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from metatalk_lib.artifacts import load_weights
 from metatalk_lib.assets import find_asset
 from metatalk_lib.audio import Recording, read_audio, to_mono_16k, to_pcm16
-from metatalk_lib.errors import DataError
+from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_crops import crop_faces
 from metatalk_lib.face_detector import boxes_of_faces
+from metatalk_lib.intervals import Estimate, bootstrap_mean
 from metatalk_lib.landmarks import track_landmarks
 from metatalk_lib.lip_sync_error import (
     FPS,
+    MIN_FRAMES,
     OPEN_SYNCNET_PATH,
     OPEN_WIDTH,
     SAMPLES_PER_FRAME,
@@ -37,14 +39,16 @@ from metatalk_lib.lip_sync_error import (
 from metatalk_lib.networks.s3fd import S3FDSyncNet
 from metatalk_lib.networks.syncnet import SyncNet
 from metatalk_lib.official_weights import load_published, load_strictly
+from metatalk_lib.progress import track
 from metatalk_lib.s3fd_detection import track_faces
 from metatalk_lib.sync import CONTROL_SHIFT, GROUND_TRUTH
 from metatalk_lib.video import probe_video, read_selected_frames
 
-Recipe = Literal["tracker", "s3fd"]
-
 MAX_BRIDGED_FRACTION = 0.1
 """Most frames in which the face may go unseen and be interpolated."""
+SILENT_PEAK = 33
+"""Sound whose loudest sample is below this, of 32768, counts as silence: -60 dB."""
+OFFSET = "offset, frames"
 MAX_LENGTH_DIFFERENCE_S = 0.5
 """Picture and sound of one video may differ by this much; more is an error, not a silent cut."""
 
@@ -70,8 +74,8 @@ class LipSyncJudge:
 
 
 def load_judge(
-    network: Literal["auto", "open", "syncnet"] = "auto",
-    recipe: Recipe = "tracker",
+    network: str = "auto",
+    recipe: str = "tracker",
     *,
     device: torch.device | None = None,
 ) -> LipSyncJudge:
@@ -84,7 +88,10 @@ def load_judge(
 
     Raises:
         DataError: weights are missing, or do not fit.
+        ParameterError: no such network or recipe.
     """
+    if network not in ("auto", "open", "syncnet") or recipe not in ("tracker", "s3fd"):
+        raise ParameterError(f"no judge `{network}` with `{recipe}`: auto, open or syncnet with tracker or s3fd.")
     device = device or torch.device("cpu")
     is_open = network == "open" or (network == "auto" and not find_asset("syncnet").is_present)
     syncnet = load_open_syncnet() if is_open else load_published(SyncNet, "syncnet")
@@ -104,7 +111,13 @@ def load_open_syncnet() -> SyncNet:
     return network.eval()
 
 
-def embed_video(judge: LipSyncJudge, path: Path, recording: Recording | None = None) -> list[EmbeddedClip]:
+def embed_video(
+    judge: LipSyncJudge,
+    path: Path,
+    recording: Recording | None = None,
+    *,
+    landmarks: Float[np.ndarray, "T 68 2"] | None = None,
+) -> list[EmbeddedClip]:
     """What SyncNet makes of a video.
 
     A video at another rate than 25 fps is shown at 25: each instant by the frame that is on the screen then.
@@ -113,6 +126,7 @@ def embed_video(judge: LipSyncJudge, path: Path, recording: Recording | None = N
         judge: the network and its recipe.
         path: the video.
         recording: its sound; None takes the video's own.
+        landmarks: of every frame at 25 fps, px, unsmoothed, where they are known already; else they are looked for.
 
     Returns:
         One clip for `tracker`; one for each face track for `s3fd`.
@@ -123,28 +137,77 @@ def embed_video(judge: LipSyncJudge, path: Path, recording: Recording | None = N
         FaceError: no face is seen, or in too few frames.
         ParameterError: the video is too short.
     """
-    pcm = to_pcm16(to_mono_16k(recording or read_audio(path)))
-    count = frame_count_at_25(path)
-    shown_s, sounds_s = count / FPS, len(pcm) / (FPS * SAMPLES_PER_FRAME)
-    if abs(shown_s - sounds_s) > MAX_LENGTH_DIFFERENCE_S:
-        raise DataError(f"{path} shows {shown_s:.2f} s of picture, its sound lasts {sounds_s:.2f} s. Cut one of them.")
+    pcm, count = to_pcm16(to_mono_16k(recording or read_audio(path))), frame_count_at_25(path)
+    _check_lengths(path, count, pcm)
     if judge.detector is None:
-        track = track_landmarks(
-            frames_at_25(path),
-            frame_count=count,
-            fps=Fraction(FPS),
-            face_position="largest",
-            max_missing_fraction=MAX_BRIDGED_FRACTION,
-            name=path,
-        )
-        faces = np.stack(list(crop_faces(frames_at_25(path), boxes_of_faces(track.raw_landmarks))))
+        landmarks = _find_landmarks(path, count) if landmarks is None else landmarks
+        faces = np.stack(list(crop_faces(frames_at_25(path), boxes_of_faces(landmarks))))
         return [embed_clip(judge.network, faces, pcm)]
-    found = []
+    clips = []
     for frame_id, boxes in track_faces(judge.detector, frames_at_25(path), path):
         frames = frames_at_25(path, int(frame_id[0]), int(frame_id[-1]) + 1)
         sound = pcm[int(frame_id[0]) * SAMPLES_PER_FRAME : (int(frame_id[-1]) + 1) * SAMPLES_PER_FRAME]
-        found.append(embed_clip(judge.network, np.stack(list(crop_faces(frames, boxes))), sound))
-    return found
+        clips.append(embed_clip(judge.network, np.stack(list(crop_faces(frames, boxes))), sound))
+    return clips
+
+
+def _find_landmarks(path: Path, count: int) -> Float[np.ndarray, "T 68 2"]:
+    return track_landmarks(
+        frames_at_25(path),
+        frame_count=count,
+        fps=Fraction(FPS),
+        face_position="largest",
+        max_missing_fraction=MAX_BRIDGED_FRACTION,
+        name=path,
+    ).raw_landmarks
+
+
+def _check_lengths(path: Path, count: int, pcm: np.ndarray) -> None:
+    """Refuse what LSE cannot judge: a frame or two, silence, picture and sound that are no pair."""
+    shown_s, sounds_s = count / FPS, len(pcm) / (FPS * SAMPLES_PER_FRAME)
+    loudest = int(np.abs(pcm.astype(np.int32)).max(initial=0))
+    if abs(shown_s - sounds_s) > MAX_LENGTH_DIFFERENCE_S:
+        raise DataError(f"{path} shows {shown_s:.2f} s of picture, its sound lasts {sounds_s:.2f} s. Cut one of them.")
+    if count < MIN_FRAMES:
+        raise ParameterError(f"{path} has {count} frames at {FPS} fps; LSE needs {MIN_FRAMES} or more.")
+    if loudest < SILENT_PEAK:
+        raise DataError(f"{path}: the sound is silent: its peak is {loudest} of 32768, less than {SILENT_PEAK}.")
+
+
+def score_videos(judge: LipSyncJudge, videos: Mapping[str, Mapping[str, Path]]) -> pd.DataFrame:
+    """LSE of every video, a row a clip.
+
+    Args:
+        judge: the network and its recipe.
+        videos: method to recording to video.
+
+    Returns:
+        Columns `method`, `recording`, the judge's two metrics, and `offset, frames`; several face tracks of one video
+        are averaged, as the published scores are.
+
+    Raises:
+        DataError, FaceError, ParameterError: as `embed_video`.
+    """
+    rows = []
+    for method, recordings in videos.items():
+        for recording, path in track(recordings.items(), f"judging {method}", unit="clip"):
+            scores = [score_clip(clip) for clip in embed_video(judge, path)]
+            rows.append((method, recording, *np.mean(scores, axis=0).tolist()))
+    return pd.DataFrame(rows, columns=["method", "recording", *judge.metrics, OFFSET])
+
+
+def average_clips(clips: pd.DataFrame, judge: LipSyncJudge, *, seed: int) -> dict[str, dict[str, Estimate]]:
+    """Method to metric to mean over its clips, with the interval from resampling them.
+
+    Args:
+        clips: of `score_videos`.
+        judge: names the metrics.
+        seed: of the resampling.
+    """
+    return {
+        str(method): {metric: bootstrap_mean(own[metric].to_numpy(), seed=seed) for metric in judge.metrics}
+        for method, own in clips.groupby("method", sort=False)
+    }
 
 
 def score_controls(judge: LipSyncJudge, clip: EmbeddedClip) -> dict[str, LipSyncError]:

@@ -1,10 +1,12 @@
 """Checkpoints that others published: read without running what they hold, and loaded key by key."""
 
+import pickle
 import re
 import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
@@ -19,10 +21,19 @@ GIT_LFS_START = b"version https://git-lfs.github.com/spec/"
 # Added by torch 0.4.1; state dicts of older files lack it, and it changes nothing in evaluation mode.
 _LATER_ENTRY = ".num_batches_tracked"
 _LISTED = 4
+_PLAIN = {
+    "collections.OrderedDict",
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_tensor_v2",
+    "torch.serialization._get_layout",
+}
+"""All that may be called where an optimiser lies beside the weights: what makes dictionaries and tensors."""
 
 
 def load_checkpoint(path: Path, advice: str, *, may_be_script: bool = False) -> Any:
     """What `torch.save` wrote, on the CPU; only tensors and plain Python values are accepted.
+
+    An optimiser that its training saved with the weights is passed over: nothing of it is made or run.
 
     Args:
         path: the file.
@@ -30,8 +41,7 @@ def load_checkpoint(path: Path, advice: str, *, may_be_script: bool = False) -> 
         may_be_script: take a TorchScript archive, too, and give its state dict; its `forward` is not run.
 
     Raises:
-        DataError: the file is absent, is a git-LFS pointer, is no checkpoint or a damaged one, or holds objects of
-            classes that would have to be run.
+        DataError: the file is absent, a git-LFS pointer, no checkpoint, damaged, or holds objects that would be run.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist. {advice}")
@@ -50,6 +60,8 @@ def load_checkpoint(path: Path, advice: str, *, may_be_script: bool = False) -> 
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # foreign bytes make the unpickler fail in many ways
         unknown = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+        if unknown and unknown[1].startswith("torch.optim."):
+            return _load_without_optimiser(path, advice)
         if unknown:
             raise DataError(
                 f"{path} holds an object of {unknown[1]}, which could run anything, so it is not read. {advice}"
@@ -61,17 +73,25 @@ def load_checkpoint(path: Path, advice: str, *, may_be_script: bool = False) -> 
 
 
 def load_published(
-    network_class: type[Network], asset: str, path: Path | None = None, *, may_be_script: bool = False
+    network_class: type[Network],
+    asset: str,
+    path: Path | None = None,
+    *,
+    may_be_script: bool = False,
+    nesting: str = "state_dict",
+    may_hold_more: bool = False,
 ) -> Network:
     """A network with its published weights, in evaluation mode.
 
-    Takes a flat state dict, or one under `state_dict`; `module.`, which parallel training puts into keys, is left out.
+    Takes a flat state dict, or one under `nesting`; `module.`, which parallel training puts into keys, is left out.
 
     Args:
         network_class: built without arguments.
         asset: name of the asset.
         path: the file; where the asset lies when none is given.
         may_be_script: as in `load_checkpoint`.
+        nesting: the key under which the file has the state dict.
+        may_hold_more: pass over keys that the network does not know, where the published code does so, too.
 
     Raises:
         DataError: the file is missing, cannot be read safely, or does not fit the network key by key.
@@ -79,12 +99,15 @@ def load_published(
     path = path or require_file(asset)
     advice = f"Fetch it again from {find_asset(asset).source}."
     content = load_checkpoint(path, advice, may_be_script=may_be_script)
-    weights = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    weights = content.get(nesting, content) if isinstance(content, Mapping) else content
     if isinstance(weights, Mapping):
         weights = {str(key).replace("module.", ""): value for key, value in weights.items()}
     with torch.device("meta"):
         network = network_class()
     network = network.to_empty(device="cpu")
+    if may_hold_more and isinstance(weights, Mapping):
+        own = network.state_dict()
+        weights = {key: value for key, value in weights.items() if key in own}
     load_strictly(network, weights, path, advice)
     return network.eval()
 
@@ -127,6 +150,45 @@ def load_strictly(network: nn.Module, weights: object, path: Path, advice: str) 
         raise DataError(f"{path} holds NaN or infinity: {_list('affected', broken)}. {advice}")
     # a plain dict: without torch's version number, absent counters are filled in
     network.load_state_dict(dict(weights), strict=True)
+
+
+class _Inert:
+    """Stands for the parts of an optimiser: whatever the file has done to it does nothing."""
+
+    def __init__(self, *values: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        path = f"{module}.{name}"
+        if module.startswith("torch.optim.") or path in (
+            "collections.defaultdict",
+            "__builtin__.dict",
+            "builtins.dict",
+        ):
+            return _Inert
+        if path in _PLAIN:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"GLOBAL {path} was not an allowed global")
+
+
+def _load_without_optimiser(path: Path, advice: str) -> Any:
+    """Read a checkpoint by an unpickler that knows tensors, and puts something inert in the place of an optimiser."""
+    reader = ModuleType("plain_pickle")
+    reader.Unpickler, reader.load = _PlainUnpickler, lambda file, **_: _PlainUnpickler(file).load()
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False, pickle_module=reader)
+    except Exception as error:  # foreign bytes make the unpickler fail in many ways
+        raise DataError(
+            f"{path} holds more than tensors and an optimiser ({error}), so it is not read. {advice}"
+        ) from error
 
 
 def _is_script(path: Path) -> bool:

@@ -222,6 +222,20 @@ class EvaluationConfig(StageConfig):
     """Frames a step of the baseline."""
     audiodvp_learning_rate: float = Field(default=1.0e-3, gt=0)
     """Learning rate of the baseline's renderer at the start; the published 2.0e-4 needs days, not minutes."""
+    audiodvp_equal_time: bool = False
+    """Train the baseline's renderer for as long as ours was trained in stage 05, whatever `audiodvp_steps` says."""
+    compared_weights: Literal["auto", "open", "official"] = "auto"
+    """Of ATVG, Wav2Lip and MakeItTalk: the published ones, this project's, or the published where they are placed."""
+    judging_recordings: int = Field(default=2, ge=1, le=4)
+    """Recordings of other people that LSE is measured on, beside stage 05's."""
+    judging_seconds: float = Field(default=6.0, gt=1)
+    """Length of each, s."""
+    lip_sync_network: Literal["auto", "open", "syncnet"] = "auto"
+    """SyncNet that measures LSE: this project's, the published one, or the published where it is placed."""
+    lip_sync_recipe: Literal["tracker", "s3fd"] = "tracker"
+    """What cuts the face out for it; `s3fd` is the published recipe and needs its weights."""
+    frechet_network: Literal["auto", "open", "inception"] = "auto"
+    """Features of the Fréchet distance: a face network (FFD), Inception (FID), or Inception where it is placed."""
 
 
 class UserStudyConfig(StageConfig):

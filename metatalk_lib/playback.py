@@ -31,6 +31,26 @@ def ping_pong(start: int, frame_count: int, length: int) -> Int[np.ndarray, " T"
     return np.where(place < frame_count, place, period - place)
 
 
+def read_in_any_order(path: Path, order: Int[np.ndarray, " T"]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Decode frames in an order that jumps now and then; each stretch that runs forwards or stands still is read once.
+
+    Args:
+        path: the video.
+        order: frame_ids.
+    """
+    start = 0
+    while start < len(order):
+        stop, step = start + 1, int(order[start + 1] - order[start]) if start + 1 < len(order) else 1
+        while stop < len(order) and step in (0, 1) and order[stop] - order[stop - 1] == step:
+            stop += 1
+        first, length = int(order[start]), stop - start
+        if step == 0:
+            yield from itertools.repeat(next(read_frames(path, first, first + 1)), length)
+        else:
+            yield from read_frames(path, first, first + length)
+        start = stop
+
+
 def read_in_order(path: Path, order: Int[np.ndarray, " T"]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """Decode the frames of a ping-pong order; memory stays flat.
 

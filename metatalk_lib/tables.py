@@ -1,27 +1,38 @@
-"""The paper's tables, filled with what was measured; what was not says so, and the paper's own figures stand beside."""
+"""The paper's tables, filled with what was measured; what was not says so, and the paper's own figures stand beside.
 
+Best and second best are marked among the measured values alone, never among the paper's, and never across measures.
+"""
+
+import html
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from metatalk_lib.artifacts import atomic_path, load_json
 from metatalk_lib.errors import ParameterError
+from metatalk_lib.intervals import DECIMALS, Estimate, Score, bootstrap_mean, format_value, to_estimate
+from metatalk_lib.latex_tables import BEST, GREY, GREY_RGB, SECOND, to_latex
+from metatalk_lib.metric_catalogue import find_metric, rank_order
 from metatalk_lib.params import CHARACTERS
 from metatalk_lib.paths import PACKAGE_DATA_DIR
 
 METHODS = ("ATVG", "Wav2Lip", "AudioDVP", "MakeItTalk", "Ours")
 ABLATIONS = ("Baseline", "Our A2E", "High definition", "Ours")
-PAPER_METRICS = {"LSE-D": "lower", "LSE-C": "higher", "FID": "lower", "SSIM": "higher"}
-"""Metrics of Tables 2 and 3, and which direction is better."""
+PAPER_METRICS = ("LSE-D", "LSE-C", "FID", "SSIM")
+"""Metrics of Tables 2 and 3; which way is better stands in `metric_catalogue`."""
 NOT_YET = "not yet"
 PAPER_SUFFIX = " (paper)"
-DECIMALS = 4
+MEAN_OF = "mean of "
+LEGEND = "Bold: best of the measured values; underlined: second best."
+CSS = {BEST: "font-weight: bold", SECOND: "text-decoration: underline", GREY: f"color: #{GREY_RGB}"}
 
-Scores = Mapping[str, Mapping[str, float]]
-"""Method to metric to value."""
+Scores = Mapping[str, Mapping[str, Score]]
+"""Method to metric to value, the value with its interval where there is one: see `intervals.Estimate`."""
 
 
 @lru_cache(maxsize=1)
@@ -31,44 +42,100 @@ def load_paper_tables() -> dict[str, Any]:
     return load_json(PACKAGE_DATA_DIR / "paper_tables.json")
 
 
+def compute_paper_means() -> dict[str, dict[str, float]]:
+    """Means of the paper's Table 2 over its seven characters: metric to method to value."""
+    paper = load_paper_tables()["table2"]
+    return {
+        metric: {
+            method: round(float(np.mean([values[metric][method] for values in paper.values()])), DECIMALS)
+            for method in METHODS
+        }
+        for metric in PAPER_METRICS
+    }
+
+
+def order_metrics(open_metrics: Sequence[str]) -> list[str]:
+    """The paper's four metrics, each with its open counterpart directly below it, then all other open ones.
+
+    Args:
+        open_metrics: names in `metric_catalogue`.
+
+    Raises:
+        ParameterError: a name that the catalogue does not have, or one of the paper's four.
+    """
+    taken = sorted(set(open_metrics) & set(PAPER_METRICS))
+    if taken:
+        raise ParameterError(f"{taken[0]} is the paper's name. An open measure goes by another, such as LSE-D (open).")
+    places = {name: find_metric(name).stands_for for name in open_metrics}
+    order = []
+    for metric in PAPER_METRICS:
+        order += [metric, *(name for name, place in places.items() if place == metric)]
+    return order + [name for name in open_metrics if name not in order]
+
+
+def average_characters(scores: Mapping[str, Scores], *, seed: int | None = None) -> tuple[dict[str, Any], int]:
+    """Means over the finished characters, those of which anything is measured.
+
+    A mean over fewer characters than are finished says so, as `8.64 (n = 2)`, and is not ranked beside the others.
+
+    Args:
+        scores: character to method to metric to value.
+        seed: of the intervals, from resampling the characters; None gives none.
+
+    Returns:
+        Method to metric to mean, and the number of finished characters.
+    """
+    finished = [methods for methods in scores.values() if any(methods.values())]
+    values: dict[str, dict[str, list[float]]] = {}
+    for methods in finished:
+        for method, metrics in methods.items():
+            for metric, value in metrics.items():
+                values.setdefault(method, {}).setdefault(metric, []).append(to_estimate(value).mean)
+    return {
+        method: {metric: _average(found, len(finished), seed) for metric, found in metrics.items()}
+        for method, metrics in values.items()
+    }, len(finished)
+
+
 def build_table2(
-    scores: Mapping[str, Scores], *, open_metrics: Sequence[str], labels: Mapping[str, str] | None = None
+    scores: Mapping[str, Scores],
+    *,
+    open_metrics: Sequence[str],
+    labels: Mapping[str, str] | None = None,
+    seed: int | None = None,
 ) -> pd.DataFrame:
     """Table 2: character and metric down, methods across, the paper's figures to the right.
 
     Args:
-        scores: character to method to metric to value; what is missing stays `not yet`.
-        open_metrics: this project's own measures, listed under the paper's four.
+        scores: character to method to metric to value, with its interval where there is one; what is missing stays
+            `not yet`.
+        open_metrics: this project's own measures; an open counterpart stands directly under the paper's metric.
         labels: what a method's column is called where it was run in another size than the paper's.
+        seed: of the intervals of the means; None gives none.
 
     Returns:
-        Index (character, metric), for A to G and any other character; columns the five methods and `<method> (paper)`.
+        Index (character, metric), for A to G, any other character, and `mean of N`, over the finished ones; columns the
+        five methods and `<method> (paper)`. The paper's means are over its own seven characters.
 
     Raises:
         ParameterError: a method or metric that the table does not know.
 
     Source: paper, Table 2.
     """
-    for character, methods in scores.items():
-        _check_names(methods, METHODS, open_metrics, f"Table 2, character {character}")
-    paper, labels = load_paper_tables()["table2"], labels or {}
-    rows, index = [], []
-    for character in [*CHARACTERS, *sorted(set(scores) - set(CHARACTERS))]:
-        for metric in (*PAPER_METRICS, *open_metrics):
-            measured = {method: _cell(scores.get(character, {}), method, metric) for method in METHODS}
-            printed = {method: paper.get(character, {}).get(metric, {}).get(method, "") for method in METHODS}
-            rows.append([*measured.values(), *printed.values()])
-            index.append((character, metric))
-    columns = [labels.get(method, method) for method in METHODS] + [method + PAPER_SUFFIX for method in METHODS]
-    return pd.DataFrame(rows, columns=columns, index=pd.MultiIndex.from_tuples(index, names=["character", "metric"]))
+    names = [*CHARACTERS, *sorted(set(scores) - set(CHARACTERS))]
+    blocks, mean_name = _add_mean(
+        {name: scores.get(name, {}) for name in names}, METHODS, open_metrics, "Table 2", seed
+    )
+    paper = {**load_paper_tables()["table2"], mean_name: compute_paper_means()}
+    return _lay_out(blocks, METHODS, paper, order_metrics(open_metrics), labels or {})
 
 
 def build_table3(scores: Scores, *, open_metrics: Sequence[str]) -> pd.DataFrame:
     """Table 3, the ablation: AudioDVP's and our A2E, each with the 256 px and the high-definition renderer.
 
     Args:
-        scores: row to metric to value.
-        open_metrics: this project's own measures, to the right of the paper's four.
+        scores: row to metric to value, of one character.
+        open_metrics: this project's own measures; an open counterpart stands directly beside the paper's metric.
 
     Returns:
         Rows Baseline, Our A2E, High definition, Ours; columns the metrics, then `<metric> (paper)`. The paper's figures
@@ -80,14 +147,38 @@ def build_table3(scores: Scores, *, open_metrics: Sequence[str]) -> pd.DataFrame
     Source: paper, Table 3.
     """
     _check_names(scores, ABLATIONS, open_metrics, "Table 3")
-    paper = load_paper_tables()["table3"]
-    metrics = (*PAPER_METRICS, *open_metrics)
+    paper, metrics = load_paper_tables()["table3"], order_metrics(open_metrics)
     rows = [
         [*(_cell(scores, row, metric) for metric in metrics), *(paper[row][metric] for metric in PAPER_METRICS)]
         for row in ABLATIONS
     ]
     columns = [*metrics, *(metric + PAPER_SUFFIX for metric in PAPER_METRICS)]
     return pd.DataFrame(rows, columns=columns, index=pd.Index(ABLATIONS, name="configuration"))
+
+
+def build_table3_by_character(
+    scores: Mapping[str, Scores], *, open_metrics: Sequence[str], seed: int | None = None
+) -> pd.DataFrame:
+    """Table 3 of several characters and its mean, laid out as Table 2.
+
+    Args:
+        scores: character to row to metric to value.
+        open_metrics: this project's own measures.
+        seed: of the intervals of the means; None gives none.
+
+    Returns:
+        Index (character, metric), for the given characters and `mean of N`; columns the four configurations and
+        `<configuration> (paper)`, which are means and stand beside our mean alone.
+
+    Raises:
+        ParameterError: a row or metric that the table does not know.
+
+    Source: paper, Table 3.
+    """
+    blocks, mean_name = _add_mean(scores, ABLATIONS, open_metrics, "Table 3", seed)
+    printed = load_paper_tables()["table3"]
+    paper = {mean_name: {metric: {row: printed[row][metric] for row in ABLATIONS} for metric in PAPER_METRICS}}
+    return _lay_out(blocks, ABLATIONS, paper, order_metrics(open_metrics), {})
 
 
 def add_paper_table4(table: pd.DataFrame) -> pd.DataFrame:
@@ -113,47 +204,155 @@ def add_paper_table4(table: pd.DataFrame) -> pd.DataFrame:
     return joined.join(printed)
 
 
+def find_marks(table: pd.DataFrame) -> pd.DataFrame:
+    """Which measured values of Tables 2 and 3 are best and second best for their character and metric.
+
+    Ranked are two values or more that stand for the same: as many clips, and in a mean all finished characters. Equal
+    ones share a mark. Means of a measure that has a target are not ranked: what is over it and under it cancels out.
+
+    Args:
+        table: any of the tables here; others than Tables 2 and 3 have no marks.
+
+    Returns:
+        A table of the same shape: `best`, `second` or empty.
+    """
+    marks = np.full(table.shape, "", dtype=object)
+    ours = [place for place, name in enumerate(table.columns) if not str(name).endswith(PAPER_SUFFIX)]
+    if table.index.names == ["character", "metric"]:
+        for row, (block, metric) in enumerate(table.index):
+            is_mean = block.startswith(MEAN_OF)
+            if not (is_mean and find_metric(metric).direction == "target"):
+                least = int(block.removeprefix(MEAN_OF)) if is_mean else 0
+                marks[row, ours] = _rank_cells(metric, table.iloc[row, ours].tolist(), least)
+    elif table.index.names == ["configuration"]:
+        for place in ours:
+            marks[:, place] = _rank_cells(table.columns[place], table.iloc[:, place].tolist(), 0)
+    return pd.DataFrame(marks, index=table.index, columns=table.columns)
+
+
 def save_table(table: pd.DataFrame, path: Path, *, caption: str) -> None:
-    """Write a table as CSV, and beside it as HTML with the paper's figures in grey.
+    """Write a table as CSV, and beside it as HTML and LaTeX with the paper's figures in grey.
 
     Args:
         table: any of the tables here.
-        path: the CSV file; the HTML file has the same stem.
-        caption: one or two sentences above the HTML table.
+        path: the CSV file; the other files have the same stem.
+        caption: one or two sentences above the table.
 
     Raises:
         ParameterError: the path does not end in .csv.
     """
     if path.suffix != ".csv":
-        raise ParameterError(f"a table is saved as .csv (and .html beside it), got {path}.")
+        raise ParameterError(f"a table is saved as .csv (and .html and .tex beside it), got {path}.")
     with atomic_path(path) as temporary:
         table.to_csv(temporary)
     with atomic_path(path.with_suffix(".html")) as temporary:
         temporary.write_text(style_table(table, caption=caption).to_html(doctype_html=True), "utf-8")
+    with atomic_path(path.with_suffix(".tex")) as temporary:
+        temporary.write_text(format_latex(table, caption=caption), "utf-8")
 
 
 def style_table(table: pd.DataFrame, *, caption: str) -> "pd.io.formats.style.Styler":
-    """The table for a notebook: four decimals, the paper's figures and empty cells in grey.
+    """The table for a notebook: four decimals, best values marked, the paper's figures and empty cells in grey.
 
     Args:
         table: any of the tables here.
         caption: one or two sentences above it.
     """
-    grey = [column for column in table.columns if str(column).endswith(PAPER_SUFFIX)]
-    style = table.style.format(_format_cell).set_caption(caption).set_uuid("table")
-    style = style.map(lambda value: "color: #888888" if value == NOT_YET else "")
-    return style.set_properties(subset=grey, **{"color": "#888888"})
+    css = _find_styles(table).replace(CSS)
+    style = table.style.format(lambda value: html.escape(_format_cell(value), quote=False)).set_uuid("table")
+    style = style.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
+    style = style.set_caption(html.escape(_with_legend(caption, table), quote=False))
+    return style.apply(lambda _: css, axis=None)
+
+
+def format_latex(table: pd.DataFrame, *, caption: str) -> str:
+    """The table as LaTeX to `\\input`, which needs the package xcolor only.
+
+    Args:
+        table: any of the tables here; Table 3 is turned so that it fits the page: configurations across, as in Table 2.
+        caption: one or two sentences above it.
+    """
+    texts, styles = table.map(_format_cell), _find_styles(table)
+    if table.index.names == ["configuration"]:
+        texts, styles = _turn(texts), _turn(styles)
+    return to_latex(texts, styles, caption=_with_legend(caption, table))
+
+
+def _add_mean(
+    scores: Mapping[str, Scores], rows: Sequence[str], open_metrics: Sequence[str], where: str, seed: int | None
+) -> tuple[dict[str, Scores], str]:
+    """The characters' scores with their mean as one more, and the name of it."""
+    for character, methods in scores.items():
+        _check_names(methods, rows, open_metrics, f"{where}, character {character}")
+    means, count = average_characters(scores, seed=seed)
+    return {**scores, f"{MEAN_OF}{count}": means}, f"{MEAN_OF}{count}"
+
+
+def _average(values: list[float], finished: int, seed: int | None) -> Score:
+    if len(values) < finished:
+        return Estimate(float(np.mean(values)), count=len(values))
+    return float(np.mean(values)) if seed is None else bootstrap_mean(values, seed=seed)
+
+
+def _lay_out(
+    blocks: Mapping[str, Scores],
+    names: Sequence[str],
+    paper: Mapping[str, Mapping[str, Mapping[str, float]]],
+    metrics: Sequence[str],
+    labels: Mapping[str, str],
+) -> pd.DataFrame:
+    """Blocks and metrics down, names across, the paper's figures to the right."""
+    rows, index = [], []
+    for block, scores in blocks.items():
+        for metric in metrics:
+            printed = paper.get(block, {}).get(metric, {})
+            rows.append([*(_cell(scores, name, metric) for name in names), *(printed.get(name, "") for name in names)])
+            index.append((block, metric))
+    columns = [labels.get(name, name) for name in names] + [name + PAPER_SUFFIX for name in names]
+    return pd.DataFrame(rows, columns=columns, index=pd.MultiIndex.from_tuples(index, names=["character", "metric"]))
+
+
+def _rank_cells(metric: str, cells: Sequence[object], least: int) -> list[str]:
+    """A mark for each cell; those over fewer than `least`, or over fewer than another's clips, have none."""
+    found = {place: to_estimate(cell) for place, cell in enumerate(cells) if not isinstance(cell, str)}
+    counts = {place: math.inf if value.count is None else value.count for place, value in found.items()}
+    most = max([least, *counts.values()])
+    rivals = {str(place): value.mean for place, value in found.items() if counts[place] == most}
+    places = rank_order(metric, rivals) if len(rivals) > 1 else {}
+    return [{1: BEST, 2: SECOND}.get(places.get(str(place), 0), "") for place in range(len(cells))]
+
+
+def _find_styles(table: pd.DataFrame) -> pd.DataFrame:
+    """`find_marks`, with `grey` for the paper's figures and for what is not there yet."""
+    grey = (table == NOT_YET).to_numpy() | [str(name).endswith(PAPER_SUFFIX) for name in table.columns]
+    return find_marks(table).mask(grey, GREY)
+
+
+def _turn(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the flat Table 3 become columns, the paper's to the right."""
+    paper = [name for name in table.columns if name.endswith(PAPER_SUFFIX)]
+    ours = table.drop(columns=paper).T
+    printed = table[paper].rename(columns=lambda name: name.removesuffix(PAPER_SUFFIX)).T
+    turned = ours.join(printed.add_suffix(PAPER_SUFFIX, axis=1)).fillna("")
+    return turned.rename_axis(index="metric", columns=None)
+
+
+def _with_legend(caption: str, table: pd.DataFrame) -> str:
+    return f"{caption} {LEGEND}".strip() if find_marks(table).ne("").any(axis=None) else caption
 
 
 def _format_cell(value: object) -> str:
     if isinstance(value, float):
-        return "" if value != value else f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+        return "" if math.isnan(value) else format_value(value)
     return str(value)
 
 
-def _cell(scores: Scores, method: str, metric: str) -> float | str:
+def _cell(scores: Scores, method: str, metric: str) -> float | Estimate | str:
     value = scores.get(method, {}).get(metric)
-    return NOT_YET if value is None else round(float(value), DECIMALS)
+    if value is None:
+        return NOT_YET
+    estimate = to_estimate(value)
+    return round(estimate.mean, DECIMALS) if estimate[1:] == (None, None, None) else estimate
 
 
 def _check_names(scores: Scores, rows: Sequence[str], open_metrics: Sequence[str], where: str) -> None:

@@ -121,3 +121,18 @@ def test_bad_input_is_refused(character: Path, trained: Path, tmp_path: Path) ->
             audiodvp.train(character, tmp_path, SETTINGS)
     finally:
         crop.write_bytes(before)
+
+
+def test_training_can_go_by_time(character: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+    monkeypatch.setattr(audiodvp.time, "perf_counter", lambda: 0.5 * len(waits))
+    monkeypatch.setattr(audiodvp, "train_renderer", lambda *_args, **_options: waits.append("trial"))
+    training = audiodvp._training(SETTINGS)
+    steps = audiodvp.count_steps(30.0, None, None, training, tmp_path)
+    assert steps == 30 * audiodvp.TRIAL_STEPS / 0.5
+    monkeypatch.undo()
+    audiodvp.train(character, tmp_path, replace(SETTINGS, seconds=0.01))
+    history = load_json(tmp_path / "history.json")
+    assert history["steps"] == audiodvp.TRIAL_STEPS != SETTINGS.steps
+    assert history["seconds"] > 0
+    assert not (tmp_path / "trial.safetensors").exists()

@@ -11,10 +11,8 @@ from metatalk_lib import evaluation
 from metatalk_lib.artifacts import load_arrays, save_arrays, save_json
 from metatalk_lib.controls import PASS_THROUGH, STATIC_MOUTH
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.evaluation import Opening
 from metatalk_lib.face_model import FaceModel, load_face_model
 from metatalk_lib.held_out import FinishedVideo, HeldOut, fit_length, load_held_out
-from metatalk_lib.landmarks import LandmarkTrack
 from metatalk_lib.sync import REENCODED
 from metatalk_lib.video import read_frames, write_video
 
@@ -81,7 +79,9 @@ def test_image_measures_rank_truth_first_and_cheats_below(
 ) -> None:
     table = evaluation.measure_images(held_out, model, {"Ours": perfect})
     assert table.columns.tolist() == list(evaluation.IMAGE_METRICS)
-    assert table.loc[PASS_THROUGH].tolist() == pytest.approx([1.0, 1.0, float("inf"), 1.0], abs=1e-6)
+    assert table.loc[PASS_THROUGH].tolist() == pytest.approx([1.0, 1.0, float("inf"), 1.0, 1.0], abs=1e-6)
+    assert table.loc["static mouth (cheat)", evaluation.FLICKER] < 0.7
+    assert table.loc["Ours", evaluation.FLICKER] == pytest.approx(1, abs=0.3)
     assert table.loc["Ours", "SSIM in mask"] > 0.95
     for cheat in table.index[1:5]:
         assert table.loc[cheat, "SSIM in mask"] < table.loc["Ours", "SSIM in mask"]
@@ -98,6 +98,14 @@ def test_image_measures_rank_truth_first_and_cheats_below(
     assert table.loc["Ours", "PSNR in mask, dB"] == pytest.approx(10 * np.log10(255**2 / np.mean(errors)))
 
 
+def test_ssim_is_told_in_its_three_variants(held_out: HeldOut, model: FaceModel, perfect: FinishedVideo) -> None:
+    table = evaluation.measure_ssim_variants(held_out, {"Ours": perfect})
+    assert table.columns.tolist() == ["gaussian", "uniform", "zero_padded"]
+    gaussian = evaluation.measure_images(held_out, model, {"Ours": perfect}).loc["Ours", "SSIM"]
+    assert table.loc["Ours", "gaussian"] == pytest.approx(gaussian)
+    assert len(set(table.loc["Ours"].round(5))) == 3
+
+
 def test_controls_are_whole_videos_of_the_crop(held_out: HeldOut, model: FaceModel, tmp_path: Path) -> None:
     controls = evaluation.write_controls(held_out, model, tmp_path)
     assert list(controls) == [REENCODED, STATIC_MOUTH]
@@ -109,31 +117,23 @@ def test_controls_are_whole_videos_of_the_crop(held_out: HeldOut, model: FaceMod
     assert mouth.std(axis=0).mean() < 0.5 * moving.std(axis=0).mean()
 
 
-def fake_tracker(frames, *, frame_count, **_options) -> LandmarkTrack:
-    """Landmarks whose lips are apart by the number of dark red mouth pixels."""
-    dark = np.array([((frame[..., 0] < 90) & (frame[..., 1] < 50)).sum() for frame in frames], np.float32)
-    assert len(dark) == frame_count
-    points = np.zeros((frame_count, 68, 2), np.float32)
-    points[:, [65, 66, 67], 1] = dark[:, None] / 50
-    detected = np.arange(frame_count) != 2
-    return LandmarkTrack(np.arange(frame_count), points, points, np.zeros((frame_count, 4), np.float32), detected)
-
-
-def test_openings_are_measured_on_the_decoded_video(
-    held_out: HeldOut, perfect: FinishedVideo, monkeypatch: pytest.MonkeyPatch
+def test_control_rows_show_the_mouth_of_other_moments(
+    held_out: HeldOut, model: FaceModel, perfect: FinishedVideo
 ) -> None:
-    monkeypatch.setattr(evaluation, "track_landmarks", fake_tracker)
-    opening = evaluation.measure_opening(held_out, perfect)
-    assert opening.bridged == 1
-    assert np.corrcoef(opening.values, drawn.openings()[drawn.HELD_OUT :])[0, 1] > 0.9
+    backwards = np.arange(TAIL)[::-1].copy()
+    orders = {"same": np.arange(TAIL), "backwards": backwards, "still": np.full(TAIL, 3)}
+    table = evaluation.measure_images(held_out, model, {"Ours": perfect}, orders=orders)
+    assert table.loc["same"].tolist() == table.loc[PASS_THROUGH].tolist()
+    assert table.loc["backwards", "PSNR in mask, dB"] < table.loc["Ours", "PSNR in mask, dB"]
+    assert table.loc["still", "PSNR in mask, dB"] < table.loc["Ours", "PSNR in mask, dB"]
+    with pytest.raises(ParameterError, match="`same` is a control row already"):
+        evaluation.measure_images(held_out, model, {"same": perfect}, orders=orders)
 
 
-def test_a_video_without_a_face_counts_as_a_mouth_that_never_moves(held_out: HeldOut, tmp_path: Path) -> None:
-    grey = np.full((*next(held_out.originals()).shape[:2], 3), 128, np.uint8)
-    write_video(tmp_path / "grey.mp4", [grey] * TAIL, fps=held_out.fps)
-    opening = evaluation.measure_opening(held_out, FinishedVideo(tmp_path / "grey.mp4", is_crop=True))
-    assert opening.bridged == TAIL
-    assert not opening.values.any()
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 3, 3], [8, 9, 10, 0, 1, 2], [5, 4, 3, 3, 3, 9], [2]])
+def test_originals_come_in_any_order(held_out: HeldOut, order: list[int]) -> None:
+    frames = list(held_out.originals())
+    np.testing.assert_array_equal(list(held_out.originals_at(np.array(order))), [frames[number] for number in order])
 
 
 def test_references_are_the_truth_where_it_is_known(character: Path, held_out: HeldOut, tmp_path: Path) -> None:
@@ -160,9 +160,9 @@ def test_sync_table_has_controls_and_methods(character: Path, held_out: HeldOut)
     references = evaluation.load_references(held_out, character / "01_crop" / "landmarks.npz")
     jitter = np.random.default_rng(0).normal(0, 0.3, TAIL)
     openings = {
-        REENCODED: Opening(references.measured + jitter, 0),
-        STATIC_MOUTH: Opening(5 + jitter, 0),
-        "Ours": Opening(0.5 * references.measured + 3, 0),
+        REENCODED: references.measured + jitter,
+        STATIC_MOUTH: 5 + jitter,
+        "Ours": 0.5 * references.measured + 3,
     }
     table, controls = evaluation.measure_sync(held_out, references, openings)
     assert table.columns.tolist() == list(evaluation.SYNC_METRICS)
@@ -176,29 +176,34 @@ def test_sync_table_has_controls_and_methods(character: Path, held_out: HeldOut)
         evaluation.measure_sync(held_out, references, {"Ours": openings["Ours"]})
 
 
-def test_scores_are_collected_and_read_back(held_out, model, perfect, character, tmp_path: Path) -> None:
+def test_scores_are_collected_and_finished_stages_found(held_out, model, perfect, character, tmp_path: Path) -> None:
     images = evaluation.measure_images(held_out, model, {"Ours": perfect})
     references = evaluation.load_references(held_out, character / "01_crop" / "landmarks.npz")
-    flat = Opening(np.zeros(TAIL), 0)
+    flat = np.zeros(TAIL)
     sync, _ = evaluation.measure_sync(held_out, references, {REENCODED: flat, STATIC_MOUTH: flat, "Ours": flat})
-    scores = evaluation.collect_scores(images, sync, ["Ours"])
+    scores = evaluation.collect_scores(["Ours"], images, sync)
     assert sorted(scores["Ours"]) == sorted((*evaluation.IMAGE_METRICS, *evaluation.SYNC_METRICS))
-    for name in ("A", "B", "C"):
-        save_json(tmp_path / name / "06_evaluation" / "scores.json", {"methods": scores})
     for name in ("A", "B"):
         save_json(tmp_path / name / "06_evaluation" / "summary.json", {})
-    assert list(evaluation.load_finished_scores(tmp_path, but="A")) == ["B"]
+    (tmp_path / "C" / "06_evaluation").mkdir(parents=True)
+    assert evaluation.list_finished(tmp_path, but="A") == {"B": tmp_path / "B" / "06_evaluation"}
     with pytest.raises(ParameterError, match="no row `Wav2Lip`"):
-        evaluation.collect_scores(images, sync, ["Wav2Lip"])
+        evaluation.collect_scores(["Wav2Lip"], images, sync)
 
 
-def test_close_ups_show_the_same_place_of_every_video(held_out, model, perfect) -> None:
-    shown = evaluation.sample_mouths(held_out, model, {"Ours": perfect}, [2, 9], size=96)
-    assert list(shown) == ["original", "Ours"]
-    assert shown["original"].shape == (2, 96, 96, 3)
-    assert np.abs(shown["original"].astype(int) - shown["Ours"]).mean() < 6
+def test_moments_show_the_same_place_of_every_video(held_out, model, perfect, tmp_path: Path) -> None:
+    shown = evaluation.sample_moments(held_out, model, {"Ours": perfect}, [2, 9], size=96)
+    assert shown.frame_id.tolist() == [42, 49]
+    for pictures in (shown.crops, shown.close_ups):
+        assert list(pictures) == ["original", "Ours"]
+        assert pictures["original"].shape == (2, 96, 96, 3)
+        assert np.abs(pictures["original"].astype(int) - pictures["Ours"]).mean() < 6
+    shown.save(tmp_path / "moments.npz")
+    again = evaluation.Moments.load(tmp_path / "moments.npz")
+    np.testing.assert_array_equal(again.close_ups["Ours"], shown.close_ups["Ours"])
+    assert list(again.crops) == list(shown.crops)
     with pytest.raises(ParameterError, match="not within 0 to 15"):
-        evaluation.sample_mouths(held_out, model, {}, [16])
+        evaluation.sample_moments(held_out, model, {}, [16])
 
 
 def test_videos_that_do_not_fit_are_refused(held_out, model, perfect, tmp_path: Path) -> None:
@@ -214,7 +219,7 @@ def test_videos_that_do_not_fit_are_refused(held_out, model, perfect, tmp_path: 
         next(short.crops(held_out))
     with pytest.raises(DataError, match="256x256 px"):
         next(FinishedVideo(tmp_path / "small.mp4").crops(held_out))
-    with pytest.raises(ParameterError, match="is a cheat row already"):
+    with pytest.raises(ParameterError, match="is a control row already"):
         evaluation.measure_images(held_out, model, {PASS_THROUGH: perfect})
     with pytest.raises(ParameterError, match="mask is empty"):
         evaluation.measure_frame(frames[0], frames[0], np.zeros(frames[0].shape[:2], bool))

@@ -9,10 +9,17 @@ import torch
 from torch import nn
 
 from metatalk_lib.errors import DataError
-from metatalk_lib.official_weights import load_checkpoint, load_strictly
+from metatalk_lib.official_weights import load_checkpoint, load_published, load_strictly
 
 ADVICE = "Fetch it again."
 PATH = Path("weights.pth")
+
+
+class Small(nn.Sequential):
+    """A network that is built without arguments."""
+
+    def __init__(self) -> None:
+        super().__init__(*make_network())
 
 
 class Stranger:
@@ -71,6 +78,43 @@ def test_an_object_of_a_strange_class_is_not_made(tmp_path):
     path.write_bytes(save_bytes({"net": Stranger()}))
     with pytest.raises(DataError, match=r"holds an object of \S*Stranger, which could run anything"):
         load_checkpoint(path, ADVICE)
+
+
+class Caller:
+    """An object that would call something when it is read."""
+
+    def __reduce__(self):
+        return print, ("called",)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_an_optimiser_beside_the_weights_is_passed_over(tmp_path, capsys, is_zip):
+    path, network = tmp_path / "weights.pth", nn.Linear(3, 2)
+    optimiser = torch.optim.Adam(network.parameters())
+    network(torch.ones(1, 3)).sum().backward()
+    optimiser.step()
+    value = {"G": network.state_dict(), "opt": optimiser, "epoch": 3}
+    path.write_bytes(save_bytes(value, _use_new_zipfile_serialization=is_zip))
+    read = load_checkpoint(path, ADVICE)
+    assert torch.equal(read["G"]["weight"], network.weight)
+    assert read["epoch"] == 3
+    assert not isinstance(read["opt"], torch.optim.Optimizer)
+    path.write_bytes(save_bytes(value | {"more": Caller()}, _use_new_zipfile_serialization=is_zip))
+    with pytest.raises(DataError, match=r"more than tensors and an optimiser \(GLOBAL \S*print was not an allowed"):
+        load_checkpoint(path, ADVICE)
+    assert capsys.readouterr().out == ""
+
+
+def test_nested_weights_are_found_and_may_hold_more_only_where_that_is_said(tmp_path):
+    path, network = tmp_path / "weights.pth", Small()
+    more = {f"module.{key}": value for key, value in network.state_dict().items()} | {"similarity": torch.ones(1)}
+    torch.save({"model": more}, path)
+    loaded = load_published(Small, "syncnet", path, nesting="model", may_hold_more=True)
+    assert torch.equal(loaded[0].weight, network[0].weight)
+    with pytest.raises(DataError, match=r"does not fit Small: none missing; 1 unknown \(similarity\)"):
+        load_published(Small, "syncnet", path, nesting="model")
+    with pytest.raises(DataError, match="6 missing"):
+        load_published(Small, "syncnet", path, may_hold_more=True)
 
 
 def test_equal_keys_load_with_or_without_counters():

@@ -57,13 +57,18 @@ def render_person(path: Path, seed: int, frames: int) -> None:
         speech_lips=float(generator.uniform(0.8, 1.2)),
         motion=float(generator.uniform(0.5, 1.5)),
     )
-    speech = scale_throat(_speak(generator, for_test=is_test(seed)), float(generator.uniform(0.86, 1.16)))
-    speech = pad_with_pauses(speech, *generator.uniform(0.1, 0.5, 2))
+    speech = draw_speech(generator, for_test=is_test(seed))
     count = min(frames, int(speech.duration_s * FPS))
     performance = perform(character, speech, count, seed)
     performance = performance._replace(rotation=performance.rotation + generator.normal(0, TURN_SIGMA))
     pcm = to_pcm16(to_mono_16k(speech.audio))[: count * FEATURE_RATE // FPS]
     save_person(path, Scene(character, 1.0, seed), performance, JPEG_QUALITY, pcm_16k=pcm, voice=np.array(speech.voice))
+
+
+def draw_speech(generator: np.random.Generator, *, for_test: bool) -> Speech:
+    """A sentence by a random voice and throat, with pauses about it."""
+    speech = scale_throat(_speak(generator, for_test=for_test), float(generator.uniform(0.86, 1.16)))
+    return pad_with_pauses(speech, *generator.uniform(0.1, 0.5, 2))
 
 
 def _speak(generator: np.random.Generator, *, for_test: bool) -> Speech:

@@ -5,13 +5,16 @@
 
 The network learns to tell the speech that belongs to five frames from the speech 1 to 15 frames away and from other
 people's: for each window of frames the distances d to all pieces of speech of the batch are scores, softmax(-d) of the
-right one is made large, and the same the other way round. While it learns, each stream also tells the lips of the five
-frames through a linear head, which is thrown away. Every figure on the card is measured by the run that writes
+right one is made large, and the same the other way round. Each stream also tells the lips of the five frames through a
+linear head, which is thrown away; for a while that is all it learns, the speech from further sentences without
+pictures, too. Every figure on the card is measured by the run that writes
 it, on people, voices and sentences that it never saw.
 """
 
 import argparse
+import multiprocessing
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +24,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.report import machine
-from metatalk_lib.artifacts import atomic_path, load_arrays, load_weights, save_weights
+from metatalk_lib.artifacts import atomic_path, load_arrays, save_weights
+from metatalk_lib.audio import to_mono_16k, to_pcm16
 from metatalk_lib.face_crops import crop_faces
 from metatalk_lib.face_detector import boxes_of_faces
 from metatalk_lib.lip_sync_error import (
@@ -38,16 +42,35 @@ from metatalk_lib.networks.open_audio_encoder import LIP_SIZE
 from metatalk_lib.networks.syncnet import EMBEDDING_SIZE, FACE_SIZE, MFCC_STEPS, WINDOW_FRAMES, SyncNet
 from metatalk_lib.progress import track
 from metatalk_lib.speech_augmentation import degrade_recording
-from training.people import halve_weights, is_test, load_speakers, split_jpegs
+from metatalk_lib.visemes import viseme_curves
+from training.people import halve_weights, load_speakers, split_jpegs
+from training.render_speakers import FPS, draw_speech
 from training.train_audio_encoder import LipTargets
 
 CLIPS, WINDOWS, WINDOW_STEP = 8, 6, 2
 """People a step, windows of each, and the frames between two windows."""
-DEGRADED = 3
-"""Recordings of each person besides the clean one."""
+UTTERANCES = 1600
+"""Sentences without pictures."""
+EXTRA_CLIPS, EXTRA_PIECES = 16, 12
+"""Of them: sentences a step, and pieces of each."""
+WARM_SHARE = 0.25
+"""Share of the steps in which only the lips are told."""
 RATE, WEIGHT_DECAY = 1e-3, 1e-2
 CONTROL_SHIFTS = (-10, -5, -2, -1, 1, 2, 5, 10)
 CHECKPOINT_STEPS = 200
+WORKERS = 2
+
+
+class Utterance(NamedTuple):
+    """One sentence.
+
+    Attributes:
+        mfcc: (13, M) of a clean recording and of a degraded one.
+        actions: (T, 52) what a face does that says it.
+    """
+
+    mfcc: tuple[np.ndarray, np.ndarray]
+    actions: np.ndarray
 
 
 class Talker(NamedTuple):
@@ -56,14 +79,12 @@ class Talker(NamedTuple):
     Attributes:
         faces: (T, 224, 224, 3) RGB crops.
         pcm_16k: (T · 640,) 16-bit samples.
-        mfcc: recordings of them, (13, M) each.
-        actions: (T, 52) what the face does.
+        said: what they say, and do.
     """
 
     faces: np.ndarray
     pcm_16k: np.ndarray
-    mfcc: list[np.ndarray]
-    actions: np.ndarray
+    said: Utterance
 
 
 class Batch(NamedTuple):
@@ -89,13 +110,24 @@ def load_talker(path: Path) -> Talker:
     arrays = load_arrays(path, "jpeg", "jpeg_length", "landmarks", "pcm_16k", "actions")
     images = split_jpegs(arrays["jpeg"], arrays["jpeg_length"])
     pcm = np.pad(arrays["pcm_16k"], (0, max(0, len(images) * SAMPLES_PER_FRAME - len(arrays["pcm_16k"]))))
-    generator = np.random.default_rng([int(path.stem), 21])
-    recordings = [pcm]
-    for _ in range(0 if is_test(int(path.stem)) else DEGRADED):
-        recordings.append(np.rint(degrade_recording(pcm / 32768, generator) * 32767).astype(np.int16))
     faces = np.stack(list(crop_faces(images, boxes_of_faces(arrays["landmarks"]))))
-    mfcc = [compute_syncnet_mfcc(values).astype(np.float32) for values in recordings]
-    return Talker(faces, pcm, mfcc, arrays["actions"])
+    return Talker(faces, pcm, record(pcm, arrays["actions"], np.random.default_rng([int(path.stem), 21])))
+
+
+def speak(number: int) -> Utterance:
+    """A sentence without pictures, drawn from its number alone."""
+    generator = np.random.default_rng([number, 9911])
+    speech = draw_speech(generator, for_test=False)
+    pcm = to_pcm16(to_mono_16k(speech.audio))
+    actions = viseme_curves(speech.phonemes, len(pcm) // SAMPLES_PER_FRAME, Fraction(FPS))
+    return record(pcm, actions, generator)
+
+
+def record(pcm_16k: np.ndarray, actions: np.ndarray, generator: np.random.Generator) -> Utterance:
+    """A clean recording, and one in a random room with a random microphone."""
+    degraded = np.rint(degrade_recording(pcm_16k / 32768, generator) * 32767).astype(np.int16)
+    clean, other = (compute_syncnet_mfcc(values).astype(np.float32) for values in (pcm_16k, degraded))
+    return Utterance((clean, other), actions)
 
 
 def draw_batch(talkers: list[Talker], lips_of: list[np.ndarray], generator: np.random.Generator) -> Batch:
@@ -104,7 +136,7 @@ def draw_batch(talkers: list[Talker], lips_of: list[np.ndarray], generator: np.r
     reach = (WINDOWS - 1) * WINDOW_STEP
     for clip, number in enumerate(generator.choice(len(talkers), CLIPS, replace=False)):
         talker = talkers[number]
-        mfcc = _other_microphone(talker.mfcc[generator.integers(len(talker.mfcc))], generator)
+        mfcc = _hear(talker.said, generator)
         last = min(len(talker.faces) - WINDOW_FRAMES, (mfcc.shape[1] - MFCC_STEPS) // 4)
         first = int(generator.integers(last - reach + 1))
         images = _film_again(talker.faces[first : first + reach + WINDOW_FRAMES], generator)
@@ -136,48 +168,76 @@ def compute_loss(
     return loss / 2, float((scores.argmax(dim=1) == right).float().mean())
 
 
-def train(talkers: list[Talker], steps: int, seed: int, start: Path | None, checkpoint: Path) -> SyncNet:
+def train(talkers: list[Talker], sentences: list[Utterance], steps: int, seed: int, checkpoint: Path) -> SyncNet:
     """AdamW with a one-cycle rate; convolutions in bfloat16."""
     torch.manual_seed(seed)
-    network = SyncNet(OPEN_WIDTH)
-    if start:
-        network.load_state_dict(load_weights(start, "Leave --start out."))
-    network.train()
-    targets = LipTargets(np.concatenate([talker.actions for talker in talkers]).astype(np.float64))
-    lips_of = [targets.encode(talker.actions) for talker in talkers]
-    heads = torch.nn.ModuleList(
-        torch.nn.Linear(network.netfclip[-1].out_features, WINDOW_FRAMES * LIP_SIZE) for _ in "ab"
-    )
+    network, warm = SyncNet(OPEN_WIDTH).train(), round(WARM_SHARE * steps)
+    targets = LipTargets(np.concatenate([talker.said.actions for talker in talkers]).astype(np.float64))
+    lips_of = [targets.encode(talker.said.actions) for talker in talkers]
+    lips_of_sentences = [targets.encode(said.actions) for said in sentences]
+    size = network.netfclip[-1].out_features, WINDOW_FRAMES * LIP_SIZE
+    heads = torch.nn.ModuleList([torch.nn.Linear(*size), torch.nn.Linear(*size)])
     parameters = [*network.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.1)
-    generator, seen = np.random.default_rng(seed), []
-    started = time.perf_counter()
+    generator, progress = np.random.default_rng(seed), Progress()
     for step in range(1, steps + 1):
         batch = draw_batch(talkers, lips_of, generator)
+        more_pieces, more_lips = draw_sentences(sentences, lips_of_sentences, generator)
+        used = batch.pieces if step > warm else batch.pieces[batch.right]
         with torch.autocast("cpu", torch.bfloat16):
-            faces, speech = network.forward_lip(batch.windows), network.forward_aud(batch.pieces)
-        faces, speech = faces.float(), speech.float()
-        loss, share = compute_loss(faces, speech, batch.right, batch.beside)
-        told = heads[0](faces) - batch.lips[batch.right], heads[1](speech) - batch.lips
+            faces = network.forward_lip(batch.windows).float()
+            speech = network.forward_aud(torch.cat([used, more_pieces])).float()
+        lips = torch.cat([batch.lips if step > warm else batch.lips[batch.right], more_lips])
+        told = heads[0](faces) - batch.lips[batch.right], heads[1](speech) - lips
         errors = [part.square().sum(dim=1).mean() / WINDOW_FRAMES for part in told]
+        loss, figures = sum(errors), [error.item() for error in errors]
+        if step > warm:
+            contrast, share = compute_loss(faces, speech[: len(used)], batch.right, batch.beside)
+            loss, figures = loss + contrast, [*figures, contrast.item(), share]
         optimiser.zero_grad()
-        (loss + sum(errors)).backward()
+        loss.backward()
         optimiser.step()
         schedule.step()
-        seen.append((loss.item(), share, *(error.item() for error in errors)))
-        if step % 25 == 0 or step == steps:
-            minutes = (time.perf_counter() - started) / 60
-            loss_, share_, seen_, heard_ = np.mean(seen[-25:], axis=0)
-            told_ = f"lips seen {seen_:.3f}, heard {heard_:.3f} of the variance"
-            print(f"step {step}: loss {loss_:.3f}, nearest {share_:.3f}, {told_}, {minutes:.1f} min", flush=True)
+        progress.report(step, figures)
         if step % CHECKPOINT_STEPS == 0:
             save_weights(checkpoint, network.state_dict())
     return network.eval()
 
 
-def _other_microphone(mfcc: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Another level, and a constant on every coefficient."""
+class Progress:
+    """Prints the means of the last 25 steps."""
+
+    NAMES = ("lips seen", "lips heard", "contrast", "nearest")
+
+    def __init__(self) -> None:
+        self.started, self.seen = time.perf_counter(), []
+
+    def report(self, step: int, figures: list[float]) -> None:
+        self.seen.append(figures)
+        if step % 25 == 0:
+            same = [row for row in self.seen[-25:] if len(row) == len(figures)]
+            means = (f"{name} {value:.3f}" for name, value in zip(self.NAMES, np.mean(same, axis=0), strict=False))
+            print(f"step {step}: {', '.join(means)}, {(time.perf_counter() - self.started) / 60:.1f} min", flush=True)
+
+
+def draw_sentences(
+    sentences: list[Utterance], lips_of: list[np.ndarray], generator: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pieces of speech without pictures, and what lips do during each."""
+    pieces, lips = [], []
+    for number in generator.integers(len(sentences), size=EXTRA_CLIPS):
+        mfcc = _hear(sentences[number], generator)
+        last = min(len(lips_of[number]) - WINDOW_FRAMES, (mfcc.shape[1] - MFCC_STEPS) // 4)
+        for frame in generator.integers(last + 1, size=EXTRA_PIECES):
+            pieces.append(mfcc[:, 4 * frame : 4 * frame + MFCC_STEPS])
+            lips.append(lips_of[number][frame : frame + WINDOW_FRAMES].ravel())
+    return torch.from_numpy(np.stack(pieces)[:, None].astype(np.float32)), torch.from_numpy(np.stack(lips))
+
+
+def _hear(said: Utterance, generator: np.random.Generator) -> np.ndarray:
+    """One of the recordings, at another level and with a constant on every coefficient."""
+    mfcc = said.mfcc[generator.integers(2)]
     offsets = generator.normal(0, 1.0, (len(mfcc), 1))
     offsets[0] = generator.normal(0, 1.5)
     return mfcc + offsets
@@ -261,8 +321,8 @@ characters A to G.
 {rows}
 
 Limits: it has seen studio people only, whose lips move by the project's own rule of visemes. `make bench-judging`
-measures it on the characters and on real clips. Licence: that of this project; no picture or sound of a real person
-is in the weights' training but Flite's and Festival's voices.
+measures it on the characters and on real clips. Licence: that of this project. No picture of a real person took part,
+and no sound of one but the voices that Flite and Festival built from recordings.
 """
     with atomic_path(output / f"{OPEN_SYNCNET_PATH.stem}.md") as temporary:
         temporary.write_text(text, "utf-8")
@@ -272,17 +332,20 @@ is in the weights' training but Flite's and Festival's voices.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speakers", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="weights of an earlier run's checkpoint")
     parser.add_argument("--output", type=Path, default=OPEN_SYNCNET_PATH.parent)
     arguments = parser.parse_args()
     known, unknown = load_speakers(arguments.speakers, load_talker, at_least=CLIPS)
     started = time.perf_counter()
     checkpoint = arguments.speakers / "syncnet.safetensors"
-    network = train(known, arguments.steps, arguments.seed, arguments.start, checkpoint)
+    with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
+        jobs = pool.imap(speak, range(UTTERANCES), chunksize=8)
+        sentences = list(track(jobs, "speaking", total=UTTERANCES, unit="sentence"))
+    network = train(known, sentences, arguments.steps, arguments.seed, checkpoint)
     counts = {
-        "Learnt from": f"{len(known)} random studio people, {sum(len(talker.faces) for talker in known)} frames",
+        "Learnt from": f"{len(known)} random studio people, {sum(len(talker.faces) for talker in known)} frames, and "
+        f"{UTTERANCES} sentences without pictures",
         "Training": f"{arguments.steps} steps of {CLIPS * WINDOWS} windows, seed {arguments.seed}, "
         f"{(time.perf_counter() - started) / 60:.0f} minutes",
     }

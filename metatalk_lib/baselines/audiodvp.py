@@ -11,6 +11,7 @@ mirrored images), the L1 loss over the mask only, and the mask's rectangle in pl
 allows it.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -65,6 +66,8 @@ PUBLIC_FPS = Fraction(25)
 GAN_WEIGHT = 0.01
 """Eq. 4's lambda: AudioDVP weights L1 by 100 and the adversarial term by 1."""
 MIN_TRAINING_FRAMES = 35
+TRIAL_STEPS = 10
+"""Steps from which the time of all is told."""
 A2E_EPOCHS, A2E_BATCH, A2E_RATE = 10, 5, 1e-3
 ERODE_ITERATIONS = 9
 BLUR_SIZE_PX, BLUR_SIGMA_PX = 5, 4.0
@@ -78,10 +81,11 @@ class AudioDVPSettings:
         width: channels of the U-Net's first level; 64 is the published one.
         depth: halvings; the published 8 paints the whole 256 px square, fewer only the mask's rectangle.
         refine: whether the U-Net has the published refinement blocks.
-        steps: optimiser steps of the renderer.
+        steps: optimiser steps of the renderer; with `seconds`, as many as they allow.
         batch: frames a step.
         learning_rate: at the start; the published 2e-4 stays constant, ours falls.
         seed: of weights and orders.
+        seconds: time that the renderer is trained for, s; 0 goes by `steps`.
     """
 
     width: int
@@ -91,6 +95,7 @@ class AudioDVPSettings:
     batch: int
     learning_rate: float
     seed: int
+    seconds: float = 0.0
 
     @property
     def label(self) -> str:
@@ -140,20 +145,50 @@ def train(
     network = RendererSettings(
         WINDOW, settings.width, settings.depth, settings.refine, SIZE_PX, pairs.roi, surroundings=False
     )
-    steps = track(range(settings.steps), "training AudioDVP", unit="step")
+    training = _training(settings)
+    if settings.seconds > 0:
+        training = replace(training, steps=count_steps(settings.seconds, pairs, network, training, folder, device))
+    started, steps = time.perf_counter(), track(range(training.steps), "training AudioDVP", unit="step")
     renderer, losses = train_renderer(
-        pairs, network, _training(settings), checkpoint=folder / "checkpoint.safetensors", device=device, steps=steps
+        pairs, network, training, checkpoint=folder / "checkpoint.safetensors", device=device, steps=steps
     )
+    seconds = time.perf_counter() - started
     save_renderer(renderer, folder / "renderer", losses)
     history = {
         "label": settings.label,
         "a2e": a2e_history,
         "renderer": losses,
+        "steps": training.steps,
+        "seconds": seconds,
         "renderer_frames": int(pairs.valid.sum()),
     }
     save_json(folder / "history.json", history)
     remove_pairs(work)
     return history
+
+
+def count_steps(
+    seconds: float,
+    pairs: RendererPairs,
+    network: RendererSettings,
+    training: TrainingSettings,
+    folder: Path,
+    device: torch.device | None = None,
+) -> int:
+    """Steps that fit into a time on this machine, told from the first ones; their network is thrown away.
+
+    Args:
+        seconds: the time.
+        pairs, network, training: of the training that is to come.
+        folder: for the trial's checkpoint.
+        device: where it runs.
+    """
+    checkpoint = folder / "trial.safetensors"
+    trial = replace(training, steps=TRIAL_STEPS)
+    started = time.perf_counter()
+    train_renderer(pairs, network, trial, checkpoint=checkpoint, device=device)
+    checkpoint.unlink(missing_ok=True)
+    return max(TRIAL_STEPS, round(seconds * TRIAL_STEPS / (time.perf_counter() - started)))
 
 
 def train_own_speech(

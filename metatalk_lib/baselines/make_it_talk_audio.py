@@ -4,13 +4,14 @@ from functools import lru_cache
 
 import librosa
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from scipy.fft import rfft
 from scipy.signal import butter, filtfilt
 
 from metatalk_lib.audio import FEATURE_RATE
 from metatalk_lib.errors import DataError
-from metatalk_lib.networks.auto_vc import MEL_BANDS, PITCH_BINS
+from metatalk_lib.networks.auto_vc import MEL_BANDS, PITCH_BINS, AutoVC
 from metatalk_lib.networks.make_it_talk import WINDOW_STEPS
 
 HOP = 256
@@ -27,6 +28,9 @@ _RANGE_HZ = (90.0, 7600.0)
 _HIGH_PASS_HZ, _HIGH_PASS_ORDER = 30.0, 5
 _GAIN, _NOISE = 0.95, 1e-6
 _PITCH_LEVELS = 256
+_PITCH_RANGE_HZ = (100.0, 600.0)
+_PIECE_STEPS, _PADDED_TO = 4096, 32
+"""AutoVC reads so many steps at once, filled up with zeros to a multiple of these."""
 
 
 def bring_to_level(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
@@ -70,6 +74,29 @@ def compute_auto_vc_mel(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarra
     return (20 * np.log10(np.maximum(1e-5, magnitude @ _mel_filters().T)) - 16 + 100) / 100
 
 
+def track_pitch(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, " M"]:
+    """The pitch at the steps of the mel spectrogram, from 100 to 600 Hz.
+
+    Args:
+        samples_16k: mono.
+
+    Returns:
+        Natural logarithms of Hz; `UNVOICED` where there is none.
+
+    Source: facts of adobe-research/MakeItTalk src/autovc/retrain_version/vocoder_spec/extract_f0_func.py, which tracks
+    by RAPT (pysptk); in its place stands the probabilistic YIN of librosa, Mauch and Dixon 2014.
+    """
+    pitch_hz, is_voiced, _ = librosa.pyin(
+        _prepare(samples_16k),
+        fmin=_PITCH_RANGE_HZ[0],
+        fmax=_PITCH_RANGE_HZ[1],
+        sr=FEATURE_RATE,
+        frame_length=_FFT_SIZE,
+        hop_length=HOP,
+    )
+    return np.where(is_voiced, np.log(pitch_hz), UNVOICED)
+
+
 def normalise_pitch(log_pitch: Float[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
     """The logarithm of the pitch about its mean over the voiced steps, four deviations to either side, on [0, 1].
 
@@ -92,6 +119,36 @@ def bin_pitch(pitch: Float[np.ndarray, " M"]) -> Int[np.ndarray, " M"]:
 def encode_pitch(pitch: Float[np.ndarray, " M"]) -> Float[np.ndarray, "M 257"]:
     """The bins one-hot."""
     return np.eye(PITCH_BINS, dtype=np.float32)[bin_pitch(pitch)]
+
+
+def convert_voice(
+    network: AutoVC,
+    mel: Float[np.ndarray, "M 80"],
+    pitch: Float[np.ndarray, "M 257"],
+    voice: Float[np.ndarray, "256"],
+    target_voice: Float[np.ndarray, "256"],
+) -> Float[np.ndarray, "M 80"]:
+    """The content feature: the recording's mel spectrogram as the target voice would say it.
+
+    Args:
+        network: AutoVC.
+        mel: of `compute_auto_vc_mel`.
+        pitch: one-hot.
+        voice: embedding of who speaks.
+        target_voice: of who shall.
+
+    Source: facts of adobe-research/MakeItTalk src/autovc/AutoVC_mel_Convertor_retrain_version.py.
+    """
+    device, said = next(network.parameters()).device, []
+    voices = [torch.from_numpy(values.astype(np.float32))[None].to(device) for values in (voice, target_voice)]
+    for start in range(0, len(mel), _PIECE_STEPS):
+        pieces = [values[start : start + _PIECE_STEPS].astype(np.float32) for values in (mel, pitch)]
+        length = len(pieces[0])
+        padded = [np.pad(values, ((0, -length % _PADDED_TO), (0, 0))) for values in pieces]
+        inputs = [torch.from_numpy(values)[None].to(device) for values in padded]
+        with torch.inference_mode():
+            said.append(network(inputs[0], *voices, inputs[1]).refined[0, :length].cpu().numpy())
+    return np.concatenate(said)
 
 
 def cut_windows(features: Float[np.ndarray, "M 80"]) -> Float[np.ndarray, "W 18 80"]:

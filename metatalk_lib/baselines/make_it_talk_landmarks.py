@@ -15,9 +15,36 @@ DEPTH = 0.1
 LIP_GAIN, POSE_GAIN = 2.0, 0.5
 CLOSED_SHARE = 0.99
 """How far the speaker branch's mouth is closed: it moves the head, the lips are the content branch's."""
+SHORTEST = 15
+"""Frames that the last smoothing needs."""
 
 _OUTER, _OUTER_OPPOSITE = slice(49, 54), np.arange(59, 54, -1)
 _INNER, _INNER_OPPOSITE = slice(61, 64), np.arange(67, 64, -1)
+_UPPER_LIDS, _LOWER_LIDS = [37, 38, 43, 44], [41, 40, 47, 46]
+"""Points above each other."""
+_FOLLOWS = ((slice(55, 59), slice(64, 68)), (slice(59, 60), slice(60, 61)), (slice(49, 54), slice(60, 65)))
+"""Points of the outer lip, and those of the inner one whose distance they keep where lips are repaired."""
+_NARROWED = 0.05
+"""Share of an eye's opening by which each lid is let in."""
+_FIRST_BLINK, _BLINK_APART = 30, (90, 150)
+"""Frames at 62.5 Hz; the second is a range, its end excluded."""
+_CLOSING, _OPENING = 10, 15
+
+
+def nudge_still(points: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "68 2"]:
+    """Slimmer lips and wider eyes: the outer lip 1 px to the middle, the lids 2 px apart.
+
+    Args:
+        points: of the still, px of its 256.
+
+    Source: facts of adobe-research/MakeItTalk main_end2end.py.
+    """
+    out = np.array(points, np.float64)
+    out[_OUTER, 1] += 1
+    out[_OUTER_OPPOSITE, 1] -= 1
+    out[_UPPER_LIDS, 1] -= 2
+    out[_LOWER_LIDS, 1] += 2
+    return out
 
 
 @dataclass(frozen=True)
@@ -87,3 +114,83 @@ def calm_speaker(displacements: Float[np.ndarray, "T 204"]) -> Float[np.ndarray,
         for part in (upper, lower):
             out[:, part] = CLOSED_SHARE * mean + (1 - CLOSED_SHARE) * out[:, part]
     return POSE_GAIN * out.reshape(-1, 204)
+
+
+def repair_lips(points: Float[np.ndarray, "T 68 3"]) -> Float[np.ndarray, "T 68 3"]:
+    """Lips that fold over each other are laid together.
+
+    They do where the signed area of the inner lip is negative. There both inner lips move to the middle between them,
+    and the heights of the outer lip keep the distance that they had in the frame before.
+
+    Args:
+        points: networks' space.
+
+    Source: facts of adobe-research/MakeItTalk src/approaches/train_audio2landmark.py.
+    """
+    out = np.array(points, np.float64)
+    x, y = out[:, 60:68, 0], out[:, 60:68, 1]
+    areas = 0.5 * (x * np.roll(y, -1, axis=1) - np.roll(x, -1, axis=1) * y).sum(axis=1)
+    for row in np.flatnonzero(areas < 0):
+        frame, before = out[row], out[max(row - 1, 0)].copy()
+        frame[_INNER_OPPOSITE] = 0.5 * (frame[_INNER] + frame[_INNER_OPPOSITE])
+        frame[_INNER] = frame[_INNER_OPPOSITE]
+        if row == 0:
+            continue
+        for outer, inner in _FOLLOWS:
+            frame[outer, 1] = frame[inner, 1] + before[outer, 1] - before[inner, 1]
+    return out
+
+
+def settle(points: Float[np.ndarray, "T 68 3"]) -> Float[np.ndarray, "T 68 3"]:
+    """The nose's root continued from the two points below it, and all smoothed over five frames.
+
+    Args:
+        points: networks' space, at least five frames.
+
+    Source: facts of adobe-research/MakeItTalk src/approaches/train_audio2landmark.py.
+    """
+    out = np.array(points, np.float64)
+    out[:, 27] = 2 * out[:, 28] - out[:, 29]
+    return savgol_filter(out, 5, 3, axis=0)
+
+
+def add_blinks(points: Float[np.ndarray, "T 68 3"], *, seed: int = 0) -> Float[np.ndarray, "T 68 3"]:
+    """Eyes a little narrower, and a blink at frame 30 and every 90 to 149 frames from there.
+
+    Lids close over 10 frames, three quarters of the way by the upper one, and open over 15. No blink begins that would
+    not end.
+
+    Args:
+        points: px, at 62.5 frames a second.
+        seed: of the times between blinks; the published ones are new in each run.
+
+    Source: facts of adobe-research/MakeItTalk util/utils.py.
+    """
+    out = np.array(points, np.float64)
+    upper, lower = out[:, _UPPER_LIDS].copy(), out[:, _LOWER_LIDS].copy()
+    out[:, _UPPER_LIDS] = (1 - _NARROWED) * upper + _NARROWED * lower
+    out[:, _LOWER_LIDS] = (1 - _NARROWED) * lower + _NARROWED * upper
+    lids, generator, at = _UPPER_LIDS + _LOWER_LIDS, np.random.default_rng(seed), _FIRST_BLINK
+    closing = (np.arange(1, _CLOSING) / _CLOSING)[:, None, None]
+    opening = (np.arange(1, _OPENING) / _OPENING + 1 / _OPENING)[:, None, None]
+    while at < len(out) - 1 - _OPENING:
+        shut = 0.25 * out[at, _UPPER_LIDS] + 0.75 * out[at, _LOWER_LIDS]
+        out[at, lids] = np.concatenate([shut, shut])
+        before, after = out[at - _CLOSING, lids], out[at + _OPENING, lids]
+        out[at - _CLOSING + 1 : at, lids] = (1 - closing) * before + closing * out[at, lids]
+        out[at + 1 : at + _OPENING, lids] = (1 - opening) * out[at, lids] + opening * after
+        at += int(generator.integers(*_BLINK_APART))
+    return out
+
+
+def smooth_in_image(points: Float[np.ndarray, "T 68 3"]) -> Float[np.ndarray, "T 68 3"]:
+    """The last smoothing: over 15 frames, lips over five.
+
+    Args:
+        points: px, at least `SHORTEST` frames.
+
+    Source: facts of adobe-research/MakeItTalk main_end2end.py.
+    """
+    return np.concatenate(
+        [savgol_filter(points[:, :48], SHORTEST, 3, axis=0), savgol_filter(points[:, 48:], 5, 3, axis=0)], axis=1
+    )

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from metatalk_lib.artifacts import load_weights, sha256_file
-from metatalk_lib.assets import find_asset
+from metatalk_lib.assets import find_asset, require_file
 from metatalk_lib.audio import frame_count_for, read_audio, to_mono_16k
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.landmarks import LandmarkTrack
@@ -38,6 +38,15 @@ def is_open(weights: Weights = "auto") -> bool:
 def label(weights: Weights = "auto") -> str:
     """What the tables call it."""
     return "Wav2Lip (open weights)" if is_open(weights) else "Wav2Lip"
+
+
+def weight_files(weights: Weights = "auto") -> tuple[Path, ...]:
+    """The files that decide what it paints.
+
+    Raises:
+        DataError: one is missing.
+    """
+    return (OPEN_PATH if is_open(weights) else require_file("wav2lip"),)
 
 
 def load_generator(weights: Weights = "auto") -> tuple[Wav2LipGenerator, str]:

@@ -21,40 +21,43 @@ class ATNet(nn.Module):
 
     Args:
         coefficients: MFCC coefficients of a step: 12 as the published weights have it, 80 as the paper prints.
+        width: hidden channels over the published ones; the open weights have 0.25.
 
     Source: Meta Talk 2.3; keys and facts of lelechen63/ATVGnet code/models.py, class AT_net (MIT), used by AudioDVP.
     """
 
-    def __init__(self, coefficients: int = MFCC_COEFFICIENTS) -> None:
+    def __init__(self, coefficients: int = MFCC_COEFFICIENTS, width: float = 1.0) -> None:
         super().__init__()
-        self.lmark_encoder = nn.Sequential(nn.Linear(6, 256), nn.ReLU(), nn.Linear(256, 512), nn.ReLU())
+        c64, c128, c256, c512, c2048 = (round(width * channels) for channels in (64, 128, 256, 512, 2048))
+        self.lmark_encoder = nn.Sequential(nn.Linear(6, c256), nn.ReLU(), nn.Linear(c256, c512), nn.ReLU())
         self.audio_eocder = nn.Sequential(
-            _convolution(1, 64),
-            _convolution(64, 128),
+            _convolution(1, c64),
+            _convolution(c64, c128),
             nn.MaxPool2d(3, stride=(1, 2)),
-            _convolution(128, 256),
-            _convolution(256, 256),
-            _convolution(256, 512),
+            _convolution(c128, c256),
+            _convolution(c256, c256),
+            _convolution(c256, c512),
             nn.MaxPool2d(3, stride=(2, 2)),
         )
+        feature_size = round(width * FEATURE_SIZE)
         self.audio_eocder_fc = nn.Sequential(
-            nn.Linear(512 * 12 * _pooled(coefficients), 2048), nn.ReLU(), nn.Linear(2048, FEATURE_SIZE), nn.ReLU()
+            nn.Linear(c512 * 12 * _pooled(coefficients), c2048), nn.ReLU(), nn.Linear(c2048, feature_size), nn.ReLU()
         )
-        self.lstm = nn.LSTM(FEATURE_SIZE + 512, FEATURE_SIZE, num_layers=3, batch_first=True)
-        self.lstm_fc = nn.Sequential(nn.Linear(FEATURE_SIZE, 6))
+        self.lstm = nn.LSTM(feature_size + c512, c256, num_layers=3, batch_first=True)
+        self.lstm_fc = nn.Sequential(nn.Linear(c256, 6))
 
-    def encode_audio(self, mfcc: Float[Tensor, "B T 28 C"]) -> Float[Tensor, "B T 256"]:
+    def encode_audio(self, mfcc: Float[Tensor, "B T 28 C"]) -> Float[Tensor, "B T D"]:
         """The high-level audio feature f of each frame: no landmark, no memory.
 
         Args:
             mfcc: blocks of 28 steps of 10 ms by coefficients 1..C, centred on the frames.
 
         Returns:
-            (B, T, 256), at least 0 since the encoder ends in a ReLU.
+            (B, T, 256 · width), at least 0 since the encoder ends in a ReLU.
         """
         batch, frames = mfcc.shape[:2]
         maps = self.audio_eocder(mfcc.reshape(batch * frames, 1, MFCC_STEPS, mfcc.shape[3]))
-        return self.audio_eocder_fc(maps.flatten(1)).reshape(batch, frames, FEATURE_SIZE)
+        return self.audio_eocder_fc(maps.flatten(1)).unflatten(0, (batch, frames))
 
     def forward(self, landmark: Float[Tensor, "B 6"], mfcc: Float[Tensor, "B T 28 C"]) -> Float[Tensor, "B T 6"]:
         """Landmarks driven by the audio, as six PCA coefficients.
@@ -66,9 +69,17 @@ class ATNet(nn.Module):
         Returns:
             (B, T, 6) PCA coefficients, unbounded.
         """
-        audio = self.encode_audio(mfcc)
-        example = self.lmark_encoder(landmark)[:, None].expand(-1, audio.shape[1], -1)
-        hidden, _ = self.lstm(torch.cat([example, audio], dim=2))
+        return self.drive(landmark, self.encode_audio(mfcc))
+
+    def drive(self, landmark: Float[Tensor, "B 6"], features: Float[Tensor, "B T D"]) -> Float[Tensor, "B T 6"]:
+        """`forward` from what `encode_audio` gave, which may come in pieces; the memory runs over all T frames.
+
+        Args:
+            landmark: PCA coefficients of the example face.
+            features: of the audio.
+        """
+        example = self.lmark_encoder(landmark)[:, None].expand(-1, features.shape[1], -1)
+        hidden, _ = self.lstm(torch.cat([example, features], dim=2))
         return self.lstm_fc(hidden)
 
 

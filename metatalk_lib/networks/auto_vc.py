@@ -12,6 +12,7 @@ CODE_STEPS = 16
 """Steps of the mel spectrogram to a code; its length must be a multiple of them."""
 
 _NECK, _WIDTH = 16, 512
+"""Size of one direction's code; channels of the published network."""
 _GROUPS, _LAST_GROUPS = 32, 5
 
 
@@ -32,14 +33,17 @@ class AutoVCOutput(NamedTuple):
 class AutoVC(nn.Module):
     """`ckpt_autovc.pth`, key for key.
 
+    Args:
+        width: channels of convolutions and decoder, a multiple of 32; 512 is the published one.
+
     Source: keys and facts of adobe-research/MakeItTalk src/autovc/retrain_version/model_vc_37_1.py, class Generator.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, width: int = _WIDTH) -> None:
         super().__init__()
-        self.encoder = _Encoder()
-        self.decoder = _Decoder()
-        self.postnet = _Convolutions((MEL_BANDS, *[_WIDTH] * 4, MEL_BANDS))
+        self.encoder = _Encoder(width)
+        self.decoder = _Decoder(width)
+        self.postnet = _Convolutions((MEL_BANDS, *[width] * 4, MEL_BANDS))
 
     def forward(
         self,
@@ -99,9 +103,9 @@ class _Convolutions(nn.Module):
 class _Encoder(_Convolutions):
     """One code of 32 for every 16 steps: how the forward pass ends them, and how the backward pass begins them."""
 
-    def __init__(self) -> None:
-        super().__init__((MEL_BANDS + VOICE_SIZE, *[_WIDTH] * 3))
-        self.lstm = nn.LSTM(_WIDTH, _NECK, num_layers=2, batch_first=True, bidirectional=True)
+    def __init__(self, width: int) -> None:
+        super().__init__((MEL_BANDS + VOICE_SIZE, *[width] * 3))
+        self.lstm = nn.LSTM(width, _NECK, num_layers=2, batch_first=True, bidirectional=True)
 
     def forward(self, values: Float[Tensor, "B 336 L"]) -> Float[Tensor, "B C 32"]:
         hidden, _ = self.lstm(super().forward(values, torch.relu).transpose(1, 2))
@@ -109,10 +113,10 @@ class _Encoder(_Convolutions):
 
 
 class _Decoder(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(2 * _NECK + VOICE_SIZE + PITCH_BINS, _WIDTH, num_layers=3, batch_first=True)
-        self.linear_projection = _Named("linear_layer", nn.Linear(_WIDTH, MEL_BANDS))
+        self.lstm = nn.LSTM(2 * _NECK + VOICE_SIZE + PITCH_BINS, width, num_layers=3, batch_first=True)
+        self.linear_projection = _Named("linear_layer", nn.Linear(width, MEL_BANDS))
 
     def forward(self, values: Float[Tensor, "B L 545"]) -> Float[Tensor, "B L 80"]:
         hidden, _ = self.lstm(values)

@@ -37,7 +37,7 @@ class ContentBranch(nn.Module):
         self.bilstm = nn.LSTM(_LSTM_INPUT, _LSTM_SIZE, _LSTM_LAYERS, batch_first=True, dropout=0.5)
 
     def forward(self, mel: Float[Tensor, "B 18 80"], face: Float[Tensor, "F 204"]) -> Float[Tensor, "B 204"]:
-        """Displacements of the last step of each window.
+        """Displacements at the first step of each window; the other steps are what is heard after it.
 
         Args:
             mel: standardised content features.
@@ -77,9 +77,18 @@ class SpeakerBranch(nn.Module):
             voice: three times the speaker embedding.
             noise: zeros when it is used.
         """
-        hidden, _ = self.audio_content_encoder(mel)
+        return self.move(self.hear(mel), voice, noise)
+
+    def hear(self, mel: Float[Tensor, "B 18 80"]) -> Float[Tensor, "B 256"]:
+        """What is said in each window."""
+        return self.audio_content_encoder(mel)[0][:, -1]
+
+    def move(
+        self, heard: Float[Tensor, "B 256"], voice: Float[Tensor, "B 256"], noise: Float[Tensor, "B 128"]
+    ) -> tuple[Float[Tensor, "B 204"], Float[Tensor, "B 128"]]:
+        """Displacements of consecutive windows that were heard, and the voices as the network sees them."""
         speaker = self.spk_emb_encoder(voice)
-        seen = self.encoder(torch.cat([hidden[:, -1], speaker, noise], dim=1)[None])[0]
+        seen = self.encoder(torch.cat([heard, speaker, noise], dim=1)[None])[0]
         return self.out(torch.cat([seen, noise], dim=1)), speaker
 
 

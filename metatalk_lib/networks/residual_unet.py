@@ -15,6 +15,9 @@ class ResidualUNet(nn.Module):
 
     What skips a level is what came into it, to which ReLU was applied before.
 
+    Args:
+        width: channels of the first level; 64 is the published one.
+
     Source: keys and facts of adobe-research/MakeItTalk src/models/model_image_translation.py, class ResUnetGenerator.
     """
 

@@ -9,6 +9,8 @@ from torch.nn.functional import conv2d
 
 FACE_SIZE = 128
 """Side of the face, px."""
+_PLACES = 8
+"""Side of the innermost maps."""
 _RESIDUAL_BLOCKS = 9
 _DROPOUT = 0.5
 
@@ -30,37 +32,44 @@ class VGNetOutput(NamedTuple):
 
 
 class VGNet(nn.Module):
-    """`generator_23.pth`, key for key.
+    """`generator_23.pth` at full width, key for key.
+
+    Args:
+        width: hidden channels over the published ones; the open weights have 0.25. The 64 numbers that landmarks become
+            stay 64: they are laid out as 8 × 8 places.
 
     Source: keys and facts of lelechen63/ATVGnet code/models.py, class VG_net (MIT).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: float = 1.0) -> None:
         super().__init__()
+        c32, c64, c128, c256, c512 = (round(width * channels) for channels in (32, 64, 128, 256, 512))
         self.image_encoder1 = nn.Sequential(
-            nn.ReflectionPad2d(3), _layer(3, 64, 7, padding=0), _layer(64, 64, stride=2), _layer(64, 128, stride=2)
+            nn.ReflectionPad2d(3), _layer(3, c64, 7, padding=0), _layer(c64, c64, stride=2), _layer(c64, c128, stride=2)
         )
-        self.image_encoder2 = nn.Sequential(_layer(128, 256, stride=2), _layer(256, 512, stride=2))
-        self.landmark_encoder = nn.Sequential(nn.Linear(136, 64), nn.ReLU())
-        self.landmark_encoder_stage2 = nn.Sequential(_layer(1, 256))
-        attention = nn.Sequential(nn.Conv2d(128, 1, 3, padding=1), nn.Sigmoid())
+        self.image_encoder2 = nn.Sequential(_layer(c128, c256, stride=2), _layer(c256, c512, stride=2))
+        self.landmark_encoder = nn.Sequential(nn.Linear(136, _PLACES * _PLACES), nn.ReLU())
+        self.landmark_encoder_stage2 = nn.Sequential(_layer(1, c256))
+        attention = nn.Sequential(nn.Conv2d(c128, 1, 3, padding=1), nn.Sigmoid())
         self.lmark_att = nn.Sequential(
-            *_doubling(512, 256, has_bias=True), *_doubling(256, 128, has_bias=True), attention
+            *_doubling(2 * c256, c256, has_bias=True), *_doubling(c256, c128, has_bias=True), attention
         )
-        self.lmark_feature = nn.Sequential(_layer(256, 512))
-        blocks = [ResidualBlock(512) for _ in range(_RESIDUAL_BLOCKS)]
-        self.generator1 = nn.Sequential(*blocks, *_doubling(512, 256), *_doubling(256, 128))
-        self.base = nn.Sequential(*_doubling(128, 64), *_doubling(64, 32))
-        self.generator_color = nn.Sequential(nn.Conv2d(32, 3, 7, padding=3), nn.Tanh())
-        self.generator_attention = nn.Sequential(nn.Conv2d(32, 1, 7, padding=3), nn.Sigmoid())
-        self.bottle_neck = nn.Sequential(_layer(1024, 128))
-        self.convGRU = BatchGRU(128, 512)
+        self.lmark_feature = nn.Sequential(_layer(c256, c512))
+        blocks = [ResidualBlock(c512) for _ in range(_RESIDUAL_BLOCKS)]
+        self.generator1 = nn.Sequential(*blocks, *_doubling(c512, c256), *_doubling(c256, c128))
+        self.base = nn.Sequential(*_doubling(c128, c64), *_doubling(c64, c32))
+        self.generator_color = nn.Sequential(nn.Conv2d(c32, 3, 7, padding=3), nn.Tanh())
+        self.generator_attention = nn.Sequential(nn.Conv2d(c32, 1, 7, padding=3), nn.Sigmoid())
+        self.bottle_neck = nn.Sequential(_layer(2 * c512, c128))
+        self.convGRU = BatchGRU(c128, c512)
 
     def forward(
         self,
         face: Float[Tensor, "B 3 128 128"],
         landmarks: Float[Tensor, "B T 136"],
         example: Float[Tensor, "B 136"],
+        *,
+        is_independent: bool = False,
     ) -> VGNetOutput:
         """Draw the face with other landmarks.
 
@@ -68,25 +77,43 @@ class VGNet(nn.Module):
             face: RGB in [-1, 1].
             landmarks: wanted ones, x and y in turn, in the normalised space of the training data.
             example: the face's own.
+            is_independent: no face of the batch knows of the others: each gets what it gets in a batch of its own, and
+                all B · T pictures are drawn at once. In training the statistics of BatchNorm are over all of them.
         """
         shallow = self.image_encoder1(face)
-        deep = self.image_encoder2(shallow)
         own = self._lay_out(example)
-        own_feature = self.lmark_feature(own)
-        steps = []
-        for wanted in landmarks.unbind(1):
-            new = self._lay_out(wanted)
-            gate = self.lmark_att(torch.cat([new, own], dim=1))
-            moved = self.bottle_neck(torch.cat([deep, self.lmark_feature(new) - own_feature], dim=1))
-            features = self.generator1(self.convGRU(moved))
-            base = self.base(shallow * (1 - gate) + features * gate)
-            colour, attention = self.generator_color(base), self.generator_attention(base)
-            steps.append((attention * colour + (1 - attention) * face, attention, colour, gate))
-        return VGNetOutput(*(torch.stack(part, dim=1) for part in zip(*steps, strict=True)))
+        seen = _Seen(face, shallow, self.image_encoder2(shallow), own, self.lmark_feature(own))
+        if not is_independent:
+            steps = [self._draw(seen, wanted) for wanted in landmarks.unbind(1)]
+            return VGNetOutput(*(torch.stack(part, dim=1) for part in zip(*steps, strict=True)))
+        count = landmarks.shape[1]
+        repeated = _Seen(*(part.repeat_interleave(count, dim=0) for part in seen))
+        drawn = self._draw(repeated, landmarks.flatten(0, 1), is_independent=True)
+        return VGNetOutput(*(part.unflatten(0, (-1, count)) for part in drawn))
+
+    def _draw(self, seen: "_Seen", wanted: Tensor, *, is_independent: bool = False) -> tuple[Tensor, ...]:
+        """Image, attention, colour and landmark attention of each face with the landmarks (B, 136)."""
+        new = self._lay_out(wanted)
+        gate = self.lmark_att(torch.cat([new, seen.own], dim=1))
+        moved = self.bottle_neck(torch.cat([seen.deep, self.lmark_feature(new) - seen.own_feature], dim=1))
+        features = self.generator1(self.convGRU(moved, is_independent=is_independent))
+        base = self.base(seen.shallow * (1 - gate) + features * gate)
+        colour, attention = self.generator_color(base), self.generator_attention(base)
+        return attention * colour + (1 - attention) * seen.face, attention, colour, gate
 
     def _lay_out(self, landmarks: Tensor) -> Tensor:
         """(B, 136) landmarks as (B, 256, 8, 8) features."""
-        return self.landmark_encoder_stage2(self.landmark_encoder(landmarks).reshape(-1, 1, 8, 8))
+        return self.landmark_encoder_stage2(self.landmark_encoder(landmarks).reshape(-1, 1, _PLACES, _PLACES))
+
+
+class _Seen(NamedTuple):
+    """The face, what the encoders make of it, and its own landmarks, laid out and as features."""
+
+    face: Tensor
+    shallow: Tensor
+    deep: Tensor
+    own: Tensor
+    own_feature: Tensor
 
 
 class BatchGRU(nn.Module):
@@ -107,19 +134,31 @@ class BatchGRU(nn.Module):
         for weight in (self.weight_ih_l0, self.weight_hh_l0):
             nn.init.kaiming_uniform_(weight, a=5**0.5)
 
-    def forward(self, values: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H W"]:
-        """The state after each item of the batch."""
+    def forward(self, values: Float[Tensor, "B C H W"], *, is_independent: bool = False) -> Float[Tensor, "B C2 H W"]:
+        """The state after each item of the batch.
+
+        Args:
+            values: what the items bring.
+            is_independent: every item starts from a state of zero, as in a batch of its own.
+        """
         given = conv2d(values, self.weight_ih_l0, self.bias_ih_l0, padding=2, dilation=2)
+        if is_independent:
+            # all that a state of zero keeps is the bias
+            return self._advance(given, self.bias_hh_l0[None, :, None, None], given.new_zeros(()))
         state = given.new_zeros(1, given.shape[1] // 3, *given.shape[2:])
         states = []
         for item in given.split(1):
             kept = conv2d(state, self.weight_hh_l0, self.bias_hh_l0, padding=2, dilation=2)
-            (reset_in, update_in, new_in), (reset_h, update_h, new_h) = item.chunk(3, dim=1), kept.chunk(3, dim=1)
-            update = torch.sigmoid(update_in + update_h)
-            new = torch.tanh(new_in + torch.sigmoid(reset_in + reset_h) * new_h)
-            state = (1 - update) * new + update * state
+            state = self._advance(item, kept, state)
             states.append(state)
         return torch.cat(states)
+
+    @staticmethod
+    def _advance(given: Tensor, kept: Tensor, state: Tensor) -> Tensor:
+        (reset_in, update_in, new_in), (reset_h, update_h, new_h) = given.chunk(3, dim=1), kept.chunk(3, dim=1)
+        update = torch.sigmoid(update_in + update_h)
+        new = torch.tanh(new_in + torch.sigmoid(reset_in + reset_h) * new_h)
+        return (1 - update) * new + update * state
 
 
 class ResidualBlock(nn.Module):

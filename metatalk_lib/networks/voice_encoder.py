@@ -21,11 +21,11 @@ class VoiceEncoder(nn.Module):
         self.lstm = nn.LSTM(MEL_BANDS, EMBEDDING_SIZE, num_layers=3, batch_first=True)
         self.linear = nn.Linear(EMBEDDING_SIZE, EMBEDDING_SIZE)
 
-    def forward(self, mel: Float[Tensor, "B 160 40"]) -> Float[Tensor, "B 256"]:
+    def forward(self, mel: Float[Tensor, "B T 40"]) -> Float[Tensor, "B 256"]:
         """Unit vectors without negative entries.
 
         Args:
-            mel: power, not its logarithm.
+            mel: power, not its logarithm; 160 steps where it is used.
         """
         _, (hidden, _) = self.lstm(mel)
         return normalize(torch.relu(self.linear(hidden[-1])), dim=1)

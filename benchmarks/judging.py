@@ -1,0 +1,167 @@
+"""Whether the judging can be trusted, and what it says of ours and the AudioDVP configuration on all seven characters.
+
+    python -m benchmarks.judging [--parts lse methods repeat speed] [--characters ABCDEFG] [--outputs FOLDER]
+
+`methods` runs the notebooks 01 to 06 of every character on the demo profile, with equal training time for the AudioDVP
+configuration; what is up to date is kept. Everything it reports is read from `06_evaluation/scores.json`.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.judging_lse import real_rows, studio_rows
+from benchmarks.report import Row, finish
+from benchmarks.walk import REAL
+from metatalk_lib import metrics
+from metatalk_lib.artifacts import load_json
+from metatalk_lib.audio import read_audio
+from metatalk_lib.frechet_judge import load_frechet_judge
+from metatalk_lib.intervals import to_estimate
+from metatalk_lib.landmarks import track_landmarks
+from metatalk_lib.lip_sync_error import score_clip
+from metatalk_lib.lip_sync_judge import embed_video, load_judge
+from metatalk_lib.metric_catalogue import is_better
+from metatalk_lib.params import character_params_path, load_params, profile_params_path
+from metatalk_lib.paths import PROJECT_ROOT
+from metatalk_lib.run import run_character, select_stages
+from metatalk_lib.stage import load_summary
+from metatalk_lib.studio import ensure_studio_video
+from metatalk_lib.video import probe_video, read_frames, write_video
+from metatalk_lib.video_comparison import compare_videos
+
+PARTS = ("lse", "methods", "repeat", "speed")
+CHARACTERS = "ABCDEFG"
+OPEN_FOUR = ("LSE-D (open)", "LSE-C (open)", "FFD (open)", "SSIM")
+"""The paper's four metrics in the open tier."""
+NEEDED = 6
+"""Characters of the seven on which ours must be better in all four."""
+EQUAL_TIME = 0.10
+"""By this share the two training times may differ."""
+SPEED_SECONDS, SPEED_SIDE, SPEED_LIMIT_S = 15, 768, 60.0
+
+
+def run_all(names: str, outputs: Path, *, force: bool = False) -> None:
+    """Notebooks 01 to 06 of the characters; with `force`, 06 alone and anew."""
+    stages = select_stages("06", "06") if force else select_stages("01", "06")
+    for name in names:
+        files = character_params_path(name), profile_params_path("demo")
+        overrides = {"outputs_dir": str(outputs), "audiodvp_equal_time": True}
+        run_character({"character": name} | load_params(*files, overrides=overrides), stages, force=force)
+
+
+def method_rows(names: str, outputs: Path) -> list[Row]:
+    """Ours against the AudioDVP configuration, controls, and the ablation's means."""
+    rows, wins, means = [], 0, {}
+    for name in names:
+        found = load_json(outputs / name / "06_evaluation" / "scores.json")["ablation"]
+        values = {row: {metric: to_estimate(found[row][metric]).mean for metric in OPEN_FOUR} for row in found}
+        better = [is_better(metric, values["Ours"][metric], values["Baseline"][metric]) for metric in OPEN_FOUR]
+        wins += all(better)
+        for row, scores in values.items():
+            for metric, value in scores.items():
+                means.setdefault((row, metric), []).append(value)
+        for metric, is_won in zip(OPEN_FOUR, better, strict=True):
+            pair = f"{values['Ours'][metric]:.4g} against {values['Baseline'][metric]:.4g}"
+            rows.append(Row(f"{name}: {metric}, ours better ({pair})", float(is_won), "", None, None))
+        rows.append(time_row(name, outputs))
+        verdicts = load_summary(outputs, name, "06_evaluation")["metrics"]["controls"]
+        wrong = [measure for measure, words in verdicts.items() if words != "in order"]
+        rows.append(Row(f"{name}: measures without a verdict `in order` {wrong or ''}", len(wrong), "", "<=", 0))
+    rows.append(Row(f"characters on which ours is better in all four, of {len(names)}", wins, "", ">=", NEEDED))
+    ablation = [Row(f"mean, {row}: {metric}", np.mean(each), "", None, None) for (row, metric), each in means.items()]
+    return rows + ablation
+
+
+def time_row(name: str, outputs: Path) -> Row:
+    """How far the baseline's training time is from ours, as a share."""
+    ours = load_summary(outputs, name, "05_neural_renderer")["timings_s"]["training"]
+    theirs = load_json(outputs / name / "06_evaluation" / "audiodvp" / "history.json")["seconds"]
+    label = f"{name}: training times, {ours:.0f} s and {theirs:.0f} s, differ by"
+    return Row(label, abs(theirs / ours - 1), "", "<=", EQUAL_TIME)
+
+
+def repeat_rows(names: str, outputs: Path) -> list[Row]:
+    """Scoring the same videos again: cells that come out otherwise."""
+    rows = []
+    for name in names:
+        folder = outputs / name / "06_evaluation"
+        before = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+        videos = {path.with_suffix(".mp4"): 0 for path in folder.glob("videos/*.json")}
+        videos = {path: path.stat().st_mtime_ns for path in videos}
+        started = time.perf_counter()
+        run_all(name, outputs, force=True)
+        seconds = time.perf_counter() - started
+        changed = sum(path.read_bytes() != before[path.name] for path in folder.glob("*.csv"))
+        made_again = sum(path.stat().st_mtime_ns != stamp for path, stamp in videos.items())
+        rows.append(Row(f"{name}: tables that change when scored again, of {len(before)}", changed, "", "<=", 0))
+        rows.append(Row(f"{name}: videos made again, of {len(videos)}", made_again, "", "<=", 0))
+        rows.append(Row(f"{name}: scoring again", seconds, "s", None, None))
+    return rows
+
+
+def speed_rows() -> list[Row]:
+    """Scoring one clip of 15 s at 768 px: all of `compare`, and the part that has a bar."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip, worse = Path(folder) / "clip.mp4", Path(folder) / "worse.mp4"
+        source = ensure_studio_video("A", 10)
+        square = [cv2.resize(frame, (SPEED_SIDE, SPEED_SIDE)) for frame in read_frames(source)]
+        count = SPEED_SECONDS * round(probe_video(source).fps)
+        frames = [square[number % len(square)] for number in range(count)]
+        sound = read_audio(source)
+        looped = np.tile(sound.samples, (2, 1))[: SPEED_SECONDS * sound.rate]
+        sound = type(sound)(looped, sound.rate)
+        write_video(clip, frames, fps=Fraction(25), audio=sound)
+        write_video(worse, frames, fps=Fraction(25), crf=30, audio=sound)
+        return measure_speed(clip, worse)
+
+
+def measure_speed(clip: Path, worse: Path) -> list[Row]:
+    """SSIM, PSNR, landmarks and LSE of one video against the true one, then everything else."""
+    judge, info = load_judge("open"), probe_video(worse)
+    started = time.perf_counter()
+    landmarks = track_landmarks(read_frames(worse), frame_count=info.frame_count, fps=info.fps, name=worse)
+    score_clip(embed_video(judge, worse, landmarks=landmarks.raw_landmarks)[0])
+    for frame, original in zip(read_frames(worse), read_frames(clip), strict=True):
+        metrics.ssim_map(frame, original)
+        metrics.psnr(frame, original)
+    seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    compare_videos({"worse": worse}, clip, lip_sync=judge, frechet=load_frechet_judge("open"))
+    label = f"a clip of {SPEED_SECONDS} s, {SPEED_SIDE} px"
+    return [
+        Row(f"{label}: SSIM, PSNR, landmarks, LSE (tracker)", seconds, "s", "<=", SPEED_LIMIT_S),
+        Row(f"{label}: all of `metatalk compare`, with controls", time.perf_counter() - started, "s", None, None),
+    ]
+
+
+def main() -> None:
+    """Run the benchmark and exit with 1 when a row falls short."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--characters", default=CHARACTERS)
+    parser.add_argument("--outputs", type=Path, default=PROJECT_ROOT / "outputs" / "judging")
+    parser.add_argument("--clips", type=Path, default=REAL, help="folder with videos of real people")
+    arguments = parser.parse_args()
+    rows: list[Row] = []
+    if "lse" in arguments.parts:
+        judge = load_judge("open")
+        rows += studio_rows(judge, arguments.characters) + real_rows(judge, arguments.clips)
+    if "methods" in arguments.parts:
+        run_all(arguments.characters, arguments.outputs)
+        rows += method_rows(arguments.characters, arguments.outputs)
+    if "repeat" in arguments.parts:
+        rows += repeat_rows(arguments.characters, arguments.outputs)
+    if "speed" in arguments.parts:
+        rows += speed_rows()
+    sys.exit(finish("judging", rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,298 @@
+"""ATVG (Chen et al. 2019): one still; AT-net moves its landmarks to the recording, VG-net draws the face that has them.
+
+The face is 128 px, drawn at 25 frames a second and pasted into the still where it was cut out; nothing else moves.
+
+With the published weights all is as their authors' demo has it. One step of it is a mistake and kept: the landmarks of
+a single still are normalised by themselves, so that the networks are given the same constant whatever the face is, and
+the face's own landmarks only place the square. With the open weights the networks are given the face's own landmarks,
+in the space that the weights bring with them, and AT-net tells by how much the lips differ from the still's, so that
+the demo's gains have no place. Both stretch each picture's contrast to the full range as the demo does.
+
+Where the square reaches beyond what the demo cuts out, the picture goes on; the demo has black there.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import nn
+
+from metatalk_lib.artifacts import load_json, load_weights
+from metatalk_lib.assets import find_asset, require_file
+from metatalk_lib.audio import frame_count_for, open_audio, to_mono_16k
+from metatalk_lib.baselines.atvg_landmarks import LANDMARK_SCALE, FacePlace, LandmarkSpace, PublishedSpace
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.landmarks import LandmarkTrack
+from metatalk_lib.mfcc import stream_mfcc_blocks
+from metatalk_lib.networks.at_net import ATNet
+from metatalk_lib.networks.vg_net import VGNet
+from metatalk_lib.official_weights import load_published, load_strictly
+from metatalk_lib.paths import PACKAGE_DATA_DIR
+from metatalk_lib.progress import track
+from metatalk_lib.talk import load_character
+from metatalk_lib.talk_request import check_talk
+from metatalk_lib.video import read_frames, write_video
+
+Weights = Literal["auto", "open", "official"]
+
+FPS = Fraction(25)
+"""AT-net knows this frame rate only."""
+OPEN_PATH = PACKAGE_DATA_DIR / "atvg_open.safetensors"
+PUBLISHED_LANDMARKS_PATH = PACKAGE_DATA_DIR / "atvg_landmarks.json"
+OFFICIAL_ASSETS = ("atnet", "vgnet", "atvg_mean", "atvg_components", "atvg_base")
+OPEN_WIDTH = 0.25
+COMPONENTS = 6
+SHORTEST_SAMPLES = 721
+"""At 16 kHz; the demo makes no MFCC block of less."""
+DRAWN_TOGETHER = 16
+"""Frames that VG-net draws at once."""
+_TOLERANCE = 1e-3
+
+
+class ATVG(NamedTuple):
+    """Both networks in evaluation mode, and the space between them."""
+
+    at_net: ATNet
+    vg_net: VGNet
+    space: LandmarkSpace
+
+
+class OpenATVG(nn.Module):
+    """What `atvg_open.safetensors` holds, key for key.
+
+    Args:
+        width: of both networks.
+    """
+
+    def __init__(self, width: float = OPEN_WIDTH) -> None:
+        super().__init__()
+        self.at_net, self.vg_net = ATNet(width=width), VGNet(width)
+        self.register_buffer("base", torch.zeros(68, 2))
+        self.register_buffer("mean", torch.zeros(136))
+        self.register_buffer("components", torch.zeros(136, COMPONENTS))
+
+    def freeze(self) -> ATVG:
+        """The networks in evaluation mode, and their space."""
+        space = LandmarkSpace(*(part.float().cpu().numpy() for part in (self.base, self.mean, self.components)))
+        return ATVG(self.at_net.eval(), self.vg_net.eval(), space)
+
+
+def talk(
+    character_dir: Path,
+    audio_path: Path,
+    output: Path,
+    *,
+    weights: Weights = "auto",
+    start_frame: int = 0,
+    device: torch.device | None = None,
+) -> Path:
+    """Make one still of a character folder speak a recording, ATVG's way.
+
+    The faces are drawn at 25 frames a second; each frame of the output shows the one that is on the screen in its
+    middle.
+
+    Args:
+        character_dir: `outputs/<character>`, with stages 01 and 03.
+        audio_path: any recording that can be decoded.
+        output: the .mp4 to write, at the source's size and rate.
+        weights: `official` takes the published files, `open` ours, `auto` the published ones where all are placed.
+        start_frame: source frame that is the still.
+        device: where the networks run; CPU by default.
+
+    Returns:
+        `output`.
+
+    Raises:
+        DataError: a file is missing or does not fit, or the recording is silent or shorter than 45 ms.
+        ParameterError: `start_frame` is not in the source, there are no such weights, or `output` cannot be.
+
+    Source: Chen et al. 2019; facts of lelechen63/ATVGnet code/demo.py (MIT).
+    """
+    character = load_character(character_dir)
+    if not 0 <= start_frame < character.frame_count:
+        raise ParameterError(f"start_frame is {start_frame}; the source has frames 0 to {character.frame_count - 1}.")
+    check_talk(audio_path, output, character.source)
+    atvg = load_atvg(weights, device)
+    audio = open_audio(audio_path)
+    landmarks = read_landmarks(character_dir / "01_crop" / "landmarks.npz", start_frame)
+    (still,) = read_frames(character.source, start_frame, start_frame + 1)
+    place = FacePlace.find(landmarks, atvg.space.base)
+    example = atvg.space.describe(place, landmarks)
+    shown, repeats = np.unique(
+        frames_on_screen(frame_count_for(audio, character.fps), character.fps), return_counts=True
+    )
+    moved = move_landmarks(atvg, _check_samples(to_mono_16k(audio), audio_path), int(shown[-1]) + 1, example)
+    faces = draw_faces(atvg, place.cut(still), moved[shown], atvg.space.decode(example))
+    pictures = (place.paste(still, stretch(face)) for face in track(faces, "talking as ATVG", total=len(shown)))
+    frames = (picture for picture, times in zip(pictures, repeats, strict=True) for _ in range(times))
+    write_video(output, frames, fps=character.fps, audio=audio)
+    return output
+
+
+def is_open(weights: str = "auto") -> bool:
+    """Whether these are this project's weights; `auto` takes the published ones where all of them are placed.
+
+    Raises:
+        ParameterError: there are no such weights.
+    """
+    if weights not in get_args(Weights):
+        raise ParameterError(f"weights is `{weights}`; there are {', '.join(get_args(Weights))}.")
+    if weights == "auto":
+        return not all(find_asset(name).is_present for name in OFFICIAL_ASSETS)
+    return weights == "open"
+
+
+def label(weights: Weights = "auto") -> str:
+    """What the tables call it; the published method's name is for its published weights."""
+    return "ATVG (open weights)" if is_open(weights) else "ATVG"
+
+
+def weight_files(weights: Weights = "auto") -> tuple[Path, ...]:
+    """The files that decide what it draws.
+
+    Raises:
+        DataError: one is missing.
+    """
+    if is_open(weights):
+        return (OPEN_PATH,)
+    return (PUBLISHED_LANDMARKS_PATH, *map(require_file, OFFICIAL_ASSETS))
+
+
+def read_landmarks(path: Path, frame_id: int) -> Float[np.ndarray, "68 2"]:
+    """The landmarks of one source frame, px.
+
+    Raises:
+        DataError: the file cannot be read, or has none of this frame.
+    """
+    landmark_track = LandmarkTrack.load(path)
+    rows = np.flatnonzero(landmark_track.frame_id == frame_id)
+    if len(rows) != 1:
+        raise DataError(f"{path} has {len(rows)} sets of landmarks for frame {frame_id}, not one. Run 01_crop again.")
+    return landmark_track.landmarks[rows[0]]
+
+
+def frames_on_screen(count: int, fps: Fraction) -> Int[np.ndarray, " T"]:
+    """Which frame at 25 a second is on the screen in the middle of each of `count` frames at another rate.
+
+    floor((j + 1/2) · 25 / fps), in whole numbers.
+    """
+    rate = FPS / fps
+    return (2 * np.arange(count, dtype=np.int64) + 1) * rate.numerator // (2 * rate.denominator)
+
+
+def move_landmarks(
+    atvg: ATVG, samples_16k: Float[np.ndarray, " S"], frame_count: int, example: Float[np.ndarray, "6"]
+) -> Float[np.ndarray, "T 136"]:
+    """AT-net's landmarks of every frame, in the normalised space.
+
+    Args:
+        atvg: networks and space.
+        samples_16k: mono.
+        frame_count: T, at 25 frames a second.
+        example: coefficients of the still.
+    """
+    device = next(atvg.at_net.parameters()).device
+    with torch.no_grad():
+        blocks = stream_mfcc_blocks([samples_16k], frame_count, FPS)
+        features = [atvg.at_net.encode_audio(torch.from_numpy(group)[None].to(device)) for group in blocks]
+        given = torch.from_numpy(example)[None].to(device)
+        told = atvg.at_net.drive(given, torch.cat(features, dim=1))[0].cpu().numpy()
+    return atvg.space.decode(atvg.space.move(example, told))
+
+
+def draw_faces(
+    atvg: ATVG,
+    face: UInt8[np.ndarray, "128 128 3"],
+    landmarks: Float[np.ndarray, "T 136"],
+    example: Float[np.ndarray, "136"],
+) -> Iterator[Float[np.ndarray, "128 128 3"]]:
+    """VG-net's pictures, RGB in [-1, 1].
+
+    The batch is the one face, so frames know nothing of each other and may be drawn in groups.
+
+    Args:
+        atvg: networks and space.
+        face: the still's.
+        landmarks: wanted ones, normalised.
+        example: the still's own.
+    """
+    device = next(atvg.vg_net.parameters()).device
+    given = torch.from_numpy(face).permute(2, 0, 1)[None].to(device).float() / 127.5 - 1
+    own = torch.from_numpy(example)[None].to(device)
+    for wanted in torch.from_numpy(landmarks)[None].to(device).split(DRAWN_TOGETHER, dim=1):
+        with torch.no_grad():
+            images = atvg.vg_net(given, wanted, own, is_independent=True).images[0]
+        yield from images.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def stretch(image: Float[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
+    """A picture's smallest value to 0, its largest to 255, rounded half up: as the demo's `scipy.misc.imsave` did."""
+    low, high = image.min(), image.max()
+    return ((image - low) * (255.0 / (high - low if high > low else 1.0)) + 0.5).astype(np.uint8)
+
+
+def load_atvg(weights: Weights = "auto", device: torch.device | None = None) -> ATVG:
+    """Networks and landmark space, in evaluation mode.
+
+    Raises:
+        DataError: a file is missing or does not fit.
+        ParameterError: there are no such weights.
+    """
+    atvg = load_open() if is_open(weights) else _load_official()
+    place = device or torch.device("cpu")
+    return atvg._replace(at_net=atvg.at_net.to(place), vg_net=atvg.vg_net.to(place))
+
+
+def load_open(path: Path = OPEN_PATH) -> ATVG:
+    """The open weights; errors as `load_atvg`."""
+    network, advice = OpenATVG(), "Make it with training/train_atvg.py."
+    load_strictly(network, load_weights(path, advice), path, advice)
+    return network.freeze()
+
+
+def _load_official() -> ATVG:
+    constants = {name: np.float32(values) for name, values in load_json(PUBLISHED_LANDMARKS_PATH)["landmarks"].items()}
+    space = PublishedSpace(
+        _read_array("atvg_base", (68, 2)),
+        _read_array("atvg_mean", (136,)),
+        _read_array("atvg_components", (136, COMPONENTS)),
+        constants["constant_lmark"],
+    )
+    found = space.encode(LANDMARK_SCALE * space.constant)
+    gaps = found - constants["at_input"], space.decode(found) - constants["vg_example"]
+    if max(np.abs(gap).max() for gap in gaps) > _TOLERANCE:
+        raise DataError(
+            f"{require_file('atvg_mean')} and {require_file('atvg_components')} make the coefficients "
+            f"{found.round(3).tolist()} of the published constant, expected {constants['at_input'].round(3).tolist()}. "
+            f"Fetch both again from {find_asset('atvg_mean').source}."
+        )
+    return ATVG(load_published(ATNet, "atnet"), load_published(VGNet, "vgnet"), space)
+
+
+def _read_array(asset: str, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
+    """An array of the official repository, float32; of a matrix with more columns the first ones."""
+    path, advice = require_file(asset), f"Fetch it again from {find_asset(asset).source}."
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as an array ({error}). {advice}") from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        raise DataError(f"{path} is not one array of finite numbers. {advice}")
+    kept = values.ravel() if len(shape) == 1 else values[..., : shape[1]]
+    if kept.shape != shape:
+        raise DataError(f"{path} holds an array of shape {values.shape}, expected {shape}. {advice}")
+    return np.ascontiguousarray(kept, np.float32)
+
+
+def _check_samples(samples_16k: Float[np.ndarray, " S"], path: Path) -> Float[np.ndarray, " S"]:
+    if len(samples_16k) < SHORTEST_SAMPLES:
+        raise DataError(
+            f"ATVG: {path} lasts {len(samples_16k) / 16:.0f} ms; at least 45 ms are needed. Give a longer recording."
+        )
+    if not samples_16k.any():
+        raise DataError(f"ATVG: {path} is silent from beginning to end. Give a recording with sound.")
+    return samples_16k

@@ -1,0 +1,285 @@
+"""MakeItTalk as a compared method: one still, its landmarks moved by the recording, a face painted from their drawing.
+
+With all published files it is MakeItTalk by its own recipe; without them networks of the same topology, trained by this
+project on studio people and synthetic voices, take their place under the name "MakeItTalk (open weights)".
+
+What differs from the published code: the landmarks are those of stage 01, not those of 3D face alignment; the pitch is
+tracked by pYIN instead of RAPT; silences are found by an energy rule where Resemblyzer asks webrtcvad; blinks are
+seeded. The published code overwrites the recording by one at −20 dBFS, so that from its second run on both voice
+embeddings are of that; here they are at once. What it writes is a 62.5 fps triptych of 768 x 256 px, still, result and
+drawing, of which the middle third is scored; here only the result is written, pasted into the still's source frame and
+shown at the source's rate. The last window begins some 0.3 s before the recording ends (up to 0.4 s where the rest of a
+segment is dropped); for that time the last frame stays, as in players that show the published file.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+
+from metatalk_lib.audio import frame_count_for, read_audio, to_mono_16k
+from metatalk_lib.baselines.make_it_talk_audio import (
+    HOP,
+    STEPS_PER_S,
+    bring_to_level,
+    compute_auto_vc_mel,
+    convert_voice,
+    cut_windows,
+    encode_pitch,
+    normalise_pitch,
+    track_pitch,
+)
+from metatalk_lib.baselines.make_it_talk_drawing import draw_landmarks
+from metatalk_lib.baselines.make_it_talk_landmarks import (
+    SHORTEST,
+    add_blinks,
+    calibrate_content,
+    calm_speaker,
+    find_frame,
+    nudge_still,
+    repair_lips,
+    settle,
+    smooth_in_image,
+)
+from metatalk_lib.baselines.make_it_talk_voice import embed_voice
+from metatalk_lib.baselines.make_it_talk_weights import (
+    Networks,
+    Weights,
+    is_open,
+    load_networks,
+    weight_files,
+)
+from metatalk_lib.crop import CropTransform
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.landmarks import LandmarkTrack
+from metatalk_lib.networks.make_it_talk import MAX_WINDOWS, NOISE_SIZE, WINDOW_STEPS
+from metatalk_lib.networks.residual_unet import FACE_SIZE
+from metatalk_lib.playback import batched
+from metatalk_lib.progress import track
+from metatalk_lib.talk import Character, load_character
+from metatalk_lib.talk_request import check_talk
+from metatalk_lib.video import read_frames, write_video
+
+__all__ = ["label", "talk", "weight_files"]
+
+VOICE_GAIN = 3.0
+"""What the speaker branch's voice embedding is multiplied by."""
+SHORTEST_SEGMENT = 10
+"""A last segment with fewer windows is dropped."""
+RATE = Fraction(125, 2)
+"""Frames per second of the landmarks, `STEPS_PER_S`."""
+PAINTED_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Still:
+    """The one picture that MakeItTalk knows of a person.
+
+    Attributes:
+        frame: of the source, RGB.
+        crop: its square, RGB.
+        landmarks: px of the square.
+        transform: where the square lies in the frame.
+    """
+
+    frame: UInt8[np.ndarray, "H W 3"]
+    crop: UInt8[np.ndarray, "256 256 3"]
+    landmarks: Float[np.ndarray, "68 2"]
+    transform: CropTransform
+
+
+def label(weights: Weights = "auto") -> str:
+    """What the tables call it."""
+    return "MakeItTalk (open weights)" if is_open(weights) else "MakeItTalk"
+
+
+def talk(
+    character_dir: Path,
+    audio_path: Path,
+    output: Path,
+    *,
+    weights: Weights = "auto",
+    start_frame: int = 0,
+    device: torch.device | None = None,
+) -> Path:
+    """Make the person of a character folder speak a recording, MakeItTalk's way.
+
+    Args:
+        character_dir: `outputs/<character>`, with stages 01 and 03.
+        audio_path: any recording that can be decoded.
+        output: the .mp4 to write, at the source's size.
+        weights: whose; see `make_it_talk_weights.is_open`.
+        start_frame: source frame that is the still.
+        device: where the networks run; CPU by default.
+
+    Returns:
+        `output`.
+
+    Raises:
+        DataError: a file is missing or does not fit, or the recording is silent or too short.
+        ParameterError: `start_frame` is not in the source, `output` is no .mp4 or a file that is read, or the still
+            shows the face from the side.
+
+    Source: Zhou et al. 2020; facts of adobe-research/MakeItTalk main_end2end.py.
+    """
+    character = load_character(character_dir)
+    if not 0 <= start_frame < character.frame_count:
+        raise ParameterError(f"start_frame is {start_frame}; the source has frames 0 to {character.frame_count - 1}.")
+    check_talk(audio_path, output, character.source)
+    still, audio = load_still(character_dir, character, start_frame), read_audio(audio_path)
+    networks = load_networks(weights, device)
+    points = move_landmarks(networks, to_mono_16k(audio), still.landmarks)
+    order = show_by_time(len(points), frame_count_for(audio, character.fps), character.fps)
+    frames = track(paint_frames(networks, still, points, order), f"talking as {label(weights)}", total=len(order))
+    write_video(output, frames, fps=character.fps, audio=audio)
+    return output
+
+
+def load_still(character_dir: Path, character: Character, frame_id: int) -> Still:
+    """A source frame with its crop and its landmarks.
+
+    Args:
+        character_dir: `outputs/<character>`, with stage 01.
+        character: of it.
+        frame_id: of the frame.
+
+    Raises:
+        DataError: stage 01 has no landmarks of this frame.
+    """
+    known = LandmarkTrack.load(character_dir / "01_crop" / "landmarks.npz")
+    rows = np.flatnonzero(known.frame_id == frame_id)
+    if len(rows) != 1:
+        raise DataError(f"{character_dir}: 01_crop has no landmarks of frame {frame_id}. Run 01_crop again.")
+    (frame,) = read_frames(character.source, frame_id, frame_id + 1)
+    transform = replace(character.transform, size=FACE_SIZE)
+    points = transform.to_crop(known.landmarks[rows[0]].astype(np.float64))
+    return Still(frame, transform.crop_image(frame), points, transform)
+
+
+def move_landmarks(
+    networks: Networks, samples_16k: Float[np.ndarray, " S"], still: Float[np.ndarray, "68 2"]
+) -> Float[np.ndarray, "T 68 3"]:
+    """The still's landmarks as the recording moves them, 62.5 frames a second.
+
+    Args:
+        networks: all of them.
+        samples_16k: the recording, mono.
+        still: landmarks, px of the square.
+
+    Returns:
+        x, y in px of the square; the depth is the networks'.
+
+    Raises:
+        DataError: the recording is silent or too short.
+        ParameterError: the face is seen from the side.
+    """
+    windows, voice = hear(networks, samples_16k)
+    points = np.pad(nudge_still(still), ((0, 0), (0, 1)))
+    frame = find_frame(points)
+    face = frame.to_network(points, networks.depth)
+    starts = range(0, len(windows), MAX_WINDOWS)
+    segments = [windows[start : start + MAX_WINDOWS] for start in starts]
+    moved = [
+        repair_lips(face + displace(networks, segment, voice, face).reshape(-1, 68, 3))
+        for segment in segments
+        if len(segment) >= SHORTEST_SEGMENT
+    ]
+    return smooth_in_image(add_blinks(frame.to_image(settle(np.concatenate(moved)))))
+
+
+def hear(
+    networks: Networks, samples_16k: Float[np.ndarray, " S"]
+) -> tuple[Float[np.ndarray, "W 18 80"], Float[np.ndarray, "256"]]:
+    """The windows of the standardised content feature, and the voice's embedding.
+
+    Raises:
+        DataError: the recording is silent or too short.
+    """
+    needed = (WINDOW_STEPS + SHORTEST - 1) * HOP
+    if len(samples_16k) < needed:
+        raise DataError(
+            f"the recording lasts {len(samples_16k) / (HOP * STEPS_PER_S):.2f} s; MakeItTalk needs at least "
+            f"{needed / (HOP * STEPS_PER_S):.2f} s. Give a longer one."
+        )
+    samples = bring_to_level(samples_16k)
+    voice = embed_voice(networks.voice_encoder, samples)
+    mel, pitch = compute_auto_vc_mel(samples), encode_pitch(normalise_pitch(track_pitch(samples)))
+    feature = convert_voice(networks.auto_vc, mel, pitch, voice, networks.target_voice)
+    return cut_windows((feature - networks.feature_mean) / networks.feature_std), voice
+
+
+def displace(
+    networks: Networks,
+    windows: Float[np.ndarray, "W 18 80"],
+    voice: Float[np.ndarray, "256"],
+    face: Float[np.ndarray, "68 3"],
+) -> Float[np.ndarray, "W 204"]:
+    """Displacements of one segment: the lips by the content branch, the head by the speaker branch.
+
+    Args:
+        networks: all of them.
+        windows: at most 512.
+        voice: the embedding.
+        face: landmarks of the still, networks' space.
+    """
+    device = next(networks.content.parameters()).device
+    mel, still, who = (
+        torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device)
+        for values in (windows, face.reshape(1, 204), np.tile(VOICE_GAIN * voice, (len(windows), 1)))
+    )
+    with torch.inference_mode():
+        content = networks.content(mel, still).cpu().numpy()
+        speaker = networks.speaker(mel, who, torch.zeros(len(windows), NOISE_SIZE, device=device))[0].cpu().numpy()
+    return calm_speaker(speaker.astype(np.float64)) + calibrate_content(content.astype(np.float64))
+
+
+def show_by_time(count: int, wanted: int, fps: Fraction) -> Int[np.ndarray, " T"]:
+    """Which of `count` frames at 62.5 fps is on the screen in the middle of each frame of a video.
+
+    Args:
+        count: frames there are; the last one stays.
+        wanted: frames of the video.
+        fps: its rate.
+    """
+    middles = (2 * np.arange(wanted, dtype=np.int64) + 1) * (RATE.numerator * fps.denominator)
+    return np.minimum(middles // (2 * RATE.denominator * fps.numerator), count - 1)
+
+
+def paint_frames(
+    networks: Networks, still: Still, points: Float[np.ndarray, "N 68 3"], order: Int[np.ndarray, " T"]
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Yield the finished frames: the painted square, enlarged into the still's frame.
+
+    Args:
+        networks: all of them.
+        still: the still.
+        points: px of the square.
+        order: which of them each frame shows.
+    """
+    for group in batched(order.tolist(), PAINTED_AT_ONCE):
+        for square in paint_squares(networks, still.crop, np.stack([draw_landmarks(points[index]) for index in group])):
+            yield still.transform.paste(still.frame, square)
+
+
+def paint_squares(
+    networks: Networks, still: UInt8[np.ndarray, "256 256 3"], drawings: UInt8[np.ndarray, "B 256 256 3"]
+) -> UInt8[np.ndarray, "B 256 256 3"]:
+    """The face in the drawings' poses, RGB.
+
+    Args:
+        networks: all of them.
+        still: RGB.
+        drawings: BGR.
+
+    Source: facts of adobe-research/MakeItTalk src/approaches/train_image_translation.py.
+    """
+    shown = np.broadcast_to(still[..., ::-1], drawings.shape)
+    inputs = np.concatenate([drawings, shown], axis=3).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    with torch.inference_mode():
+        out = networks.image(torch.from_numpy(inputs).to(next(networks.image.parameters()).device))
+        painted = (torch.tanh(out).clamp(min=0) * 255).to(torch.uint8).cpu().numpy()
+    return np.ascontiguousarray(painted.transpose(0, 2, 3, 1)[..., ::-1])

@@ -1,0 +1,212 @@
+"""MakeItTalk's networks with weights: the published files, or the open ones that this project trained.
+
+Published are four checkpoints, Resemblyzer's voice encoder and three text files of numbers. The open weights are two
+files: one for all that hears and moves landmarks, one for the image translation; networks of the same topology, two of
+them narrower.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import nn
+
+from metatalk_lib.artifacts import load_weights
+from metatalk_lib.assets import find_asset, require_file
+from metatalk_lib.baselines.make_it_talk_landmarks import WIDTH
+from metatalk_lib.errors import DataError
+from metatalk_lib.face_model import load_face_model
+from metatalk_lib.networks.auto_vc import MEL_BANDS, VOICE_SIZE, AutoVC
+from metatalk_lib.networks.make_it_talk import ContentBranch, SpeakerBranch
+from metatalk_lib.networks.residual_unet import ResidualUNet
+from metatalk_lib.networks.voice_encoder import VoiceEncoder
+from metatalk_lib.official_weights import load_published, load_strictly
+from metatalk_lib.paths import PACKAGE_DATA_DIR
+
+Weights = Literal["auto", "open", "official"]
+
+OFFICIAL_ASSETS = (
+    "make_it_talk_auto_vc",
+    "make_it_talk_content",
+    "make_it_talk_speaker",
+    "make_it_talk_image",
+    "make_it_talk_target_voice",
+    "make_it_talk_mean_std",
+    "make_it_talk_std_face",
+    "resemblyzer",
+)
+OPEN_SOUND_PATH = PACKAGE_DATA_DIR / "make_it_talk_sound_open.safetensors"
+OPEN_IMAGE_PATH = PACKAGE_DATA_DIR / "make_it_talk_image_open.safetensors"
+OPEN_AUTO_VC_WIDTH, OPEN_IMAGE_WIDTH = 96, 16
+"""Channels of the open networks; the published ones have 512 and 64."""
+
+_ADVICE = "Make it with training/train_make_it_talk.py."
+_EYE_CORNERS = (36, 45)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """All that MakeItTalk needs, in evaluation mode, on one device.
+
+    Attributes:
+        voice_encoder: tells a voice's embedding.
+        auto_vc: says the recording in the target voice.
+        content: moves the lips.
+        speaker: moves the head.
+        image: paints the face.
+        target_voice: (256,) embedding of the one voice that the branches know.
+        feature_mean, feature_std: (80,) of what AutoVC gives.
+        depth: (68,) of a standard face's landmarks, networks' units before `make_it_talk_landmarks.DEPTH`.
+    """
+
+    voice_encoder: VoiceEncoder
+    auto_vc: AutoVC
+    content: ContentBranch
+    speaker: SpeakerBranch
+    image: ResidualUNet
+    target_voice: Float[np.ndarray, "256"]
+    feature_mean: Float[np.ndarray, "80"]
+    feature_std: Float[np.ndarray, "80"]
+    depth: Float[np.ndarray, "68"]
+
+
+class OpenSound(nn.Module):
+    """What the open file holds that hears and moves landmarks, with its statistics, target voice and depths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.voice_encoder, self.auto_vc = VoiceEncoder(), AutoVC(width=OPEN_AUTO_VC_WIDTH)
+        self.content, self.speaker = ContentBranch(), SpeakerBranch()
+        self.register_buffer("target_voice", torch.zeros(VOICE_SIZE))
+        self.register_buffer("feature_mean", torch.zeros(MEL_BANDS))
+        self.register_buffer("feature_std", torch.ones(MEL_BANDS))
+        self.register_buffer("depth", torch.zeros(68))
+
+
+def is_open(weights: Weights = "auto") -> bool:
+    """Whether these are this project's weights; `auto` takes the published ones where all of them are placed."""
+    return weights == "open" or (weights == "auto" and not all(find_asset(name).is_present for name in OFFICIAL_ASSETS))
+
+
+def weight_files(weights: Weights = "auto") -> tuple[Path, ...]:
+    """The files that decide what it draws.
+
+    Raises:
+        DataError: a published one is missing.
+    """
+    return (OPEN_SOUND_PATH, OPEN_IMAGE_PATH) if is_open(weights) else tuple(map(require_file, OFFICIAL_ASSETS))
+
+
+def load_networks(weights: Weights = "auto", device: torch.device | None = None) -> Networks:
+    """The networks, ready to use.
+
+    Args:
+        weights: whose; see `is_open`.
+        device: where they run; CPU by default.
+
+    Raises:
+        DataError: a file is missing, cannot be read safely, or does not fit.
+    """
+    networks = load_open() if is_open(weights) else load_official()
+    for name in ("voice_encoder", "auto_vc", "content", "speaker", "image"):
+        getattr(networks, name).to(device or torch.device("cpu"))
+    return networks
+
+
+def load_official() -> Networks:
+    """The published networks.
+
+    Source: nesting of adobe-research/MakeItTalk src/approaches/train_audio2landmark.py, train_image_translation.py,
+    src/autovc/AutoVC_mel_Convertor_retrain_version.py, and of resemble-ai/Resemblyzer resemblyzer/voice_encoder.py.
+    """
+    statistics = load_numbers("make_it_talk_mean_std", (2 * MEL_BANDS,)).reshape(2, MEL_BANDS)
+    if (statistics[1] <= 0).any():
+        raise DataError(_explain("make_it_talk_mean_std", "has standard deviations that are not above 0"))
+    return Networks(
+        voice_encoder=load_published(VoiceEncoder, "resemblyzer", nesting="model_state", may_hold_more=True),
+        auto_vc=load_published(AutoVC, "make_it_talk_auto_vc", nesting="model"),
+        content=load_published(ContentBranch, "make_it_talk_content", nesting="model_g_face_id"),
+        speaker=load_published(SpeakerBranch, "make_it_talk_speaker", nesting="G", may_hold_more=True),
+        image=load_published(ResidualUNet, "make_it_talk_image", nesting="G"),
+        target_voice=load_numbers("make_it_talk_target_voice", (VOICE_SIZE,)),
+        feature_mean=statistics[0],
+        feature_std=statistics[1],
+        depth=load_numbers("make_it_talk_std_face", (68, 3))[:, 2],
+    )
+
+
+def load_open(sound_path: Path = OPEN_SOUND_PATH, image_path: Path = OPEN_IMAGE_PATH) -> Networks:
+    """The open networks.
+
+    Args:
+        sound_path: of `pack_sound`.
+        image_path: of the image translation.
+    """
+    sound = unpack_sound(load_weights(sound_path, _ADVICE), sound_path)
+    image = ResidualUNet(width=OPEN_IMAGE_WIDTH)
+    load_strictly(image, load_weights(image_path, _ADVICE), image_path, _ADVICE)
+    buffers = {name: value.numpy().astype(np.float64) for name, value in sound.named_buffers(recurse=False)}
+    return Networks(sound.voice_encoder, sound.auto_vc, sound.content, sound.speaker, image.eval(), **buffers)
+
+
+def pack_sound(sound: OpenSound) -> dict[str, torch.Tensor]:
+    """The open file's tensors in half precision, without what is never used or can be computed."""
+    return {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in sound.state_dict().items()
+        if not _is_left_out(name)
+    }
+
+
+def unpack_sound(weights: dict[str, torch.Tensor], path: Path) -> OpenSound:
+    """The inverse of `pack_sound`, in evaluation mode.
+
+    Raises:
+        DataError: the tensors do not fit.
+    """
+    sound = OpenSound()
+    left_out = {name: value for name, value in sound.state_dict().items() if _is_left_out(name)}
+    load_strictly(sound, left_out | weights, path, _ADVICE)
+    return sound.eval()
+
+
+def open_depth() -> Float[np.ndarray, "68"]:
+    """Depths of the open face model's mean landmarks, 0 at the outer corners of the eyes, in the networks' units."""
+    mean, _, _ = load_face_model().landmark_bases()
+    scale = WIDTH / np.ptp(mean[[0, 16], 0])
+    return (mean[:, 2] - mean[list(_EYE_CORNERS), 2].mean()).astype(np.float64) * scale
+
+
+def load_numbers(asset: str, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
+    """The numbers of a published text file.
+
+    Args:
+        asset: name of the asset.
+        shape: rows, and columns where there are several.
+
+    Raises:
+        DataError: the file is missing, is no table of finite numbers, or has another shape.
+    """
+    path, expected = require_file(asset), " rows of ".join(map(str, shape)) + " numbers"
+    try:
+        values = np.array([line.split() for line in path.read_text("ascii").splitlines() if line.strip()], np.float64)
+    except ValueError as error:
+        raise DataError(_explain(asset, f"is no table of {expected}")) from error
+    if values.ndim == 2 and values.shape[1] == 1 and len(shape) == 1:
+        values = values[:, 0]
+    if values.shape != shape:
+        raise DataError(_explain(asset, f"holds an array of {values.shape}, expected are {expected}"))
+    if not np.isfinite(values).all():
+        raise DataError(_explain(asset, "holds NaN or infinity"))
+    return values
+
+
+def _is_left_out(name: str) -> bool:
+    return name.startswith("speaker.decoder.") or name.endswith(".pe")
+
+
+def _explain(asset: str, reason: str) -> str:
+    return f"{find_asset(asset).found} {reason}. Fetch it again from {find_asset(asset).source}."

@@ -1,0 +1,94 @@
+"""The Fréchet distance of finished videos: FID where Inception's weights are placed, else FFD (open), never mixed.
+
+FID reads the crop, as `pytorch-fid` reads its files; FFD reads the face, turned upright by its landmarks. The number of
+frames decides much of either: all videos of one table have equal numbers.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from metatalk_lib.assets import find_asset
+from metatalk_lib.errors import ParameterError
+from metatalk_lib.face_recognition_features import compute_face_features
+from metatalk_lib.networks.inception import FIDInception
+from metatalk_lib.official_weights import load_published
+
+BATCH = 50
+"""Pictures that go through Inception at once, as in `pytorch-fid`."""
+
+
+@dataclass(frozen=True)
+class FrechetJudge:
+    """What turns frames into features.
+
+    Attributes:
+        inception: in evaluation mode; None takes the face network.
+    """
+
+    inception: FIDInception | None = None
+
+    @property
+    def metric(self) -> str:
+        """What the distance is called."""
+        return "FFD (open)" if self.inception is None else "FID"
+
+
+def load_frechet_judge(network: str = "auto", *, device: torch.device | None = None) -> FrechetJudge:
+    """The judge that the parameters name; `auto` takes Inception where its file is placed.
+
+    Raises:
+        DataError: Inception's file is missing, is another one, or does not fit.
+        ParameterError: no such network.
+    """
+    if network not in ("auto", "open", "inception"):
+        raise ParameterError(f"no features `{network}` for the Fréchet distance: auto, open or inception.")
+    if network == "open" or (network == "auto" and not find_asset("fid_inception").is_present):
+        return FrechetJudge()
+    return FrechetJudge(load_published(FIDInception, "fid_inception").to(device or torch.device("cpu")))
+
+
+def compute_features(
+    judge: FrechetJudge, frames: Iterable[UInt8[np.ndarray, "H W 3"]], landmarks: Float[np.ndarray, "T 68 2"]
+) -> Float[np.ndarray, "T D"]:
+    """Features of every frame: 2048 numbers for FID, 128 for FFD.
+
+    Args:
+        judge: whose features.
+        frames: RGB, of one size.
+        landmarks: px, of each frame; FID does not look at them.
+    """
+    if judge.inception is None:
+        return compute_face_features(frames, landmarks)
+    return compute_inception_features(judge.inception, frames)
+
+
+def compute_inception_features(
+    network: FIDInception, frames: Iterable[UInt8[np.ndarray, "H W 3"]]
+) -> Float[np.ndarray, "T 2048"]:
+    """Inception's `pool3` of every frame.
+
+    Args:
+        network: in evaluation mode.
+        frames: RGB, of one size.
+
+    Source: mseitzer/pytorch-fid fid_score.py; its numbers were used.
+    """
+    device, features, batch = next(network.parameters()).device, [], []
+
+    def flush() -> None:
+        pixels = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 255
+        with torch.inference_mode():
+            features.append(network(pixels.to(device)).cpu().numpy())
+        batch.clear()
+
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == BATCH:
+            flush()
+    if batch:
+        flush()
+    return np.concatenate(features)

@@ -1,0 +1,95 @@
+"""What is measured on faces: landmarks, likeness and the Fréchet distance, on drawn faces that dlib sees."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from face_clips import moving_face, wall
+from synthetic import make_coefficients
+
+from metatalk_lib import face_measures
+from metatalk_lib.crop import CropTransform
+from metatalk_lib.errors import FaceError, ParameterError
+from metatalk_lib.face_measures import (
+    LANDMARK_DISTANCE,
+    LIKENESS,
+    compare_faces,
+    measure_held_out_faces,
+)
+from metatalk_lib.face_recognition_features import compute_face_features, compute_likeness
+from metatalk_lib.frechet_judge import FrechetJudge
+from metatalk_lib.held_out import FinishedVideo, HeldOut
+from metatalk_lib.video import write_video
+
+FRAMES = 24
+JUDGE = FrechetJudge()
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory: pytest.TempPathFactory) -> HeldOut:
+    """A drawn face that sways, on a source of 400 x 360 px cropped to 360."""
+    path = tmp_path_factory.mktemp("source") / "source.mp4"
+    frames, _ = moving_face(FRAMES)
+    write_video(path, frames, fps=Fraction(25))
+    crop = CropTransform(20, 0, 360, 360)
+    return HeldOut(path, Fraction(25), np.arange(FRAMES), crop, make_coefficients(FRAMES), np.zeros(FRAMES * 640))
+
+
+@pytest.fixture(scope="module")
+def truth(held_out: HeldOut) -> face_measures.FaceMeasures:
+    return measure_held_out_faces(held_out, {}, JUDGE)[0]
+
+
+def test_the_original_is_its_own_ideal(truth: face_measures.FaceMeasures):
+    table = compare_faces({"same": truth}, truth, JUDGE)
+    assert table.columns.tolist() == [LANDMARK_DISTANCE, LIKENESS, "FFD (open)"]
+    assert table.loc["same"].tolist() == pytest.approx([0, 1, 0], abs=1e-6)
+    assert truth.features.shape == (FRAMES, 128)
+    assert truth.bridged == 0
+
+
+def test_other_moments_and_other_faces_are_worse(held_out: HeldOut, truth: face_measures.FaceMeasures, tmp_path: Path):
+    dark = [np.clip(frame * [0.5, 0.8, 1.2] - 20, 0, 255).astype(np.uint8) for frame in held_out.originals()]
+    write_video(tmp_path / "other.mp4", dark, fps=held_out.fps)
+    videos = {"other": FinishedVideo(tmp_path / "other.mp4", is_crop=True)}
+    other = measure_held_out_faces(held_out, videos, JUDGE)[1]["other"]
+    turned = truth.at(np.roll(np.arange(FRAMES), FRAMES // 2))
+    table = compare_faces({"other": other, "turned": turned, "still": truth.at(np.zeros(FRAMES, int))}, truth, JUDGE)
+    assert table.loc["other", LIKENESS] < 0.999
+    assert table.loc["other", "FFD (open)"] > 0
+    # the same frames in another order: nothing for a distance of sets, much for landmarks
+    assert table.loc["turned", "FFD (open)"] == pytest.approx(0, abs=1e-9)
+    assert table.loc["turned", LANDMARK_DISTANCE] > 1
+    assert table.loc["still", "FFD (open)"] > 0
+
+
+def test_landmark_distance_is_in_percent_of_the_face_width(truth: face_measures.FaceMeasures):
+    width = np.median(np.linalg.norm(truth.landmarks[:, 0] - truth.landmarks[:, 16], axis=1))
+    moved = replace(truth, landmarks=truth.landmarks + np.float32([3, 4]))
+    table = compare_faces({"moved": moved}, truth, JUDGE)
+    assert table.loc["moved", LANDMARK_DISTANCE] == pytest.approx(100 * 5 / width, rel=1e-3)
+
+
+def test_lengths_that_differ_are_named(truth: face_measures.FaceMeasures):
+    short = truth.at(np.arange(FRAMES - 3))
+    with pytest.raises(ParameterError, match=f"`Ours` has {FRAMES - 3} frames, the original {FRAMES}"):
+        compare_faces({"Ours": short}, truth, JUDGE)
+    with pytest.raises(ParameterError, match="got 21 and 24"):
+        compute_likeness(short.features, truth.features)
+
+
+def test_a_video_without_a_face_is_an_error(held_out: HeldOut, tmp_path: Path):
+    write_video(tmp_path / "wall.mp4", [wall()[:, 20:380]] * FRAMES, fps=held_out.fps)
+    with pytest.raises(FaceError, match="wall.mp4"):
+        measure_held_out_faces(held_out, {"wall": FinishedVideo(tmp_path / "wall.mp4", is_crop=True)}, JUDGE)
+
+
+def test_features_belong_to_the_face_and_not_to_its_place():
+    frames, landmarks = moving_face(10)
+    features = compute_face_features([frames[0], frames[9]], landmarks[[0, 9]])
+    assert compute_likeness(features[:1], features[1:]) > 0.97
+    assert np.abs(landmarks[0] - landmarks[9]).max() > 5
+    with pytest.raises(ValueError, match="shorter"):
+        compute_face_features(frames[:2], landmarks[:1])

@@ -1,0 +1,170 @@
+"""The order of notebook 06: the kept baseline, the verdict on the measures, what the tables get."""
+
+from pathlib import Path
+
+import drawn_character as drawn
+import numpy as np
+import pandas as pd
+import pytest
+
+from metatalk_lib import judging
+from metatalk_lib.artifacts import save_json
+from metatalk_lib.baselines import audiodvp
+from metatalk_lib.control_rows import CONTROL_ROWS
+from metatalk_lib.controls import BLURRED, CHEATS, PASS_THROUGH
+from metatalk_lib.face_measures import LANDMARK_DISTANCE, LIKENESS
+from metatalk_lib.frechet_judge import FrechetJudge
+from metatalk_lib.intervals import Estimate
+from metatalk_lib.judging import Judges
+from metatalk_lib.lip_sync_error import LipSyncError
+from metatalk_lib.lip_sync_judge import LipSyncJudge
+from metatalk_lib.networks.syncnet import SyncNet
+from metatalk_lib.params import EvaluationConfig
+from metatalk_lib.stage import open_stage
+from metatalk_lib.sync import GROUND_TRUTH, REENCODED, SyncScore
+from metatalk_lib.tables import METHODS
+
+
+@pytest.fixture(scope="module")
+def judges() -> Judges:
+    return Judges(LipSyncJudge(SyncNet(0.0625).eval(), is_open=True), FrechetJudge())
+
+
+@pytest.fixture
+def stage(tmp_path: Path):
+    drawn.make_character(tmp_path, "drawn")
+    config = EvaluationConfig(character="drawn", outputs_dir=str(tmp_path), audiodvp_width=4)
+    for name in ("01_crop", "03_reconstruction", "05_neural_renderer"):
+        save_json(tmp_path / "drawn" / name / "summary.json", {"timings_s": {"training": 12.5}})
+    return open_stage("06_evaluation", config)
+
+
+def test_the_tail_is_the_test_split(stage):
+    tail = judging.load_tail(stage, stage.config)
+    assert tail.start == drawn.HELD_OUT
+    assert tail.audio == stage.dir / "recordings" / "held_out.wav"
+    assert len(tail.frames) == drawn.FRAMES - drawn.HELD_OUT
+
+
+def test_all_methods_say_the_tail_and_other_peoples_speech(stage):
+    driving = stage.dir.parent / "05_neural_renderer" / "talk_driving.mp4"
+    driving.write_bytes(b"video")
+    recordings = judging.write_recordings(stage, stage.config, judging.load_tail(stage, stage.config))
+    assert list(recordings)[:2] == [judging.HELD_OUT, judging.DRIVING]
+    assert len(recordings) == 2 + stage.config.judging_recordings
+    assert recordings[judging.HELD_OUT][1] == drawn.HELD_OUT
+    assert {start for _, start in list(recordings.values())[1:]} == {0}
+    made = {"Ours": {name: path for name, (path, _) in recordings.items()}}
+    assert judging.HELD_OUT not in judging.leave_out(made, judging.HELD_OUT)["Ours"]
+
+
+def test_the_baseline_gets_the_time_that_ours_had(stage):
+    assert judging.choose_baseline(stage, stage.config).seconds == 0
+    equal = stage.config.model_copy(update={"audiodvp_equal_time": True})
+    assert judging.choose_baseline(stage, equal).seconds == 12.5
+
+
+def test_a_trained_baseline_is_kept_until_something_changes(stage, monkeypatch: pytest.MonkeyPatch):
+    trained = []
+
+    def train(_person, folder, settings, *, device):
+        trained.append(settings.steps)
+        save_json(folder / "history.json", {"steps": settings.steps})
+        return {"steps": settings.steps}
+
+    monkeypatch.setattr(audiodvp, "train", train)
+    settings = judging.choose_baseline(stage, stage.config)
+    for _ in range(2):
+        assert judging.train_baseline(stage, settings) == {"steps": 400}
+    other = audiodvp.AudioDVPSettings(4, 5, False, 7, 2, 1e-3, 0)
+    assert judging.train_baseline(stage, other) == {"steps": 7}
+    (stage.dir.parent / "03_reconstruction" / "coefficients.npz").write_bytes(b"another fit")
+    judging.train_baseline(stage, other)
+    assert trained == [400, 7, 7]
+
+
+def make_clips() -> pd.DataFrame:
+    rows = [(name, voice, 5.0 + place, 2.0 - 0.1 * place, 0) for place, name in enumerate(METHODS) for voice in "ab"]
+    return pd.DataFrame(rows, columns=["method", "recording", "LSE-D (open)", "LSE-C (open)", "offset, frames"])
+
+
+def test_scores_hold_intervals_over_clips(judges: Judges):
+    scores = judging.add_lip_sync({name: {"SSIM": 0.9} for name in METHODS}, make_clips(), judges, seed=0)
+    assert scores["ATVG"]["SSIM"] == 0.9
+    assert scores["ATVG"]["LSE-D (open)"] == Estimate(5.0, 5.0, 5.0, 2)
+    everyone = {"A": scores, "B": {"Ours": {"LSE-D": 7.0, "opening r": 0.8}}}
+    assert judging.list_open_metrics(everyone) == ["LSE-D (open)", "LSE-C (open)", "opening r"]
+    table = judging.tabulate_lip_sync(judges, {GROUND_TRUTH: LipSyncError(4.0, 3.0, 0)}, make_clips(), seed=0)
+    assert table.index.tolist() == [GROUND_TRUTH, *METHODS]
+    assert table.loc["Wav2Lip", "LSE-D (open)"].mean == 6.0
+
+
+def test_losing_to_the_baseline_is_said(judges: Judges):
+    ours, theirs = {"LSE-D (open)": 5.0, "SSIM": 0.97}, {"LSE-D (open)": [6.0, 5.5, 6.5, 3], "SSIM": 0.98}
+    said = judging.describe_against_baseline({"A": {"Ours": ours, "Baseline": theirs}}, judges)
+    assert said == "A: ours against the AudioDVP configuration: not better in SSIM (0.97 against 0.98)."
+    said = judging.describe_against_baseline({"A": {"Ours": {**ours, "SSIM": 0.99}, "Baseline": theirs}}, judges)
+    assert said.endswith("better in all of LSE-D (open), SSIM.")
+
+
+def test_the_verdict_names_every_measure_that_fails(judges: Judges):
+    good = {GROUND_TRUTH: LipSyncError(4.0, 3.0, 0), "silence": LipSyncError(8.0, 0.1, 3)}
+    bad = {GROUND_TRUTH: LipSyncError(4.0, 3.0, 0), "silence": LipSyncError(3.0, 0.1, 3)}
+    sync = {
+        "opening": {GROUND_TRUTH: SyncScore(0.9, 0.9, 0, 300), "silence": SyncScore(0.0, 0.0, 0, 300)},
+        "envelope": {GROUND_TRUTH: SyncScore(0.5, 0.5, 0, 300), "silence": SyncScore(0.45, 0.5, 0, 300)},
+    }
+    columns = {"SSIM in mask": 0.5, "PSNR in mask, dB": 20.0}
+    images = pd.DataFrame(columns, index=[REENCODED, *CONTROL_ROWS])
+    images.loc[REENCODED] = (0.9, 40.0)
+    columns = {LANDMARK_DISTANCE: 3.0, LIKENESS: 0.9, "FFD (open)": 1.0}
+    faces = pd.DataFrame(columns, index=[REENCODED, *CONTROL_ROWS])
+    faces.loc[REENCODED] = (0.1, 0.99, 0.01)
+    given = {"images": images, "faces": faces, "sync": sync}
+    verdicts = judging.find_failures(judges, 300, lip_sync=good, **given)
+    assert {name for name, failures in verdicts.items() if failures} == {"envelope"}
+    assert judging.find_failures(judges, 300, lip_sync=bad, **given)["LSE"]
+    short = judging.find_failures(judges, 30, lip_sync=bad, **given)
+    assert short["LSE"] is None
+    assert short["images"] is None
+
+
+def test_image_measures_that_see_nothing_are_named():
+    values = {PASS_THROUGH: (1.0, 1.0), REENCODED: (0.97, 1.0)}
+    values |= {name: (0.8, 0.5) for name in CHEATS if name != PASS_THROUGH}
+    images = pd.DataFrame.from_dict(values, orient="index", columns=["SSIM in mask", "sharpness ratio in mask"])
+    assert judging.find_passing_cheats(images) == []
+    images.loc[BLURRED] = (0.9995, 0.9)
+    images.loc[PASS_THROUGH, "SSIM in mask"] = 0.99
+    images.loc[REENCODED, "SSIM in mask"] = 0.7
+    assert len(judging.find_passing_cheats(images)) == 4
+
+
+def test_the_summary_is_plain_numbers():
+    scores = {name: {"LSE-D (open)": Estimate(5.0, 4.0, 6.0, 3), "SSIM": 0.9} for name in METHODS}
+    images = pd.DataFrame({"SSIM in mask": 0.5, "SSIM": 0.9}, index=list(CHEATS))
+    labels = {name: f"{name} (open weights)" for name in METHODS}
+    figures = judging.summarise(scores, labels, images, {"LSE": "in order"}, "true")
+    assert figures["ours"] == {"LSE-D (open)": 5.0, "SSIM": 0.9}
+    assert "ATVG (open weights)" in figures
+    assert list(figures["cheats_ssim"]) == list(CHEATS)
+
+
+def test_people_rate_every_method(tmp_path: Path):
+    videos = {
+        name: {part: tmp_path / f"{name}_{part}.mp4" for part in ("held_out", "driving", "x")} for name in METHODS
+    }
+    labels = dict(zip(METHODS, METHODS, strict=True))
+    clips = judging.list_clips(videos, labels, tmp_path)
+    assert len(clips) == 2 * len(METHODS)
+    assert clips[0] == {"method": "ATVG", "audio": "held_out", "file": "ATVG_held_out.mp4"}
+
+
+def test_loss_curves_run_over_time(stage, tmp_path: Path):
+    losses = {"step": [10, 20, 40], "reconstruction": [0.3, 0.2, 0.1]}
+    save_json(stage.dir.parent / "05_neural_renderer" / "history.json", losses)
+    history = {"label": "AudioDVP", "steps": 40, "seconds": 8.0, "renderer": losses, "a2e": {"frames": 25}}
+    row, curves = judging.describe_training({**history, "renderer_frames": 40}, stage)
+    np.testing.assert_allclose(curves["AudioDVP"][0], [0, 2, 4, 8])
+    np.testing.assert_allclose(curves["Ours"][0], [0, 3.125, 6.25, 12.5])
+    assert row["seconds of ours"] == 12.5

@@ -1,0 +1,111 @@
+"""`metatalk compare`: rows, controls, what is refused, and that scoring again gives equal figures."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from face_clips import moving_face
+
+from metatalk_lib import lip_sync_judge
+from metatalk_lib.audio import Audio, write_audio
+from metatalk_lib.control_rows import CONTROL_ROWS
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.frechet_judge import FrechetJudge
+from metatalk_lib.lip_sync_judge import LipSyncJudge
+from metatalk_lib.networks.syncnet import SyncNet
+from metatalk_lib.sync import GROUND_TRUTH, REENCODED
+from metatalk_lib.video import write_video
+from metatalk_lib.video_comparison import compare_videos, lower_face_mask, name_videos
+
+FRAMES = 30
+
+
+def noise(seconds: float) -> Audio:
+    samples = np.random.default_rng(0).normal(0, 0.2, (round(seconds * 16000), 1)).clip(-1, 1)
+    return Audio(samples.astype(np.float32), 16000)
+
+
+@pytest.fixture(scope="module")
+def judges() -> dict:
+    torch.manual_seed(0)
+    return {"lip_sync": LipSyncJudge(SyncNet(0.0625).eval(), is_open=True), "frechet": FrechetJudge()}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A swaying face, and two worse copies of it."""
+    folder, frames = tmp_path_factory.mktemp("clips"), moving_face(FRAMES)[0]
+    copies = {
+        "true": frames,
+        "blurred": [cv2.GaussianBlur(frame, (0, 0), 2.5) for frame in frames],
+        "backwards": frames[::-1],
+    }
+    for name, shown in copies.items():
+        write_video(folder / f"{name}.mp4", shown, fps=Fraction(25), audio=noise(FRAMES / 25))
+    return {name: folder / f"{name}.mp4" for name in copies}
+
+
+def test_every_video_stands_beside_the_controls(clips: dict[str, Path], judges: dict):
+    table = compare_videos({name: clips[name] for name in ("blurred", "backwards")}, clips["true"], **judges)
+    assert table.index.tolist() == [GROUND_TRUTH, REENCODED, *CONTROL_ROWS, "blurred", "backwards"]
+    assert not table.isna().any().any()
+    assert table.loc[GROUND_TRUTH, "SSIM"] == pytest.approx(1)
+    assert table.loc[REENCODED, "SSIM in mask"] > table.loc["blurred", "SSIM in mask"]
+    assert table.loc["blurred", "sharpness ratio in mask"] < 0.95
+    assert table.loc["backwards", "mouth landmark distance, %"] > table.loc["blurred", "mouth landmark distance, %"]
+    assert table.loc["static frame", "flicker ratio"] < 1
+    assert {"LSE-D (open)", "LSE-C (open)", "offset, frames", "FFD (open)", "likeness"} < set(table.columns)
+    again = compare_videos({name: clips[name] for name in ("blurred", "backwards")}, clips["true"], **judges)
+    assert table.equals(again)
+
+
+def test_one_recording_can_judge_all(clips: dict[str, Path], judges: dict, tmp_path: Path, monkeypatch):
+    heard = []
+    embed = lip_sync_judge.embed_clip
+    monkeypatch.setattr(
+        lip_sync_judge, "embed_clip", lambda *given: heard.append(given[2][:9].tolist()) or embed(*given)
+    )
+
+    write_audio(tmp_path / "other.wav", Audio(noise(FRAMES / 25).samples[::-1].copy(), 16000))
+    compare_videos({"blurred": clips["blurred"]}, clips["true"], audio=tmp_path / "other.wav", **judges)
+    assert len(heard) == 3
+    assert heard[0] == heard[1] == heard[2]
+
+
+def test_videos_that_differ_are_refused_with_both_values(clips: dict[str, Path], judges: dict, tmp_path: Path):
+    frames = moving_face(FRAMES)[0]
+    write_video(tmp_path / "short.mp4", frames[:-2], fps=Fraction(25), audio=noise(1.1))
+    write_video(tmp_path / "small.mp4", [frame[:200, :200] for frame in frames], fps=Fraction(25))
+    write_video(tmp_path / "fast.mp4", frames, fps=Fraction(30))
+    for name, message in (
+        ("short", r"short.mp4 has frame_count 28, the reference .*true.mp4 has 30"),
+        ("small", r"small.mp4 has width 200, the reference .*true.mp4 has 400"),
+        ("fast", r"fast.mp4 has fps 30, the reference .*true.mp4 has 25"),
+    ):
+        with pytest.raises(DataError, match=message):
+            compare_videos({name: tmp_path / f"{name}.mp4"}, clips["true"], **judges)
+    with pytest.raises(ParameterError, match="`silence` is a control row"):
+        compare_videos({"silence": clips["true"]}, clips["true"], **judges)
+    write_video(tmp_path / "one.mp4", frames[:1], fps=Fraction(25))
+    with pytest.raises(ParameterError, match="has 1 frames; needed are 25"):
+        compare_videos({}, tmp_path / "one.mp4", **judges)
+
+
+def test_rows_are_named_after_files():
+    assert name_videos([Path("a/x.mp4"), Path("b/y.mp4")]) == {"x": Path("a/x.mp4"), "y": Path("b/y.mp4")}
+    assert list(name_videos([Path("a/x.mp4"), Path("b/x.mp4")])) == ["a/x.mp4", "b/x.mp4"]
+    with pytest.raises(ParameterError, match=r"a/x.mp4 is named twice"):
+        name_videos([Path("a/x.mp4"), Path("a/x.mp4")])
+
+
+def test_the_region_is_the_lower_face():
+    frames, landmarks = moving_face(1)
+    mask = lower_face_mask(landmarks[0], *frames[0].shape[:2])
+    mouth, eyes, chin = (landmarks[0, part].mean(axis=0).astype(int) for part in (slice(48, 68), slice(36, 48), [8]))
+    assert mask[mouth[1], mouth[0]]
+    assert mask[chin[1] - 2, chin[0]]
+    assert not mask[eyes[1], eyes[0]]
+    assert 0.03 < mask.mean() < 0.4

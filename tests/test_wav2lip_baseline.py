@@ -1,0 +1,68 @@
+"""Wav2Lip as a compared method: whose weights, the finished video, what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import drawn_character as drawn
+import numpy as np
+import pytest
+import torch
+from face_clips import drawn_face
+from synthetic import make_tone_audio
+
+from metatalk_lib.audio import write_audio
+from metatalk_lib.baselines import wav2lip
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.landmarks import LandmarkTrack
+from metatalk_lib.networks.wav2lip import Wav2LipGenerator
+from metatalk_lib.video import probe_video, read_frames
+
+
+@pytest.fixture(scope="module")
+def character(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn person, with a face's landmarks in the middle of every frame."""
+    folder = drawn.make_character(tmp_path_factory.mktemp("outputs"))
+    points = np.repeat(drawn_face()[1][None] - np.float32([10, 20]), drawn.FRAMES, axis=0)
+    path = folder / "01_crop" / "landmarks.npz"
+    replace(LandmarkTrack.load(path), landmarks=points.astype(np.float32)).save(path)
+    return folder
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    write_audio(tmp_path / "tone.wav", make_tone_audio(0.6, 16000))
+    return tmp_path / "tone.wav"
+
+
+def test_open_weights_are_shipped_and_said():
+    network, checksum = wav2lip.load_generator("open")
+    assert not network.training
+    assert len(checksum) == 64
+    assert wav2lip.label("open") == "Wav2Lip (open weights)"
+    assert wav2lip.label("official") == "Wav2Lip"
+    assert wav2lip.weight_files("open") == (wav2lip.OPEN_PATH,)
+    assert wav2lip.OPEN_PATH.stat().st_size < 15e6
+    with pytest.raises(DataError, match="wav2lip"):
+        wav2lip.load_generator("official")
+
+
+def test_it_paints_the_mouth_of_every_source_frame(
+    character: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    torch.manual_seed(0)
+    network = Wav2LipGenerator(0.0625).eval()
+    monkeypatch.setattr(wav2lip, "load_generator", lambda _weights: (network, "x"))
+    output = wav2lip.talk(character, recording, tmp_path / "v.mp4", start_frame=30)
+    info = probe_video(output)
+    assert (info.width, info.height, info.frame_count, info.fps) == (300, 280, 15, 25)
+    source = next(path for path in character.parent.rglob("source.mp4"))
+    originals = list(read_frames(source, 30, 45))
+    changed = np.abs(np.stack(list(read_frames(output))).astype(int) - originals).mean(axis=(0, 3))
+    assert changed[140:200, 120:180].mean() > 20
+    assert changed[:, :20].mean() < 3
+
+
+def test_frames_that_the_source_lacks_are_refused(character: Path, recording: Path, tmp_path: Path):
+    with pytest.raises(ParameterError, match="start_frame is 99; the source has frames 0 to 55"):
+        wav2lip.talk(character, recording, tmp_path / "v.mp4", start_frame=99)
+    assert not (tmp_path / "v.mp4").exists()

@@ -1,0 +1,299 @@
+"""Train the open MakeItTalk, a compared method, on studio people and synthetic voices; write its weights and cards.
+
+    python -m training.render_speakers --output outputs/training/speakers
+    python -m training.train_make_it_talk --speakers outputs/training/speakers
+
+Five networks learn one after the other: the voice encoder, AutoVC, the content branch, the speaker branch and the image
+translation. What is spoken and each finished network are kept in a folder beside the people, so a killed training goes
+on with the next part; other arguments or other code take another folder. Every figure on the cards is measured by the
+run that writes them, with the weights as shipped, on people, voices and sentences that were not trained on. Needs
+Flite and Festival, as training/README.md says.
+"""
+
+import argparse
+import hashlib
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.report import machine
+from metatalk_lib.artifacts import atomic_path, load_json, load_weights, save_json, save_weights
+from metatalk_lib.baselines.make_it_talk_weights import (
+    OPEN_AUTO_VC_WIDTH,
+    OPEN_IMAGE_PATH,
+    OPEN_IMAGE_WIDTH,
+    OPEN_SOUND_PATH,
+    OpenSound,
+    open_depth,
+    pack_sound,
+    unpack_sound,
+)
+from metatalk_lib.networks.residual_unet import ResidualUNet
+from training import (
+    make_it_talk_speech,
+    train_make_it_talk_image,
+    train_make_it_talk_landmarks,
+    train_make_it_talk_sound,
+)
+from training.make_it_talk_speech import (
+    STEPS_PER_S,
+    Spoken,
+    list_voices,
+    load_speaker,
+    load_utterances,
+    make_utterances,
+    save_utterances,
+)
+from training.people import halve_weights, load_speakers
+from training.train_make_it_talk_image import BATCH, load_person, measure_image, train_image
+from training.train_make_it_talk_landmarks import (
+    WINDOWS,
+    Motion,
+    make_motion,
+    measure_content,
+    measure_speaker,
+    train_content,
+    train_speaker,
+)
+from training.train_make_it_talk_sound import (
+    CROPS,
+    PIECES,
+    TARGET_NAME,
+    VOICES,
+    Heard,
+    convert_all,
+    embed_all,
+    find_target_voice,
+    measure_conversion,
+    measure_voices,
+    train_auto_vc,
+    train_voice_encoder,
+)
+
+ADVICE = "Delete it and run again."
+
+
+class Workshop:
+    """The folder of finished parts, and how long each took.
+
+    Args:
+        arguments: of the command line.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.folder, self.minutes = arguments.speakers / "make_it_talk", {}
+        self.people = len(list(arguments.speakers.glob("*.npz")))
+
+    def key(self, *parts: object) -> str:
+        """Names what a part is made from: modules by their code, all else as it is printed."""
+        seen = [
+            Path(part.__file__).read_text("utf-8") if isinstance(part, ModuleType) else repr(part) for part in parts
+        ]
+        return hashlib.sha256("\n".join([str(self.people), *seen]).encode()).hexdigest()[:10]
+
+    def train(self, name: str, key: str, network: nn.Module, learn: Callable[[], nn.Module]) -> nn.Module:
+        """A finished network, trained unless it is there already, in evaluation mode."""
+        path = self.folder / f"{name}_{key}.safetensors"
+        if not path.exists():
+            started = time.perf_counter()
+            weights = learn().state_dict()
+            save_json(path.with_suffix(".json"), {"minutes": (time.perf_counter() - started) / 60})
+            save_weights(path, weights)
+        network.load_state_dict(load_weights(path, ADVICE))
+        self.minutes[name] = load_json(path.with_suffix(".json"))["minutes"]
+        return network.eval()
+
+    def speak(self, name: str, key: str, make: Callable[[], list[Spoken]]) -> list[Spoken]:
+        """Utterances, spoken unless they are there already."""
+        path = self.folder / f"{name}_{key}.npz"
+        if not path.exists():
+            save_utterances(path, make())
+        return load_utterances(path)
+
+
+def train_sound(
+    shop: Workshop, arguments: argparse.Namespace, known: list[tuple[Spoken, np.ndarray]]
+) -> tuple[OpenSound, str]:
+    """Everything that hears and moves landmarks, and what it learnt from."""
+    seed, key = arguments.seed, shop.key(make_it_talk_speech, arguments.utterances, arguments.seed)
+    spoken = shop.speak("speech", key, lambda: make_utterances(arguments.utterances, seed, arguments.workers))
+    everything, sound = spoken + [item for item, _ in known], OpenSound()
+    key = shop.key(key, train_make_it_talk_sound, arguments.voice_steps)
+    learn = partial(train_voice_encoder, everything, arguments.voice_steps, seed)
+    shop.train("voice_encoder", key, sound.voice_encoder, learn)
+    embeddings = embed_all(sound.voice_encoder, everything)
+    key = shop.key(key, arguments.vc_steps)
+    learn = partial(train_auto_vc, everything, embeddings, arguments.vc_steps, seed)
+    shop.train("auto_vc", key, sound.auto_vc, learn)
+    heard = set_statistics(sound, spoken, everything, embeddings)
+    learn = partial(train_content, heard, everything, arguments.content_steps, seed)
+    landmarks = shop.key(key, train_make_it_talk_landmarks, arguments.content_steps)
+    shop.train("content", landmarks, sound.content, learn)
+    motions = [make_motion(own, points) for own, (_, points) in zip(heard[len(spoken) :], known, strict=True)]
+    learn = partial(train_speaker, motions, arguments.speaker_steps, seed)
+    landmarks = shop.key(key, train_make_it_talk_landmarks, arguments.speaker_steps)
+    shop.train("speaker", landmarks, sound.speaker, learn)
+    steps = sum(len(item.mel) for item in everything)
+    return sound, (
+        f"{len(spoken)} utterances of {len(list_voices(for_test=False))} voices, which Flite, Festival and espeak-ng "
+        f"speak, and {len(known)} random studio people; {steps / STEPS_PER_S / 60:.0f} minutes of speech"
+    )
+
+
+def set_statistics(
+    sound: OpenSound, spoken: list[Spoken], everything: list[Spoken], embeddings: list[np.ndarray]
+) -> list[Heard]:
+    """Set target voice, statistics and depths, and give everything that was said as the branches hear it."""
+    target = find_target_voice(spoken, embeddings[: len(spoken)])
+    features = list(convert_all(sound.auto_vc, everything, embeddings, target))
+    together = np.concatenate(features)
+    sound.target_voice.copy_(torch.from_numpy(target))
+    sound.feature_mean.copy_(torch.from_numpy(together.mean(axis=0)))
+    sound.feature_std.copy_(torch.from_numpy(together.std(axis=0)))
+    sound.depth.copy_(torch.from_numpy(open_depth()))
+    return [Heard(standardise(sound, feature), voice) for feature, voice in zip(features, embeddings, strict=True)]
+
+
+def standardise(sound: OpenSound, feature: np.ndarray) -> np.ndarray:
+    """The content feature as the branches read it."""
+    return ((feature - sound.feature_mean.numpy()) / sound.feature_std.numpy()).astype(np.float32)
+
+
+def measure_sound(sound: OpenSound, tests: list[Spoken], unknown: list) -> dict[str, float]:
+    """The figures of the card: on utterances of voices that were not trained on, and on people who were not either."""
+    said = tests + [item for item, _ in unknown]
+    embeddings = embed_all(sound.voice_encoder, said)
+    features = convert_all(sound.auto_vc, said, embeddings, sound.target_voice.numpy())
+    heard = [Heard(standardise(sound, feature), voice) for feature, voice in zip(features, embeddings, strict=True)]
+    motions: list[Motion] = [
+        make_motion(own, landmarks) for own, (_, landmarks) in zip(heard[len(tests) :], unknown, strict=True)
+    ]
+    return {
+        **measure_voices(sound.voice_encoder, tests),
+        **measure_conversion(sound.auto_vc, tests, embeddings[: len(tests)]),
+        **measure_content(sound.content, heard[: len(tests)], tests),
+        **measure_speaker(sound.speaker, motions),
+    }
+
+
+def publish_sound(
+    sound: OpenSound,
+    tests: list[Spoken],
+    unknown: list[tuple[Spoken, np.ndarray]],
+    facts: dict[str, str],
+    output: Path,
+) -> None:
+    """Weights in half precision, measured as shipped, and the card."""
+    path, weights = output / OPEN_SOUND_PATH.name, pack_sound(sound)
+    save_weights(path, weights)
+    figures = measure_sound(unpack_sound(weights, path), tests, unknown)
+    write_card(
+        path,
+        f"""All of MakeItTalk that hears and moves landmarks, for the compared method "MakeItTalk (open weights)": the
+voice encoder, AutoVC with {OPEN_AUTO_VC_WIDTH} channels (published: 512), content branch and speaker branch, the
+statistics of the content feature, the embedding of the target voice (`{TARGET_NAME}`) and the depths of a standard
+face. It shares no weight with the published checkpoints and is no measure of what they can do.""",
+        facts,
+        f"{len(tests)} utterances of other voices and sentences; the speaker branch: {len(unknown)} other people",
+        "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value:.3f} |" for name, value in figures.items()),
+        "the truth of the lips is the project's own rule of visemes. Squared errors alone keep the head nearly still",
+    )
+
+
+def publish_image(network: ResidualUNet, unknown: list, facts: dict[str, str], output: Path) -> None:
+    """Weights in half precision, measured as shipped, and the card."""
+    path, weights = output / OPEN_IMAGE_PATH.name, halve_weights(network)
+    save_weights(path, weights)
+    shipped = ResidualUNet(width=OPEN_IMAGE_WIDTH)
+    shipped.load_state_dict(weights)
+    figures = measure_image(shipped.eval(), unknown)
+    names = list(next(iter(figures.values())))
+    rows = [f"| {name} | {' | '.join(f'{value:.2f}' for value in row.values())} |" for name, row in figures.items()]
+    write_card(
+        path,
+        f"""MakeItTalk's image translation with {OPEN_IMAGE_WIDTH} channels (published: 64), for the compared method
+"MakeItTalk (open weights)": a drawing of landmarks and a still in, the face in that pose out. It shares no weight with
+the published checkpoint and is no measure of what that can do.""",
+        facts,
+        f"{len(unknown)} other studio people, their first frame the still; errors of 255",
+        f"| | {' | '.join(names)} |\n|---|{'---|' * len(names)}\n" + "\n".join(rows),
+        "studio people only. The loss is L1 without the published one's VGG features, so it paints softly",
+    )
+
+
+def write_card(path: Path, what: str, facts: dict[str, str], measured_on: str, table: str, limits: str) -> None:
+    """The card beside the weights: what, how made, measured how."""
+    made = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    text = f"""# {path.name}
+
+{what}
+
+- Made by: `python -m training.render_speakers`, then `python -m training.train_make_it_talk` (defaults)
+{made}
+- Machine: {machine()}
+
+Measured with the weights as shipped, on {measured_on}:
+
+{table}
+
+Limits: {limits}. Licence: that of this project; no picture or sound of a real person is in the weights' training but
+Flite's and Festival's voices.
+"""
+    with atomic_path(path.with_suffix(".md")) as temporary:
+        temporary.write_text(text, "utf-8")
+    print(text)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speakers", type=Path, required=True)
+    parser.add_argument("--utterances", type=int, default=700, help="spoken besides what the people say")
+    parser.add_argument("--test-utterances", type=int, default=42, help="of voices for tests alone")
+    parser.add_argument("--voice-steps", type=int, default=600)
+    parser.add_argument("--vc-steps", type=int, default=2500)
+    parser.add_argument("--content-steps", type=int, default=3500)
+    parser.add_argument("--speaker-steps", type=int, default=500)
+    parser.add_argument("--image-steps", type=int, default=1500)
+    parser.add_argument("--workers", type=int, default=2, help="processes that speak")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=OPEN_SOUND_PATH.parent)
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    shop = Workshop(arguments)
+    known, unknown = load_speakers(arguments.speakers, load_speaker)
+    sound, learnt = train_sound(shop, arguments, known)
+    minutes = ", ".join(f"{name.replace('_', ' ')} {value:.0f}" for name, value in shop.minutes.items())
+    facts = {
+        "Learnt from": learnt,
+        "Training": f"{arguments.voice_steps} steps of {VOICES * PIECES} pieces (voice encoder), {arguments.vc_steps} "
+        f"of {CROPS} pieces of 2 s (AutoVC), {arguments.content_steps} of {WINDOWS} windows (content branch), "
+        f"{arguments.speaker_steps} of one person (speaker branch); seed {arguments.seed}",
+        "Minutes": minutes,
+    }
+    key = shop.key(make_it_talk_speech, arguments.test_utterances, arguments.seed, "tests")
+    speak = partial(make_utterances, arguments.test_utterances, arguments.seed + 1, arguments.workers, for_test=True)
+    publish_sound(sound, shop.speak("tests", key, speak), unknown, facts, arguments.output)
+    known, unknown = load_speakers(arguments.speakers, load_person)
+    image = ResidualUNet(width=OPEN_IMAGE_WIDTH)
+    key = shop.key(train_make_it_talk_image, arguments.image_steps, arguments.seed)
+    shop.train("image", key, image, partial(train_image, known, arguments.image_steps, arguments.seed))
+    facts = {
+        "Learnt from": f"{len(known)} random studio people, {sum(len(person.codes) for person in known)} frames",
+        "Training": f"{arguments.image_steps} steps of {BATCH} frames, seed {arguments.seed}, "
+        f"{shop.minutes['image']:.0f} minutes",
+    }
+    publish_image(image, unknown, facts, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""What of MakeItTalk moves landmarks: the content branch and the speaker branch.
+
+Window i begins at step i, which its output moves: the published training has it so, and frame i at 62.5 fps shows the
+instant of step i. So both branches learn what the face does at the first step of each window, and hear 0.27 s more.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor, nn
+
+from metatalk_lib.baselines.make_it_talk import VOICE_GAIN
+from metatalk_lib.baselines.make_it_talk_audio import STEPS_PER_S
+from metatalk_lib.baselines.make_it_talk_landmarks import DEPTH, LIP_GAIN, WIDTH, find_frame
+from metatalk_lib.baselines.make_it_talk_weights import open_depth
+from metatalk_lib.face_model import load_face_model
+from metatalk_lib.landmarks import mouth_opening
+from metatalk_lib.networks.make_it_talk import MAX_WINDOWS, NOISE_SIZE, WINDOW_STEPS, ContentBranch, SpeakerBranch
+from metatalk_lib.playback import ping_pong
+from training.make_it_talk_speech import Spoken
+from training.render_speakers import TURN_SIGMA
+from training.train_make_it_talk_sound import Heard, optimise
+
+WINDOWS = 128
+"""Windows of a step of the content branch."""
+LIP_WEIGHT = 4.0
+"""Of the lips' errors, against those of the rest of the face."""
+LIP_UNIT, HEAD_UNIT = 0.01, 0.04
+"""About what lips and heads move by, networks' units. While a branch learns, it tells multiples of it."""
+DROPOUT = 0.1
+"""Between the LSTM layers; published is 0.5, for longer trainings."""
+LAGS = range(-6, 7)
+"""Steps by which the card's curves are shifted against each other."""
+
+
+class FaceMover:
+    """Landmarks of random faces in the networks' space, still and under facial actions."""
+
+    def __init__(self) -> None:
+        model = load_face_model()
+        self.mean, self.identity_basis, expression_basis = model.landmark_bases()
+        self.action_basis = np.tensordot(model.actions_to_expression.numpy(), expression_basis, axes=1)
+        self.depth = DEPTH * open_depth()
+
+    def draw(self, actions: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Faces (B, 68, 3) of random identities that turn a little to the side, and what the actions move them by."""
+        identity = generator.standard_normal((len(actions), len(self.identity_basis)))
+        turns = Rotation.from_euler("xyz", generator.normal(0, TURN_SIGMA, (len(actions), 3))).as_matrix()
+        return self.place(self.mean + np.tensordot(identity, self.identity_basis, axes=1), actions, turns)
+
+    def place(self, neutral: np.ndarray, actions: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Given faces (B, 68, 3), model space, and what the actions (B, 52) move them by."""
+        turned = neutral @ turns.transpose(0, 2, 1)
+        moved = np.tensordot(actions, self.action_basis, axes=1) @ turns.transpose(0, 2, 1)
+        low, high = turned[:, 0], turned[:, 16]
+        scale = (WIDTH / (high[:, 0] - low[:, 0]))[:, None, None]
+        faces = (turned - 0.5 * (low + high)[:, None]) * scale * (1, -1, 1)
+        faces[..., 2] = self.depth
+        return faces, moved * scale * (1, -1, DEPTH)
+
+
+class Motion(NamedTuple):
+    """A person who speaks.
+
+    Attributes:
+        heard: the content feature and the voice.
+        displacement: (W, 204) of each window's first step, against the person's mean face.
+    """
+
+    heard: Heard
+    displacement: np.ndarray
+
+
+def cut_all_windows(feature: np.ndarray) -> np.ndarray:
+    """(W, 18, 80) views of a feature, as `make_it_talk_audio.cut_windows` has them."""
+    return np.lib.stride_tricks.sliding_window_view(feature, WINDOW_STEPS, axis=0)[:-1].transpose(0, 2, 1)
+
+
+def train_content(heard: list[Heard], utterances: list[Spoken], steps: int, seed: int) -> ContentBranch:
+    """The lips of random faces, from the content feature; squared errors, the lips' weighted.
+
+    The finished pipeline moves the mouth twice as far as the branch says. So the branch learns half of the mouth's
+    motion, and the pipeline shows it at life size.
+    """
+    torch.manual_seed(seed)
+    network, mover, generator = ContentBranch(), FaceMover(), np.random.default_rng([seed, 3])
+    network.bilstm.dropout = DROPOUT
+    _scale(network.fc[-1], 0.0)
+    features = np.concatenate([item.feature for item in heard])
+    actions = np.concatenate([item.actions for item in utterances])
+    lengths = np.array([len(item.feature) for item in heard])
+    begins = np.cumsum(lengths) - lengths
+    starts = np.concatenate([b + np.arange(n - WINDOW_STEPS) for b, n in zip(begins, lengths, strict=True)])
+    gains, weights = np.ones((68, 3)), torch.ones(68, 3)
+    gains[48:, :2], weights[48:] = 1 / LIP_GAIN, LIP_GAIN * LIP_WEIGHT**0.5
+
+    def draw_loss() -> Tensor:
+        rows = starts[generator.integers(len(starts), size=WINDOWS)]
+        windows = features[rows[:, None] + np.arange(WINDOW_STEPS)]
+        faces, wanted = mover.draw(actions[rows], generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = network(_to_tensor(windows), _to_tensor(faces.reshape(-1, 204)))
+        errors = (found.float().reshape(-1, 68, 3) - _to_tensor(wanted * gains / LIP_UNIT)) * weights
+        return errors.square().mean()
+
+    optimise(network, steps, draw_loss, "content branch")
+    _scale(network.fc[-1], LIP_UNIT)
+    return network
+
+
+def measure_content(network: ContentBranch, heard: list[Heard], utterances: list[Spoken]) -> dict[str, float]:
+    """How the mean face's mouth opens, against the truth, against it turned round in time, and against it shifted."""
+    mover = FaceMover()
+    still = np.eye(3)[None]
+    found, truth = [], []
+    for item, spoken in zip(heard, utterances, strict=True):
+        windows = cut_all_windows(item.feature)
+        faces, wanted = mover.place(mover.mean[None], spoken.actions[: len(windows)], still)
+        with torch.inference_mode():
+            moved = network(_to_tensor(windows), _to_tensor(faces.reshape(1, 204))).numpy().reshape(-1, 68, 3)
+        moved[:, 48:, :2] *= LIP_GAIN
+        found.append(mouth_opening((faces + moved)[..., :2]))
+        truth.append(mouth_opening((faces + wanted)[..., :2]))
+    by_lag = {lag: _correlate(found, truth, lag) for lag in LAGS}
+    best = max(by_lag, key=by_lag.get)
+    return {
+        "content branch: r of the mouth's opening": by_lag[0],
+        "truth reversed in time (cheat): r": _correlate(found, [curve[::-1] for curve in truth], 0),
+        "lag at which r is greatest, ms (late lips are positive)": best / STEPS_PER_S * 1000,
+        "spread of the opening over the truth's": float(np.std(np.concatenate(found)) / np.std(np.concatenate(truth))),
+    }
+
+
+def make_motion(heard: Heard, landmarks: np.ndarray) -> Motion:
+    """Displacements of a rendered person's landmarks (M, 68, 2), px, in the networks' space; the depth is not moved."""
+    points = np.concatenate([landmarks, np.zeros((*landmarks.shape[:2], 1))], axis=2)
+    mean = points.mean(axis=0)
+    frame = find_frame(mean)
+    moved = frame.to_network(points, np.zeros(68)) - frame.to_network(mean, np.zeros(68))
+    return Motion(heard, moved[: len(heard.feature) - WINDOW_STEPS].reshape(-1, 204).astype(np.float32))
+
+
+def train_speaker(motions: list[Motion], steps: int, seed: int) -> SpeakerBranch:
+    """Face and head of rendered people, from the content feature and their voice; squared errors.
+
+    A person's windows are played forth and back from a random one until all 512 positions of the attention are filled.
+    """
+    torch.manual_seed(seed)
+    network, generator = SpeakerBranch(), np.random.default_rng([seed, 4])
+    network.audio_content_encoder.dropout = DROPOUT
+    _scale(network.out[-1], 0.0)
+
+    def draw_loss() -> Tensor:
+        motion = motions[generator.integers(len(motions))]
+        windows = cut_all_windows(motion.heard.feature)
+        order = ping_pong(int(generator.integers(len(windows))), len(windows), MAX_WINDOWS)
+        voice = _to_tensor(np.tile(VOICE_GAIN * motion.heard.voice, (MAX_WINDOWS, 1)))
+        with torch.autocast("cpu", torch.bfloat16):
+            heard = network.hear(_to_tensor(windows))
+            found, _ = network.move(heard[torch.from_numpy(order)], voice, torch.zeros(MAX_WINDOWS, NOISE_SIZE))
+        return (found.float() - _to_tensor(motion.displacement[order] / HEAD_UNIT)).square().mean()
+
+    optimise(network, steps, draw_loss, "speaker branch")
+    _scale(network.out[-1], HEAD_UNIT)
+    return network
+
+
+def measure_speaker(network: SpeakerBranch, motions: list[Motion]) -> dict[str, float]:
+    """Share of the displacements' energy that is told, by the right sound, by others', and by a face that is still."""
+    energy, own, others = 0.0, 0.0, 0.0
+    for row, motion in enumerate(motions):
+        windows = cut_all_windows(motion.heard.feature)[:MAX_WINDOWS]
+        voice = _to_tensor(np.tile(VOICE_GAIN * motion.heard.voice, (len(windows), 1)))
+        with torch.inference_mode():
+            found = network(_to_tensor(windows), voice, torch.zeros(len(windows), NOISE_SIZE))[0].numpy()
+        exchanged = motions[row - 1].displacement
+        count = min(len(found), len(exchanged))
+        energy += float(np.square(motion.displacement[:MAX_WINDOWS]).mean())
+        own += float(np.square(found - motion.displacement[:MAX_WINDOWS]).mean())
+        others += float(np.square(found[:count] - exchanged[:count]).mean())
+    return {
+        "speaker branch: share of the displacement told": 1 - own / energy,
+        "another person's displacement (cheat): share": 1 - others / energy,
+        "a face that is still: share": 0.0,
+    }
+
+
+def _scale(layer: nn.Linear, factor: float) -> None:
+    """What a last layer tells, times a factor; nothing moves at the start, and all in networks' units at the end."""
+    with torch.no_grad():
+        layer.weight *= factor
+        layer.bias *= factor
+
+
+def _correlate(found: list[np.ndarray], truth: list[np.ndarray], lag: int) -> float:
+    """r over all steps, the found curve taken `lag` steps later."""
+    early, late = max(0, -lag), max(0, lag)
+    pairs = [
+        (one[late : len(one) - early], other[early : len(other) - late])
+        for one, other in zip(found, truth, strict=True)
+    ]
+    return float(np.corrcoef(*(np.concatenate(column) for column in zip(*pairs, strict=True)))[0, 1])
+
+
+def _to_tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32))
