@@ -124,7 +124,7 @@ def measure_lips(atvg: ATVG, talkers: Sequence[Talker]) -> dict[str, list[float]
         heard = truth[0] + (moved - atvg.space.decode(still)).reshape(-1, 68, 2) * pixels
         for name, lips in zip(rows, (heard, heard[::-1], np.repeat(truth[:1], len(truth), axis=0)), strict=True):
             opening, real = mouth_opening(lips), mouth_opening(truth)
-            agreement = np.corrcoef(opening, real)[0, 1] if opening.std() > 1e-6 else np.nan
+            agreement = np.corrcoef(opening, real)[0, 1] if opening.std() > 1e-3 else np.nan
             error = np.linalg.norm(lips[:, MOUTH] - truth[:, MOUTH], axis=2).mean()
             rows[name].append((agreement, opening.std() / real.std(), error))
     return {name: np.mean(values, axis=0).tolist() for name, values in rows.items()}

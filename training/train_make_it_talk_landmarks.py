@@ -27,8 +27,10 @@ WINDOWS = 128
 """Windows of a step of the content branch."""
 LIP_WEIGHT = 4.0
 """Of the lips' errors, against those of the rest of the face."""
-LIP_UNIT, HEAD_UNIT = 0.01, 0.04
+LIP_UNIT, HEAD_UNIT = 0.01, 0.06
 """About what lips and heads move by, networks' units. While a branch learns, it tells multiples of it."""
+FORGET_BIAS = 1.0
+"""Of the LSTMs' forget gates at the start: what is told of is a window's first step, and the last one tells it."""
 DROPOUT = 0.1
 """Between the LSTM layers; published is 0.5, for longer trainings."""
 LAGS = range(-6, 7)
@@ -86,7 +88,7 @@ def train_content(heard: list[Heard], utterances: list[Spoken], steps: int, seed
     """
     torch.manual_seed(seed)
     network, mover, generator = ContentBranch(), FaceMover(), np.random.default_rng([seed, 3])
-    network.bilstm.dropout = DROPOUT
+    _set_memory(network.bilstm)
     _scale(network.fc[-1], 0.0)
     features = np.concatenate([item.feature for item in heard])
     actions = np.concatenate([item.actions for item in utterances])
@@ -149,7 +151,7 @@ def train_speaker(motions: list[Motion], steps: int, seed: int) -> SpeakerBranch
     """
     torch.manual_seed(seed)
     network, generator = SpeakerBranch(), np.random.default_rng([seed, 4])
-    network.audio_content_encoder.dropout = DROPOUT
+    _set_memory(network.audio_content_encoder)
     _scale(network.out[-1], 0.0)
 
     def draw_loss() -> Tensor:
@@ -169,22 +171,30 @@ def train_speaker(motions: list[Motion], steps: int, seed: int) -> SpeakerBranch
 
 def measure_speaker(network: SpeakerBranch, motions: list[Motion]) -> dict[str, float]:
     """Share of the displacements' energy that is told, by the right sound, by others', and by a face that is still."""
-    energy, own, others = 0.0, 0.0, 0.0
+    energies, errors = np.zeros(2), np.zeros(2)
     for row, motion in enumerate(motions):
         windows = cut_all_windows(motion.heard.feature)[:MAX_WINDOWS]
         voice = _to_tensor(np.tile(VOICE_GAIN * motion.heard.voice, (len(windows), 1)))
         with torch.inference_mode():
             found = network(_to_tensor(windows), voice, torch.zeros(len(windows), NOISE_SIZE))[0].numpy()
-        exchanged = motions[row - 1].displacement
-        count = min(len(found), len(exchanged))
-        energy += float(np.square(motion.displacement[:MAX_WINDOWS]).mean())
-        own += float(np.square(found - motion.displacement[:MAX_WINDOWS]).mean())
-        others += float(np.square(found[:count] - exchanged[:count]).mean())
+        for place, truth in enumerate((motion.displacement, motions[row - 1].displacement)):
+            count = min(len(found), len(truth))
+            energies[place] += np.square(truth[:count]).mean()
+            errors[place] += np.square(found[:count] - truth[:count]).mean()
+    own, others = 1 - errors / energies
     return {
-        "speaker branch: share of the displacement told": 1 - own / energy,
-        "another person's displacement (cheat): share": 1 - others / energy,
+        "speaker branch: share of the displacement told": float(own),
+        "another person's displacement (cheat): share": float(others),
         "a face that is still: share": 0.0,
     }
+
+
+def _set_memory(lstm: nn.LSTM) -> None:
+    lstm.dropout = DROPOUT
+    for name, bias in lstm.named_parameters():
+        if name.startswith("bias_ih"):
+            # the second of the gates input, forget, cell, output
+            nn.init.constant_(bias[len(bias) // 4 : len(bias) // 2], FORGET_BIAS)
 
 
 def _scale(layer: nn.Linear, factor: float) -> None:

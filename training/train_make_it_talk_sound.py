@@ -18,7 +18,8 @@ from metatalk_lib.progress import track
 from training.make_it_talk_speech import Spoken, list_voices
 from training.train_audio_encoder import LipTargets
 
-RATE = 1e-3
+RATE, VC_RATE = 1e-3, 3e-3
+"""Largest learning rates; the second is AutoVC's."""
 SAY_STEPS = 50
 """Steps after which a line with the mean loss is printed."""
 VOICES, PIECES = 16, 3
@@ -191,7 +192,7 @@ def train_auto_vc(utterances: list[Spoken], embeddings: list[np.ndarray], steps:
         apart = (said.codes.float() - codes.float()).abs().mean()
         return errors + CODE_WEIGHT * apart + LIP_WEIGHT * (told - lips).square().sum(dim=2).mean()
 
-    optimise(nn.ModuleList([network, head]), steps, draw_loss, "voice conversion")
+    optimise(nn.ModuleList([network, head]), steps, draw_loss, "voice conversion", rate=VC_RATE)
     return network
 
 
