@@ -127,25 +127,6 @@ ASSETS = (
         "this project, training/train_syncnet.py",
         "as this project",
     ),
-    Asset(
-        "atvg_open",
-        "ATVG, a compared method: AT-net and VG-net at quarter width (trained by us)",
-        "open",
-        PACKAGE_DATA_DIR / "atvg_open.safetensors",
-        "this project, training/train_atvg.py",
-        "as this project",
-    ),
-    *(
-        Asset(
-            f"make_it_talk_{part}_open",
-            f"MakeItTalk, a compared method: {purpose} (trained by us)",
-            "open",
-            PACKAGE_DATA_DIR / f"make_it_talk_{part}_open.safetensors",
-            "this project, training/train_make_it_talk.py",
-            "as this project",
-        )
-        for part, purpose in (("sound", "from sound to landmarks"), ("image", "from landmarks to faces"))
-    ),
     _official(
         "bfm09",
         "face model",

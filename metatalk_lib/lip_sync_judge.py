@@ -39,6 +39,7 @@ from metatalk_lib.lip_sync_error import (
 from metatalk_lib.networks.s3fd import S3FDSyncNet
 from metatalk_lib.networks.syncnet import SyncNet
 from metatalk_lib.official_weights import load_published, load_strictly
+from metatalk_lib.playback import frames_on_screen
 from metatalk_lib.progress import track
 from metatalk_lib.s3fd_detection import track_faces
 from metatalk_lib.sync import CONTROL_SHIFT, GROUND_TRUTH
@@ -269,7 +270,7 @@ def frames_at_25(path: Path, start: int = 0, stop: int | None = None) -> Iterato
     """Frames `start` to `stop` of a video shown at 25 a second: each the one on the screen in its middle."""
     info = probe_video(path)
     stop = frame_count_at_25(path) if stop is None else stop
-    middles = (np.arange(start, stop) + 0.5) * float(info.fps / FPS)
-    ids, repeats = np.unique(np.minimum(middles.astype(int), info.frame_count - 1), return_counts=True)
+    shown = frames_on_screen(stop, Fraction(FPS), info.fps)[start:]
+    ids, repeats = np.unique(np.minimum(shown, info.frame_count - 1), return_counts=True)
     for frame, count in zip(read_selected_frames(path, ids), repeats, strict=True):
         yield from itertools.repeat(frame, count)

@@ -3,6 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +30,20 @@ def ping_pong(start: int, frame_count: int, length: int) -> Int[np.ndarray, " T"
     period = 2 * (frame_count - 1)
     place = (start + np.arange(length, dtype=np.int64)) % period
     return np.where(place < frame_count, place, period - place)
+
+
+def frames_on_screen(count: int, fps: Fraction, shown_fps: Fraction) -> Int[np.ndarray, " T"]:
+    """Which frame of a video is on the screen in the middle of each of `count` frames at another rate.
+
+    floor((j + 1/2) · shown_fps / fps), in whole numbers
+
+    Args:
+        count: frames wanted.
+        fps: their rate.
+        shown_fps: rate of the video that is shown; it may end before.
+    """
+    rate = Fraction(shown_fps) / Fraction(fps)
+    return (2 * np.arange(count, dtype=np.int64) + 1) * rate.numerator // (2 * rate.denominator)
 
 
 def read_in_any_order(path: Path, order: Int[np.ndarray, " T"]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:

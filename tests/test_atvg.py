@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -220,19 +219,6 @@ def test_each_picture_is_stretched_to_the_full_range():
     out = atvg.stretch(image).ravel()
     np.testing.assert_array_equal(out, np.floor(np.linspace(0, 255, 12) + 0.5))
     assert (atvg.stretch(np.full((2, 2, 3), 0.3, np.float32)) == 0).all()
-
-
-@pytest.mark.parametrize(
-    ("fps", "shown"),
-    [
-        (Fraction(25), [0, 1, 2, 3, 4, 5]),
-        (Fraction(50), [0, 0, 1, 1, 2, 2]),
-        (Fraction(30), [0, 1, 2, 2, 3, 4]),
-        (Fraction(25, 2), [1, 3, 5, 7, 9, 11]),
-    ],
-)
-def test_frames_are_shown_by_time(fps: Fraction, shown: list[int]):
-    assert atvg.frames_on_screen(6, fps).tolist() == shown
 
 
 # the choice of weights

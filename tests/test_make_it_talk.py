@@ -1,7 +1,6 @@
 """MakeItTalk as a compared method: landmarks, drawing, pitch, voice, weights of either kind, and a drawn character."""
 
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import drawn_character as drawn
@@ -247,15 +246,6 @@ def test_an_embedding_has_length_one_and_minutes_are_averaged(monkeypatch: pytes
     both = voice.embed_voice(encoder, np.concatenate([first, second, first[:RATE]]))
     alone = [voice.embed_voice(encoder, part) for part in (first, second)]
     np.testing.assert_allclose(both, np.mean(alone, axis=0), atol=1e-6)
-
-
-def test_frames_are_shown_by_time():
-    at_25 = make_it_talk.show_by_time(200, 6, Fraction(25))
-    assert at_25.tolist() == [1, 3, 6, 8, 11, 13]
-    assert make_it_talk.show_by_time(8, 5, Fraction(125, 2)).tolist() == [0, 1, 2, 3, 4]
-    assert make_it_talk.show_by_time(4, 5, Fraction(25)).tolist() == [1, 3, 3, 3, 3]
-    middles = (np.arange(999) + 0.5) / (30000 / 1001)
-    assert make_it_talk.show_by_time(9999, 999, Fraction(30000, 1001)).tolist() == (middles * 62.5).astype(int).tolist()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metatalk_lib.playback import neighbourhoods, ping_pong, read_in_order
+from metatalk_lib.playback import frames_on_screen, neighbourhoods, ping_pong, read_in_any_order, read_in_order
 from metatalk_lib.video import read_frames, write_video
 
 FRAMES, FPS = 12, Fraction(25)
@@ -56,3 +56,23 @@ def test_neighbourhoods_are_centred_and_mark_what_is_absent():
     assert list(neighbourhoods(range(2), 5)) == [[None, None, 0, 1, None], [None, 0, 1, None, None]]
     assert list(neighbourhoods([7], 1)) == [[7]]
     assert list(neighbourhoods([], 3)) == []
+
+
+@pytest.mark.parametrize(
+    ("fps", "shown_fps", "shown"),
+    [
+        (Fraction(25), Fraction(25), [0, 1, 2, 3, 4, 5]),
+        (Fraction(50), Fraction(25), [0, 0, 1, 1, 2, 2]),
+        (Fraction(30), Fraction(25), [0, 1, 2, 2, 3, 4]),
+        (Fraction(25), Fraction(125, 2), [1, 3, 6, 8, 11, 13]),
+        (Fraction(25), Fraction(30000, 1001), [0, 1, 2, 4, 5, 6]),
+    ],
+)
+def test_frames_are_shown_by_time(fps: Fraction, shown_fps: Fraction, shown: list[int]):
+    assert frames_on_screen(6, fps, shown_fps).tolist() == shown
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [3, 3, 3], [8, 9, 10, 0, 1], [5, 4, 3, 3, 9], [2], []])
+def test_frames_come_in_any_order(source: Path, order: list[int]):
+    shown = [round((float(frame.mean()) - 10) / 20) for frame in read_in_any_order(source, np.array(order, np.int64))]
+    assert shown == order

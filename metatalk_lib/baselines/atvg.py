@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import nn
 
 from metatalk_lib.artifacts import load_json, load_weights
@@ -32,6 +32,7 @@ from metatalk_lib.networks.at_net import ATNet
 from metatalk_lib.networks.vg_net import VGNet
 from metatalk_lib.official_weights import load_published, load_strictly
 from metatalk_lib.paths import PACKAGE_DATA_DIR
+from metatalk_lib.playback import frames_on_screen
 from metatalk_lib.progress import track
 from metatalk_lib.talk import load_character
 from metatalk_lib.talk_request import check_talk
@@ -123,7 +124,7 @@ def talk(
     place = FacePlace.find(landmarks, atvg.space.base)
     example = atvg.space.describe(place, landmarks)
     shown, repeats = np.unique(
-        frames_on_screen(frame_count_for(audio, character.fps), character.fps), return_counts=True
+        frames_on_screen(frame_count_for(audio, character.fps), character.fps, FPS), return_counts=True
     )
     moved = move_landmarks(atvg, _check_samples(to_mono_16k(audio), audio_path), int(shown[-1]) + 1, example)
     faces = draw_faces(atvg, place.cut(still), moved[shown], atvg.space.decode(example))
@@ -173,15 +174,6 @@ def read_landmarks(path: Path, frame_id: int) -> Float[np.ndarray, "68 2"]:
     if len(rows) != 1:
         raise DataError(f"{path} has {len(rows)} sets of landmarks for frame {frame_id}, not one. Run 01_crop again.")
     return landmark_track.landmarks[rows[0]]
-
-
-def frames_on_screen(count: int, fps: Fraction) -> Int[np.ndarray, " T"]:
-    """Which frame at 25 a second is on the screen in the middle of each of `count` frames at another rate.
-
-    floor((j + 1/2) · 25 / fps), in whole numbers.
-    """
-    rate = FPS / fps
-    return (2 * np.arange(count, dtype=np.int64) + 1) * rate.numerator // (2 * rate.denominator)
 
 
 def move_landmarks(

@@ -58,7 +58,7 @@ from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.landmarks import LandmarkTrack
 from metatalk_lib.networks.make_it_talk import MAX_WINDOWS, NOISE_SIZE, WINDOW_STEPS
 from metatalk_lib.networks.residual_unet import FACE_SIZE
-from metatalk_lib.playback import batched
+from metatalk_lib.playback import batched, frames_on_screen
 from metatalk_lib.progress import track
 from metatalk_lib.talk import Character, load_character
 from metatalk_lib.talk_request import check_talk
@@ -133,7 +133,8 @@ def talk(
     still, audio = load_still(character_dir, character, start_frame), read_audio(audio_path)
     networks = load_networks(weights, device)
     points = move_landmarks(networks, to_mono_16k(audio), still.landmarks)
-    order = show_by_time(len(points), frame_count_for(audio, character.fps), character.fps)
+    shown = frames_on_screen(frame_count_for(audio, character.fps), character.fps, RATE)
+    order = np.minimum(shown, len(points) - 1)
     frames = track(paint_frames(networks, still, points, order), f"talking as {label(weights)}", total=len(order))
     write_video(output, frames, fps=character.fps, audio=audio)
     return output
@@ -235,18 +236,6 @@ def displace(
         content = networks.content(mel, still).cpu().numpy()
         speaker = networks.speaker(mel, who, torch.zeros(len(windows), NOISE_SIZE, device=device))[0].cpu().numpy()
     return calm_speaker(speaker.astype(np.float64)) + calibrate_content(content.astype(np.float64))
-
-
-def show_by_time(count: int, wanted: int, fps: Fraction) -> Int[np.ndarray, " T"]:
-    """Which of `count` frames at 62.5 fps is on the screen in the middle of each frame of a video.
-
-    Args:
-        count: frames there are; the last one stays.
-        wanted: frames of the video.
-        fps: its rate.
-    """
-    middles = (2 * np.arange(wanted, dtype=np.int64) + 1) * (RATE.numerator * fps.denominator)
-    return np.minimum(middles // (2 * RATE.denominator * fps.numerator), count - 1)
 
 
 def paint_frames(
