@@ -124,15 +124,19 @@ def test_bad_input_is_refused(character: Path, trained: Path, tmp_path: Path) ->
 
 
 def test_training_can_go_by_time(character: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits = []
-    monkeypatch.setattr(audiodvp.time, "perf_counter", lambda: 0.5 * len(waits))
-    monkeypatch.setattr(audiodvp, "train_renderer", lambda *_args, **_options: waits.append("trial"))
-    training = audiodvp._training(SETTINGS)
-    steps = audiodvp.count_steps(30.0, None, None, training, tmp_path)
-    assert steps == 30 * audiodvp.TRIAL_STEPS / 0.5
-    monkeypatch.undo()
-    audiodvp.train(character, tmp_path, replace(SETTINGS, seconds=0.01))
+    asked = []
+
+    def train(pairs, network, training, **_options):
+        asked.append(training.steps)
+        return trainer(pairs, network, training, **_options)
+
+    trainer = audiodvp.train_renderer
+    monkeypatch.setattr(audiodvp, "train_renderer", train)
+    # the clock stands but for half a second a training, so that the trial's ten steps take half a second
+    monkeypatch.setattr(audiodvp.time, "perf_counter", lambda: 0.5 * len(asked))
+    audiodvp.train(character, tmp_path, replace(SETTINGS, seconds=0.75))
+    assert asked == [audiodvp.TRIAL_STEPS, 15]
     history = load_json(tmp_path / "history.json")
-    assert history["steps"] == audiodvp.TRIAL_STEPS != SETTINGS.steps
-    assert history["seconds"] > 0
+    assert history["steps"] == 15 != SETTINGS.steps
+    assert history["seconds"] == 0.5
     assert not (tmp_path / "trial.safetensors").exists()
