@@ -74,6 +74,11 @@ class Character:
     transform: CropTransform
     coefficients: Coefficients
 
+    def check_start(self, start_frame: int) -> None:
+        """Refuse a first frame that the source does not have with a `ParameterError`."""
+        if not 0 <= start_frame < self.frame_count:
+            raise ParameterError(f"start_frame is {start_frame}; the source has frames 0 to {self.frame_count - 1}.")
+
 
 @dataclass(frozen=True)
 class TalkReport:
@@ -168,10 +173,7 @@ class Talker:
 
         Source: paper section 2 (test phase), Fig. 1.
         """
-        if not 0 <= start_frame < self.character.frame_count:
-            raise ParameterError(
-                f"start_frame is {start_frame}; the source has frames 0 to {self.character.frame_count - 1}."
-            )
+        self.character.check_start(start_frame)
         check_talk(audio_path, output, self.character.source)
         check_crf(self.character.codec, crf)
         clock, fps = Clock(), self.character.fps

@@ -114,8 +114,7 @@ def talk(
     Source: Chen et al. 2019; facts of lelechen63/ATVGnet code/demo.py (MIT).
     """
     character = load_character(character_dir)
-    if not 0 <= start_frame < character.frame_count:
-        raise ParameterError(f"start_frame is {start_frame}; the source has frames 0 to {character.frame_count - 1}.")
+    character.check_start(start_frame)
     check_talk(audio_path, output, character.source)
     atvg = load_atvg(weights, device)
     audio = open_audio(audio_path)

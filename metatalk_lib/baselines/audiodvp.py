@@ -35,7 +35,7 @@ from metatalk_lib.audio_to_expression import (
 from metatalk_lib.composite import blend
 from metatalk_lib.crop import load_crop
 from metatalk_lib.driving import drive, predict_speech
-from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.errors import DataError
 from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
 from metatalk_lib.generator_input import Condition, stack_window
 from metatalk_lib.mfcc import compute_mfcc_blocks, compute_public_mfcc_blocks
@@ -298,8 +298,7 @@ def talk(
     ends; here the source plays forth and back, as for every method.
     """
     character = load_character(character_dir)
-    if not 0 <= start_frame < character.frame_count:
-        raise ParameterError(f"start_frame is {start_frame}; the source has frames 0 to {character.frame_count - 1}.")
+    character.check_start(start_frame)
     renderer = load_renderer(trained_dir / "renderer", load_face_model(character.coefficients.face_model), device)
     a2e, audio = load_a2e(a2e_dir or trained_dir / "a2e"), read_audio(audio_path)
     expression = predict(audio, character.fps, a2e)

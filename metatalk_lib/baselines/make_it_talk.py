@@ -54,7 +54,7 @@ from metatalk_lib.baselines.make_it_talk_weights import (
     weight_files,
 )
 from metatalk_lib.crop import CropTransform
-from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.errors import DataError
 from metatalk_lib.landmarks import LandmarkTrack
 from metatalk_lib.networks.make_it_talk import MAX_WINDOWS, NOISE_SIZE, WINDOW_STEPS
 from metatalk_lib.networks.residual_unet import FACE_SIZE
@@ -127,8 +127,7 @@ def talk(
     Source: Zhou et al. 2020; facts of adobe-research/MakeItTalk main_end2end.py.
     """
     character = load_character(character_dir)
-    if not 0 <= start_frame < character.frame_count:
-        raise ParameterError(f"start_frame is {start_frame}; the source has frames 0 to {character.frame_count - 1}.")
+    character.check_start(start_frame)
     check_talk(audio_path, output, character.source)
     still, audio = load_still(character_dir, character, start_frame), read_audio(audio_path)
     networks = load_networks(weights, device)

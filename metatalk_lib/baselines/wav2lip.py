@@ -12,7 +12,6 @@ import torch
 from metatalk_lib.artifacts import load_weights, sha256_file
 from metatalk_lib.assets import find_asset, require_file
 from metatalk_lib.audio import frame_count_for, read_audio, to_mono_16k
-from metatalk_lib.errors import ParameterError
 from metatalk_lib.landmarks import LandmarkTrack
 from metatalk_lib.networks.wav2lip import Wav2LipGenerator
 from metatalk_lib.official_weights import load_strictly
@@ -93,8 +92,7 @@ def talk(
     where the recording is longer; here it plays forth and back, as for every method.
     """
     character = load_character(character_dir)
-    if not 0 <= start_frame < character.frame_count:
-        raise ParameterError(f"start_frame is {start_frame}; the source has frames 0 to {character.frame_count - 1}.")
+    character.check_start(start_frame)
     network, checksum = load_generator(weights)
     known = LandmarkTrack.load(character_dir / "01_crop" / "landmarks.npz")
     info, audio = probe_video(character.source), read_audio(audio_path)
