@@ -6,7 +6,7 @@ definition: inside the lower-face mask that the renderer paints, and over the wh
 opening, measured by landmarks on the decoded video.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -116,24 +116,59 @@ def measure_images(
     if taken:
         raise ParameterError(f"measure_images: `{taken[0]}` is a control row already. Name the video otherwise.")
     names = [*CHEATS, *orders, *videos]
-    totals, energies, previous = np.zeros((len(names), len(IMAGE_METRICS) - 1)), np.zeros(len(names)), []
     streams = [held_out.originals_at(order) for order in orders.values()]
     streams += [video.crops(held_out) for video in videos.values()]
     first = next(held_out.originals())
+
+    def show(original: np.ndarray, mask: np.ndarray, frames: list[np.ndarray]) -> list[np.ndarray]:
+        cheats = [make_cheat(name, original, mask, first) for name in CHEATS]
+        return cheats + show_controls(frames, orders, original, mask)
+
     together = zip(held_out.originals(), held_out.masks(model), *streams, strict=True)
-    for original, mask, *frames in track(together, "comparing", total=len(held_out)):
-        mouths = [np.where(mask[..., None], other, original) for other in frames[: len(orders)]]
-        shown = [make_cheat(name, original, mask, first) for name in CHEATS] + mouths + frames[len(orders) :]
-        totals += [measure_frame(frame, original, mask) for frame in shown]
-        if previous:
-            energies += [metrics.flicker_energy(a, b, mask) for a, b in zip(shown, previous, strict=True)]
-        previous = shown
-    means = totals / len(held_out)
-    means[:, 2] = [metrics.to_psnr(mean_square) for mean_square in means[:, 2].tolist()]
-    flicker = energies / max(energies[names.index(PASS_THROUGH)], LEAST_FLICKER)
-    return pd.DataFrame(
-        np.column_stack([means, flicker]), index=pd.Index(names, name="video"), columns=list(IMAGE_METRICS)
+    rows = (
+        (show(original, mask, frames), original, mask)
+        for original, mask, *frames in track(together, "comparing", total=len(held_out))
     )
+    means = average_pictures(rows, measure_frame, names.index(PASS_THROUGH))
+    return pd.DataFrame(means, index=pd.Index(names, name="video"), columns=list(IMAGE_METRICS))
+
+
+def show_controls(
+    frames: Sequence[np.ndarray],
+    orders: Mapping[str, np.ndarray],
+    original: UInt8[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"],
+) -> list[UInt8[np.ndarray, "H W 3"]]:
+    """Frames of one moment, the first of which, one for each control, show through the mask only."""
+    count = len(orders)
+    return [np.where(mask[..., None], other, original) for other in frames[:count]] + list(frames[count:])
+
+
+def average_pictures(
+    rows: Iterable[tuple[list[np.ndarray], np.ndarray, np.ndarray]],
+    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, float, float, float]],
+    truth: int,
+) -> Float[np.ndarray, "N 5"]:
+    """Means of picture measures over frames, and the flicker ratio.
+
+    Args:
+        rows: of every moment the N pictures, the original and the mask.
+        measure: takes picture, original and mask, and gives four figures; the third is a squared error.
+        truth: place of the original among the pictures.
+
+    Returns:
+        The four figures' means, the third as PSNR, then the flicker.
+    """
+    figures, changes, previous = [], [], []
+    for shown, original, mask in rows:
+        figures.append([measure(picture, original, mask) for picture in shown])
+        if previous:
+            changes.append([metrics.flicker_energy(a, b, mask) for a, b in zip(shown, previous, strict=True)])
+        previous = shown
+    means = np.mean(figures, axis=0)
+    means[:, 2] = [metrics.to_psnr(mean_square) for mean_square in means[:, 2].tolist()]
+    energies = np.sum(changes, axis=0) if changes else np.zeros(len(means))
+    return np.column_stack([means, energies / max(energies[truth], LEAST_FLICKER)])
 
 
 def measure_frame(

@@ -20,7 +20,7 @@ from metatalk_lib.face_recognition_features import compute_face_features, comput
 from metatalk_lib.frechet_distance import compute_frechet_distance
 from metatalk_lib.frechet_judge import FrechetJudge, compute_features
 from metatalk_lib.held_out import FinishedVideo, HeldOut
-from metatalk_lib.landmarks import MOUTH, mouth_opening, track_landmarks
+from metatalk_lib.landmarks import MOUTH, LandmarkTrack, mouth_opening, track_landmarks
 from metatalk_lib.metrics import landmark_distance
 from metatalk_lib.progress import track
 
@@ -63,6 +63,20 @@ class FaceMeasures:
         )
 
 
+def follow_face(
+    frames: Iterable[UInt8[np.ndarray, "H W 3"]], *, frame_count: int, fps: Fraction, name: str | Path
+) -> LandmarkTrack:
+    """Landmarks of the largest face of a finished video; arguments and errors as `measure_faces`."""
+    return track_landmarks(
+        frames,
+        frame_count=frame_count,
+        fps=fps,
+        face_position="largest",
+        max_missing_fraction=MAX_BRIDGED_FRACTION,
+        name=name,
+    )
+
+
 def measure_faces(
     frames: Callable[[], Iterable[UInt8[np.ndarray, "H W 3"]]],
     judge: FrechetJudge,
@@ -84,14 +98,7 @@ def measure_faces(
         DataError: the video cannot be read.
         FaceError: no face is seen, or in less than nine tenths of the frames.
     """
-    found = track_landmarks(
-        frames(),
-        frame_count=frame_count,
-        fps=fps,
-        face_position="largest",
-        max_missing_fraction=MAX_BRIDGED_FRACTION,
-        name=name,
-    )
+    found = follow_face(frames(), frame_count=frame_count, fps=fps, name=name)
     features = compute_face_features(frames(), found.raw_landmarks)
     both = features if judge.inception is None else compute_features(judge, frames(), found.raw_landmarks)
     return FaceMeasures(found.landmarks, found.raw_landmarks, int((~found.detected).sum()), features, both)

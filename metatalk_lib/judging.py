@@ -136,8 +136,7 @@ def choose_baseline(stage: Stage, config: EvaluationConfig) -> audiodvp.AudioDVP
     """Size and length of the AudioDVP baseline; with `audiodvp_equal_time`, the seconds that stage 05 trained ours."""
     seconds = 0.0
     if config.audiodvp_equal_time:
-        summary = load_summary(config.outputs_dir, config.character, "05_neural_renderer")
-        seconds = float(summary["timings_s"]["training"])
+        seconds = _our_training_seconds(config)
     return audiodvp.AudioDVPSettings(
         width=config.audiodvp_width,
         depth=config.audiodvp_depth,
@@ -183,9 +182,7 @@ def describe_training(history: Mapping[str, object], stage: Stage) -> tuple[dict
     """
     config = stage.config
     ours = load_json(stage.input("05_neural_renderer", "history.json"))
-    our_seconds = float(
-        load_summary(config.outputs_dir, config.character, "05_neural_renderer")["timings_s"]["training"]
-    )
+    our_seconds = _our_training_seconds(config)
     row = {
         "steps": history["steps"],
         "seconds": history["seconds"],
@@ -386,6 +383,11 @@ def load_finished(stage: Stage) -> tuple[dict[str, dict], dict[str, dict], dict[
     moments = {name: evaluation.Moments.load(folder / "moments.npz") for name, folder in folders.items()}
     methods = {name: found["methods"] for name, found in scores.items()}
     return methods, {name: found["ablation"] for name, found in scores.items()}, moments
+
+
+def _our_training_seconds(config: EvaluationConfig) -> float:
+    summary = load_summary(config.outputs_dir, config.character, "05_neural_renderer")
+    return float(summary["timings_s"]["training"])
 
 
 def _over_time(losses: Mapping[str, list], seconds: float) -> tuple[np.ndarray, np.ndarray]:

@@ -22,8 +22,8 @@ from metatalk_lib.audio import Recording, read_audio, to_mono_16k, to_pcm16
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_crops import crop_faces
 from metatalk_lib.face_detector import boxes_of_faces
+from metatalk_lib.face_measures import follow_face
 from metatalk_lib.intervals import Estimate, bootstrap_mean
-from metatalk_lib.landmarks import track_landmarks
 from metatalk_lib.lip_sync_error import (
     FPS,
     MIN_FRAMES,
@@ -45,8 +45,6 @@ from metatalk_lib.s3fd_detection import track_faces
 from metatalk_lib.sync import CONTROL_SHIFT, GROUND_TRUTH
 from metatalk_lib.video import probe_video, read_selected_frames
 
-MAX_BRIDGED_FRACTION = 0.1
-"""Most frames in which the face may go unseen and be interpolated."""
 SILENT_PEAK = 33
 """Sound whose loudest sample is below this, of 32768, counts as silence: -60 dB."""
 OFFSET = "offset, frames"
@@ -141,7 +139,9 @@ def embed_video(
     pcm, count = to_pcm16(to_mono_16k(recording or read_audio(path))), frame_count_at_25(path)
     _check_lengths(path, count, pcm)
     if judge.detector is None:
-        landmarks = _find_landmarks(path, count) if landmarks is None else landmarks
+        if landmarks is None:
+            found = follow_face(frames_at_25(path), frame_count=count, fps=Fraction(FPS), name=path)
+            landmarks = found.raw_landmarks
         faces = np.stack(list(crop_faces(frames_at_25(path), boxes_of_faces(landmarks))))
         return [embed_clip(judge.network, faces, pcm)]
     clips = []
@@ -150,17 +150,6 @@ def embed_video(
         sound = pcm[int(frame_id[0]) * SAMPLES_PER_FRAME : (int(frame_id[-1]) + 1) * SAMPLES_PER_FRAME]
         clips.append(embed_clip(judge.network, np.stack(list(crop_faces(frames, boxes))), sound))
     return clips
-
-
-def _find_landmarks(path: Path, count: int) -> Float[np.ndarray, "T 68 2"]:
-    return track_landmarks(
-        frames_at_25(path),
-        frame_count=count,
-        fps=Fraction(FPS),
-        face_position="largest",
-        max_missing_fraction=MAX_BRIDGED_FRACTION,
-        name=path,
-    ).raw_landmarks
 
 
 def _check_lengths(path: Path, count: int, pcm: np.ndarray) -> None:

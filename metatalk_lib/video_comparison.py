@@ -18,6 +18,7 @@ from metatalk_lib import metrics
 from metatalk_lib.audio import Recording, read_audio
 from metatalk_lib.control_rows import order_controls
 from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.evaluation import average_pictures, show_controls
 from metatalk_lib.face_measures import FaceMeasures, compare_faces, measure_faces
 from metatalk_lib.frechet_judge import FrechetJudge
 from metatalk_lib.lip_sync_error import FPS, score_clip
@@ -111,24 +112,17 @@ def compare_pictures(
     """
     info = probe_video(paths[GROUND_TRUTH])
     names = [*orders, *paths]
-    totals, energies, previous = np.zeros((len(names), 4)), np.zeros(len(names)), []
     streams = [read_in_any_order(paths[GROUND_TRUTH], order) for order in orders.values()]
     streams += [read_frames(path) for path in paths.values()]
-    together = zip(*streams, strict=True)
-    for number, frames in enumerate(track(together, "comparing", total=info.frame_count)):
-        mask = lower_face_mask(landmarks[number], info.height, info.width)
-        original = frames[len(orders) + list(paths).index(GROUND_TRUTH)]
-        shown = [np.where(mask[..., None], frame, original) for frame in frames[: len(orders)]]
-        shown += frames[len(orders) :]
-        totals += [_measure_picture(frame, original, mask) for frame in shown]
-        if previous:
-            energies += [metrics.flicker_energy(a, b, mask) for a, b in zip(shown, previous, strict=True)]
-        previous = shown
-    means = totals / info.frame_count
-    means[:, 2] = [metrics.to_psnr(value) for value in means[:, 2].tolist()]
-    flicker = energies / max(energies[names.index(GROUND_TRUTH)], 1e-9)
-    values = np.column_stack([means, flicker])
-    return pd.DataFrame(values, index=pd.Index(names, name="video"), columns=list(PICTURE_METRICS))
+    together = track(zip(*streams, strict=True), "comparing", total=info.frame_count)
+    truth = names.index(GROUND_TRUTH)
+    masks = (lower_face_mask(points, info.height, info.width) for points in landmarks)
+    rows = (
+        (show_controls(frames, orders, frames[truth], mask), frames[truth], mask)
+        for frames, mask in zip(together, masks, strict=True)
+    )
+    means = average_pictures(rows, _measure_picture, truth)
+    return pd.DataFrame(means, index=pd.Index(names, name="video"), columns=list(PICTURE_METRICS))
 
 
 def lower_face_mask(landmarks: Float[np.ndarray, "68 2"], height: int, width: int) -> Bool[np.ndarray, "H W"]:
