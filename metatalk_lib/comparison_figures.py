@@ -45,8 +45,7 @@ def plot_methods_by_moments(
 ) -> Figure:
     """The paper's Fig. 3: methods down, moments of several characters across, each a crop and its mouth below it.
 
-    A method that a character lacks is `not yet`. For one character's mouths alone there is
-    `figures.plot_method_comparison`.
+    A method that a character lacks is `not yet`.
 
     Args:
         crops: character to method to one square picture a moment, the original as the first method.
@@ -184,7 +183,7 @@ def plot_training_plateaus(histories: Mapping[str, tuple[Curve, Curve]], *, loss
         name = f"{label}: {seconds[-1]:.0f} s, last tenth {change:+.1f} % on the one before"
         ax.plot(seconds, smooth, color=colour, linestyle=LINES[row % len(LINES)], linewidth=2, label=name)
         ends.append(seconds[-1])
-    ax.axvline(min(ends), color=GREY, linewidth=1, label=f"equal total time: {min(ends):.0f} s")
+    ax.axvline(min(ends), color=GREY, linewidth=1, label=f"time that all were given: {min(ends):.0f} s")
     ax.set(xlabel="training time, s", ylabel=loss_label, xlim=(0, 1.02 * max(ends)), ylim=(0, None))
     ax.legend(fontsize=9)
     return figure

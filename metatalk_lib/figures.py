@@ -173,22 +173,6 @@ def plot_region(
     return ax.figure
 
 
-def plot_method_comparison(images: Mapping[str, UInt8[np.ndarray, "K P P 3"]], frame_id: Sequence[int]) -> Figure:
-    """Close-ups of the mouth, methods down and moments across, in the manner of the paper's Fig. 3.
-
-    Args:
-        images: method to K close-ups of one size.
-        frame_id: of the K moments.
-    """
-    shape = len(images), len(frame_id)
-    figure, axes = subplots(*shape, figsize=(1.9 * shape[1] + 1, 1.9 * shape[0]), squeeze=False, layout="tight")
-    for row, (name, pictures) in zip(axes, images.items(), strict=True):
-        show_pictures(row, pictures, name.replace(" (", "\n("))
-    for ax, number in zip(axes[0], frame_id, strict=True):
-        ax.set_title(f"frame_id {number}", fontsize=8)
-    return figure
-
-
 def plot_score_bars(
     scores: Mapping[str, float], *, label: str, highlighted: Sequence[str], ax: Axes | None = None
 ) -> Figure:

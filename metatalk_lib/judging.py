@@ -41,7 +41,7 @@ from metatalk_lib.lip_sync_judge import (
     load_judge,
     score_controls,
 )
-from metatalk_lib.metric_catalogue import SYMBOLS, describe_metrics, is_better
+from metatalk_lib.metric_catalogue import SYMBOLS, describe_metrics
 from metatalk_lib.params import EvaluationConfig
 from metatalk_lib.stage import Stage, code_fingerprint, load_summary
 from metatalk_lib.sync import GROUND_TRUTH, REENCODED, SyncScore, find_control_failures
@@ -317,18 +317,6 @@ def list_open_metrics(everyone: Mapping[str, Mapping[str, Mapping[str, object]]]
     """Every measure of any character that is not one of the paper's four, in the order of first sight."""
     seen = [metric for methods in everyone.values() for values in methods.values() for metric in values]
     return [metric for metric in dict.fromkeys(seen) if metric not in PAPER_METRICS]
-
-
-def describe_against_baseline(ablations: Mapping[str, Mapping[str, Mapping[str, object]]], judges: Judges) -> str:
-    """Where `Ours` is not better than `Baseline`, by character and measure."""
-    lines = []
-    for character, rows in ablations.items():
-        measured = [name for name in (*judges.names, "SSIM") if name in rows["Ours"] and name in rows["Baseline"]]
-        pairs = {name: tuple(to_estimate(rows[row][name]).mean for row in ("Ours", "Baseline")) for name in measured}
-        lost = [f"{name} ({a:.4g} against {b:.4g})" for name, (a, b) in pairs.items() if not is_better(name, a, b)]
-        verdict = f"not better in {', '.join(lost)}" if lost else f"better in all of {', '.join(measured)}"
-        lines.append(f"{character}: ours against the AudioDVP configuration: {verdict}.")
-    return "\n".join(lines)
 
 
 def plot_figure3(moments: Mapping[str, evaluation.Moments]) -> Figure:

@@ -18,7 +18,7 @@ from scipy.ndimage import convolve1d
 from scipy.signal import savgol_filter
 
 from metatalk_lib.artifacts import load_arrays, save_arrays
-from metatalk_lib.errors import FaceError, ParameterError
+from metatalk_lib.errors import DataError, FaceError, ParameterError
 from metatalk_lib.face_detector import (
     BOX_PER_WIDTH,
     MINIMUM_FACE_PX,
@@ -76,6 +76,19 @@ class LandmarkTrack:
             DataError: the file is absent, unreadable or lacks an array.
         """
         return cls(**load_arrays(Path(path), *cls.__dataclass_fields__))
+
+
+def read_frame_landmarks(path: Path, frame_id: int) -> Float32[np.ndarray, "68 2"]:
+    """The smoothed landmarks of one frame, source px.
+
+    Raises:
+        DataError: the file cannot be read, or has none of this frame.
+    """
+    known = LandmarkTrack.load(path)
+    rows = np.flatnonzero(known.frame_id == frame_id)
+    if len(rows) != 1:
+        raise DataError(f"{path} has {len(rows)} sets of landmarks for frame {frame_id}, not one. Run 01_crop again.")
+    return known.landmarks[rows[0]]
 
 
 def track_landmarks(

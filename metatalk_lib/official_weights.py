@@ -7,15 +7,17 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import nn
 
 from metatalk_lib.assets import find_asset, require_file
-from metatalk_lib.errors import DataError
+from metatalk_lib.errors import DataError, ParameterError
 
 Network = TypeVar("Network", bound=nn.Module)
+Weights = Literal["auto", "open", "official"]
+"""Whose weights a compared method has; see `takes_open`."""
 
 GIT_LFS_START = b"version https://git-lfs.github.com/spec/"
 # Added by torch 0.4.1; state dicts of older files lack it, and it changes nothing in evaluation mode.
@@ -28,6 +30,21 @@ _PLAIN = {
     "torch.serialization._get_layout",
 }
 """All that may be called where an optimiser lies beside the weights: what makes dictionaries and tensors."""
+
+
+def takes_open(weights: str, *assets: str) -> bool:
+    """Whether the weights that this project trained are meant.
+
+    Args:
+        weights: `open`, `official`, or `auto`: the published files where all of them are placed.
+        assets: names of the published files.
+
+    Raises:
+        ParameterError: there are no such weights.
+    """
+    if weights not in get_args(Weights):
+        raise ParameterError(f"weights is `{weights}`; there are {', '.join(get_args(Weights))}.")
+    return weights == "open" or (weights == "auto" and not all(find_asset(name).is_present for name in assets))
 
 
 def load_checkpoint(path: Path, advice: str, *, may_be_script: bool = False) -> Any:

@@ -1,4 +1,4 @@
-"""Faces by S3FD as SyncNet's pipeline finds them, and as Wav2Lip does; and the tracks that SyncNet's pipeline links."""
+"""Faces by S3FD as SyncNet's pipeline finds them, and the tracks that it links."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torch.nn.functional import softmax
 
 from metatalk_lib.errors import FaceError
 from metatalk_lib.face_detector import box_overlap
-from metatalk_lib.networks.s3fd import CHANNEL_MEANS, VARIANCES, S3FDSyncNet, S3FDWav2Lip
+from metatalk_lib.networks.s3fd import CHANNEL_MEANS, VARIANCES, S3FDSyncNet
 
 ANCHOR_STRIDES = 4
 """Side of an anchor in strides of its map."""
@@ -23,7 +22,6 @@ NMS_OVERLAP = 0.3
 SYNCNET_SCALE = 0.25
 """SyncNet's pipeline looks for faces on frames of a quarter of their size."""
 SYNCNET_SCORE, SYNCNET_OVERLAP = 0.9, 0.1
-WAV2LIP_SCORE = 0.5
 
 SAME_FACE_OVERLAP = 0.5
 MAX_MISSED_FRAMES = 25
@@ -70,33 +68,6 @@ def detect_for_syncnet(network: S3FDSyncNet, image: UInt8[np.ndarray, "H W 3"]) 
     return found[suppress(found, SYNCNET_OVERLAP)]
 
 
-def detect_for_wav2lip(
-    network: S3FDWav2Lip, images: Sequence[UInt8[np.ndarray, "H W 3"]]
-) -> list[Int[np.ndarray, " 4"] | None]:
-    """Box of the best face of each frame of a batch, whole px, or None.
-
-    The published order of channels is kept, wrong as it is: RGB less the means of BGR. A cell that is hot in one frame
-    is a candidate in all; candidates pass NMS at 0.3, with boxes that count whole pixels; the best above 0.5 is taken.
-
-    Args:
-        network: in evaluation mode.
-        images: RGB, of one size.
-
-    Source: Rudrabha/Wav2Lip face_detection/detection/sfd; its numbers were used.
-    """
-    pixels = torch.from_numpy(np.stack(images)).float() - torch.tensor(CHANNEL_MEANS, dtype=torch.float32)
-    with torch.inference_mode():
-        maps = network(pixels.permute(0, 3, 1, 2).to(next(network.parameters()).device))
-    candidates = []
-    for level, (logits, offsets) in enumerate(maps):
-        scores = softmax(logits, dim=1)[:, 1].flatten(1).cpu()
-        hot = (scores > CANDIDATE_SCORE).any(dim=0)
-        anchors = make_anchors([logits.shape[2:]], first_level=level)[hot]
-        boxes = decode_boxes(offsets.flatten(2).permute(0, 2, 1).cpu()[:, hot], anchors)
-        candidates.append(torch.cat([boxes, scores[:, hot, None]], dim=2))
-    return [_best_box(found) for found in torch.cat(candidates, dim=1).double().numpy()]
-
-
 def link_tracks(detections: Iterable[Float[np.ndarray, "K 5"]]) -> list[FaceTrack]:
     """Faces through a clip of one shot, in the order of their first frames.
 
@@ -140,15 +111,14 @@ def track_faces(network: S3FDSyncNet, frames: Iterable[UInt8[np.ndarray, "H W 3"
     return tracks
 
 
-def make_anchors(sizes: Iterable[Sequence[int]], *, first_level: int = 0) -> Float[Tensor, "P 4"]:
+def make_anchors(sizes: Iterable[Sequence[int]]) -> Float[Tensor, "P 4"]:
     """Centre x, y and width, height, px, of the anchor of each cell, map after map, row after row.
 
     Args:
-        sizes: rows and columns of each map.
-        first_level: 0 for the finest map, whose stride is 4; each further one has twice the stride.
+        sizes: rows and columns of each map; the finest has a stride of 4, each further one has twice the stride.
     """
     anchors = []
-    for level, (rows, columns) in enumerate(sizes, first_level):
+    for level, (rows, columns) in enumerate(sizes):
         stride = float(FIRST_STRIDE * 2**level)
         y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
         side = torch.full((rows * columns,), ANCHOR_STRIDES * stride)
@@ -166,35 +136,28 @@ def decode_boxes(offsets: Float[Tensor, "*B P 4"], anchors: Float[Tensor, "P 4"]
     return torch.cat([centre - side / 2, centre + side / 2], dim=-1)
 
 
-def suppress(found: Float[np.ndarray, "K 5"], overlap: float, *, pixel: float = 0.0) -> list[int]:
+def suppress(found: Float[np.ndarray, "K 5"], overlap: float) -> list[int]:
     """Indices of the boxes that no better one overlaps by more than `overlap`, the best first.
 
     Args:
         found: left, top, right, bottom, score.
         overlap: intersection over union.
-        pixel: added to widths and heights; 1 where boxes count whole pixels.
     """
     boxes, order, kept = found[:, :4], np.argsort(-found[:, 4], kind="stable"), []
     while len(order):
         best, rest = order[0], order[1:]
         kept.append(int(best))
-        order = rest[_overlaps(boxes[best], boxes[rest], pixel) <= overlap]
+        order = rest[_overlaps(boxes[best], boxes[rest]) <= overlap]
     return kept
 
 
-def _overlaps(box: np.ndarray, others: np.ndarray, pixel: float = 0.0) -> np.ndarray:
+def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Intersection over union of a box with others."""
     shared = np.concatenate([np.maximum(box[:2], others[:, :2]), np.minimum(box[2:4], others[:, 2:4])], axis=1)
     shared_area, own_area, areas = (
-        np.prod(np.maximum(boxes[:, 2:4] - boxes[:, :2] + pixel, 0), axis=1) for boxes in (shared, box[None], others)
+        np.prod(np.maximum(boxes[:, 2:4] - boxes[:, :2], 0), axis=1) for boxes in (shared, box[None], others)
     )
     return shared_area / (own_area + areas - shared_area)
-
-
-def _best_box(found: np.ndarray) -> np.ndarray | None:
-    kept = found[suppress(found, NMS_OVERLAP, pixel=1.0)]
-    kept = kept[kept[:, 4] > WAV2LIP_SCORE]
-    return np.maximum(kept[0, :4], 0).astype(int) if len(kept) else None
 
 
 def _take_track(waiting: list[list[np.ndarray]]) -> tuple[list[int], list[np.ndarray]]:

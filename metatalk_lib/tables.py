@@ -130,36 +130,8 @@ def build_table2(
     return _lay_out(blocks, METHODS, paper, order_metrics(open_metrics), labels or {})
 
 
-def build_table3(scores: Scores, *, open_metrics: Sequence[str]) -> pd.DataFrame:
+def build_table3(scores: Mapping[str, Scores], *, open_metrics: Sequence[str], seed: int | None = None) -> pd.DataFrame:
     """Table 3, the ablation: AudioDVP's and our A2E, each with the 256 px and the high-definition renderer.
-
-    Args:
-        scores: row to metric to value, of one character.
-        open_metrics: this project's own measures; an open counterpart stands directly beside the paper's metric.
-
-    Returns:
-        Rows Baseline, Our A2E, High definition, Ours; columns the metrics, then `<metric> (paper)`. The paper's figures
-        are means over its seven characters.
-
-    Raises:
-        ParameterError: a row or metric that the table does not know.
-
-    Source: paper, Table 3.
-    """
-    _check_names(scores, ABLATIONS, open_metrics, "Table 3")
-    paper, metrics = load_paper_tables()["table3"], order_metrics(open_metrics)
-    rows = [
-        [*(_cell(scores, row, metric) for metric in metrics), *(paper[row][metric] for metric in PAPER_METRICS)]
-        for row in ABLATIONS
-    ]
-    columns = [*metrics, *(metric + PAPER_SUFFIX for metric in PAPER_METRICS)]
-    return pd.DataFrame(rows, columns=columns, index=pd.Index(ABLATIONS, name="configuration"))
-
-
-def build_table3_by_character(
-    scores: Mapping[str, Scores], *, open_metrics: Sequence[str], seed: int | None = None
-) -> pd.DataFrame:
-    """Table 3 of several characters and its mean, laid out as Table 2.
 
     Args:
         scores: character to row to metric to value.
@@ -167,8 +139,8 @@ def build_table3_by_character(
         seed: of the intervals of the means; None gives none.
 
     Returns:
-        Index (character, metric), for the given characters and `mean of N`; columns the four configurations and
-        `<configuration> (paper)`, which are means and stand beside our mean alone.
+        Index (character, metric), for the given characters and `mean of N`, as in Table 2; columns the
+        configurations and `<configuration> (paper)`, which are means and stand beside our mean alone.
 
     Raises:
         ParameterError: a row or metric that the table does not know.
@@ -224,9 +196,6 @@ def find_marks(table: pd.DataFrame) -> pd.DataFrame:
             if not (is_mean and find_metric(metric).direction == "target"):
                 least = int(block.removeprefix(MEAN_OF)) if is_mean else 0
                 marks[row, ours] = _rank_cells(metric, table.iloc[row, ours].tolist(), least)
-    elif table.index.names == ["configuration"]:
-        for place in ours:
-            marks[:, place] = _rank_cells(table.columns[place], table.iloc[:, place].tolist(), 0)
     return pd.DataFrame(marks, index=table.index, columns=table.columns)
 
 
@@ -269,13 +238,10 @@ def format_latex(table: pd.DataFrame, *, caption: str) -> str:
     """The table as LaTeX to `\\input`, which needs the package xcolor only.
 
     Args:
-        table: any of the tables here; Table 3 is turned so that it fits the page: configurations across, as in Table 2.
+        table: any of the tables here.
         caption: one or two sentences above it.
     """
-    texts, styles = table.map(_format_cell), _find_styles(table)
-    if table.index.names == ["configuration"]:
-        texts, styles = _turn(texts), _turn(styles)
-    return to_latex(texts, styles, caption=_with_legend(caption, table))
+    return to_latex(table.map(_format_cell), _find_styles(table), caption=_with_legend(caption, table))
 
 
 def _add_mean(
@@ -326,15 +292,6 @@ def _find_styles(table: pd.DataFrame) -> pd.DataFrame:
     """`find_marks`, with `grey` for the paper's figures and for what is not there yet."""
     grey = (table == NOT_YET).to_numpy() | [str(name).endswith(PAPER_SUFFIX) for name in table.columns]
     return find_marks(table).mask(grey, GREY)
-
-
-def _turn(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the flat Table 3 become columns, the paper's to the right."""
-    paper = [name for name in table.columns if name.endswith(PAPER_SUFFIX)]
-    ours = table.drop(columns=paper).T
-    printed = table[paper].rename(columns=lambda name: name.removesuffix(PAPER_SUFFIX)).T
-    turned = ours.join(printed.add_suffix(PAPER_SUFFIX, axis=1)).fillna("")
-    return turned.rename_axis(index="metric", columns=None)
 
 
 def _with_legend(caption: str, table: pd.DataFrame) -> str:

@@ -27,7 +27,7 @@ from metatalk_lib.baselines.atvg_landmarks import (
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import load_face_model
 from metatalk_lib.landmark_solver import project_landmarks
-from metatalk_lib.landmarks import LandmarkTrack
+from metatalk_lib.landmarks import LandmarkTrack, read_frame_landmarks
 from metatalk_lib.networks.at_net import ATNet
 from metatalk_lib.networks.vg_net import BatchGRU, VGNet
 from metatalk_lib.talk import load_character
@@ -299,11 +299,6 @@ def test_official_files_that_are_others_are_refused(official: Path, name: str, c
         atvg.load_atvg("official")
 
 
-def test_unknown_weights_are_refused():
-    with pytest.raises(ParameterError, match="weights is `mine`; there are auto, open, official"):
-        atvg.is_open("mine")
-
-
 def test_a_missing_open_file_says_how_it_is_made(tmp_path: Path):
     with pytest.raises(DataError, match="training/train_atvg.py"):
         atvg.load_open(tmp_path / "atvg_open.safetensors")
@@ -354,7 +349,7 @@ def test_talk_shows_the_still_with_another_face_in_its_square(character: Path, t
     assert (info.width, info.height, info.fps) == (drawn.WIDTH, drawn.HEIGHT, drawn.FPS)
     assert (info.frame_count, info.audio_rate) == (drawn.FRAMES - drawn.HELD_OUT, 16000)
     (still,) = read_frames(load_character(character).source, 3, 4)
-    landmarks = atvg.read_landmarks(character / "01_crop" / "landmarks.npz", 3)
+    landmarks = read_frame_landmarks(character / "01_crop" / "landmarks.npz", 3)
     place = FacePlace.find(landmarks, tiny.space.base)
     square = place.paste(np.zeros_like(still), np.full((128, 128, 3), 255, np.uint8))[..., 0] > 0
     outside = cv2.dilate(square.astype(np.uint8), np.ones((9, 9))) == 0

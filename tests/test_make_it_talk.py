@@ -430,7 +430,7 @@ def test_bad_input_is_refused(character: Path, tmp_path: Path):
     try:
         known = LandmarkTrack.load(path)
         replace(known, frame_id=known.frame_id + 1).save(path)
-        with pytest.raises(DataError, match="01_crop has no landmarks of frame 0"):
+        with pytest.raises(DataError, match="landmarks.npz has 0 sets of landmarks for frame 0"):
             make_it_talk.talk(character, speech, output)
     finally:
         path.write_bytes(before)

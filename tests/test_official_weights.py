@@ -3,13 +3,15 @@
 import collections
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from metatalk_lib.errors import DataError
-from metatalk_lib.official_weights import load_checkpoint, load_published, load_strictly
+from metatalk_lib import official_weights
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.official_weights import load_checkpoint, load_published, load_strictly, takes_open
 
 ADVICE = "Fetch it again."
 PATH = Path("weights.pth")
@@ -142,3 +144,14 @@ def test_wrong_weights_are_refused_and_named():
     for value in ([1, 2], {"0.weight": [0.0]}):
         with pytest.raises(DataError, match="holds no named tensors where Sequential expects them. Fetch it again."):
             load_strictly(network, value, PATH, ADVICE)
+
+
+def test_open_weights_are_taken_where_a_published_file_is_missing(monkeypatch):
+    placed = {"atnet": True, "vgnet": False}
+    monkeypatch.setattr(official_weights, "find_asset", lambda name: SimpleNamespace(is_present=placed[name]))
+    assert not takes_open("auto", "atnet")
+    assert takes_open("auto", "atnet", "vgnet")
+    assert takes_open("open", "atnet")
+    assert not takes_open("official", "vgnet")
+    with pytest.raises(ParameterError, match="weights is `mine`; there are auto, open, official"):
+        takes_open("mine", "atnet")

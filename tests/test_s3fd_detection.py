@@ -6,7 +6,7 @@ import torch
 
 from metatalk_lib import s3fd_detection as s3fd
 from metatalk_lib.errors import FaceError
-from metatalk_lib.networks.s3fd import S3FDSyncNet, S3FDWav2Lip
+from metatalk_lib.networks.s3fd import S3FDSyncNet
 
 
 class Planted(S3FDSyncNet):
@@ -67,28 +67,8 @@ def test_the_best_of_overlapping_boxes_is_kept():
     found = np.array([[0, 0, 9, 9, 0.6], [1, 1, 10, 10, 0.9], [20, 0, 29, 9, 0.7]])
     assert s3fd.suppress(found, 0.3) == [1, 2]
     assert s3fd.suppress(found, 0.8) == [1, 2, 0]
-    # two boxes that touch share a column of pixels when pixels are counted
     touching = np.array([[0.0, 0, 9, 9, 0.9], [9.0, 0, 18, 9, 0.8]])
     assert s3fd.suppress(touching, 0.0) == [0, 1]
-    assert s3fd.suppress(touching, 0.0, pixel=1.0) == [0]
-
-
-def test_wav2lip_takes_one_box_of_each_frame_or_none():
-    network = S3FDWav2Lip().eval()
-    heads = [name for name, _ in network.named_parameters() if name.endswith(("mbox_conf.weight", "mbox_loc.weight"))]
-    with torch.no_grad():
-        for name in heads:
-            network.get_parameter(name).zero_()
-        for name, values in network.named_parameters():
-            if name.endswith("mbox_conf.bias"):
-                values.copy_(torch.tensor([0.0, -9.0]) if len(values) == 2 else torch.tensor([0.0, 0.0, 0.0, -9.0]))
-    images = [np.zeros((128, 160, 3), np.uint8)] * 2
-    assert s3fd.detect_for_wav2lip(network, images) == [None, None]
-    with torch.no_grad():
-        network.get_parameter("conv5_3_norm_mbox_conf.bias").copy_(torch.tensor([0.0, 3.0]))
-    boxes = s3fd.detect_for_wav2lip(network, images)
-    assert boxes[0].dtype.kind == "i"
-    assert (boxes[0] >= 0).all()
 
 
 def clip_of(boxes: dict[int, list[list[float]]], length: int) -> list[np.ndarray]:

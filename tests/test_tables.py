@@ -46,13 +46,6 @@ def test_table2_fills_what_exists_and_says_not_yet_elsewhere() -> None:
     assert (table[["ATVG", "Wav2Lip", "MakeItTalk"]] == "not yet").all(axis=None)
 
 
-def test_table3_layout() -> None:
-    table = tables.build_table3({"Our A2E": {"SSIM": 0.5}}, open_metrics=OPEN)
-    assert table.loc["Our A2E", "SSIM"] == 0.5
-    assert table.loc["Baseline", "SSIM"] == "not yet"
-    assert table.loc["High definition", "FID (paper)"] == 7.449
-
-
 def test_open_measures_stand_directly_under_the_papers_and_never_under_its_name() -> None:
     open_metrics = ("likeness", "FFD (open)", "LSE-C (open)", "LSE-D (open)", "SSIM in mask")
     order = ["LSE-D", "LSE-D (open)", "LSE-C", "LSE-C (open)", "FID", "FFD (open)", "SSIM", "likeness", "SSIM in mask"]
@@ -62,9 +55,9 @@ def test_open_measures_stand_directly_under_the_papers_and_never_under_its_name(
     assert table.loc["A"].index.tolist() == order
     assert table.loc[("A", "LSE-D (open)"), ["Ours", "Ours (paper)"]].tolist() == [9.5, ""]
     assert table.loc[("A", "LSE-D"), ["Ours", "Ours (paper)"]].tolist() == ["not yet", 8.636]
-    table = tables.build_table3({"Ours": {"FFD (open)": 0.02}}, open_metrics=open_metrics)
-    assert table.columns[:9].tolist() == order
-    assert table.loc["Ours", ["FID", "FFD (open)"]].tolist() == ["not yet", 0.02]
+    table = tables.build_table3({"A": {"Ours": {"FFD (open)": 0.02}}}, open_metrics=open_metrics)
+    assert table.loc["A"].index.tolist() == order
+    assert table.loc["A"].loc[["FID", "FFD (open)"], "Ours"].tolist() == ["not yet", 0.02]
 
 
 def test_best_and_second_are_marked_among_our_values_by_the_measures_direction() -> None:
@@ -79,9 +72,9 @@ def test_best_and_second_are_marked_among_our_values_by_the_measures_direction()
     assert not marks.loc["A", "Ours (paper)"].any()
     assert not marks.drop(index=["A", "mean of 1"]).any(axis=None)
     ablation = {"Baseline": {"SSIM": 0.9}, "Ours": {"SSIM": 0.95}, "Our A2E": {"SSIM": 0.8}}
-    marks = tables.find_marks(tables.build_table3(ablation, open_metrics=()))
-    assert marks["SSIM"].tolist() == ["second", "", "", "best"]
-    assert not marks.drop(columns="SSIM").any(axis=None)
+    marks = tables.find_marks(tables.build_table3({"A": ablation}, open_metrics=()))
+    assert marks.loc[("A", "SSIM"), list(tables.ABLATIONS)].tolist() == ["second", "", "", "best"]
+    assert not marks.loc[["A"]].drop(index=("A", "SSIM")).any(axis=None)
 
 
 def test_one_value_alone_and_other_tables_have_no_marks() -> None:
@@ -165,15 +158,16 @@ def test_table3_of_several_characters_has_the_papers_means_beside_its_own() -> N
         "A": {"Baseline": {"SSIM": 0.9}, "Ours": {"SSIM": 0.8}},
         "F": {"Baseline": {"SSIM": 0.7}, "Ours": {"SSIM": 0.9}},
     }
-    table = tables.build_table3_by_character(scores, open_metrics=OPEN)
+    table = tables.build_table3(scores, open_metrics=OPEN)
     assert table.index.get_level_values(0).unique().tolist() == ["A", "F", "mean of 2"]
     assert table.loc[("mean of 2", "SSIM"), ["Baseline", "Ours"]].tolist() == pytest.approx([0.8, 0.85])
     assert table.loc[("mean of 2", "SSIM"), "Ours (paper)"] == 0.985
+    assert table.loc[("mean of 2", "FID"), "High definition (paper)"] == 7.449
     assert table.loc[("A", "SSIM"), ["Our A2E", "Ours (paper)"]].tolist() == ["not yet", ""]
     assert tables.find_marks(table).loc[("mean of 2", "SSIM"), "Ours"] == "best"
     assert tables.find_marks(table).loc[("A", "SSIM"), "Ours"] == "second"
     with pytest.raises(ParameterError, match="Table 3, character A has no `Wav2Lip`"):
-        tables.build_table3_by_character({"A": {"Wav2Lip": {}}}, open_metrics=OPEN)
+        tables.build_table3({"A": {"Wav2Lip": {}}}, open_metrics=OPEN)
 
 
 def test_table4_keeps_ratings_and_adds_the_papers_rows() -> None:
@@ -199,7 +193,7 @@ def test_table4_puts_a_labelled_method_in_the_papers_place() -> None:
 
 def test_marks_and_grey_are_seen_in_html_and_latex(tmp_path: Path) -> None:
     scores = {"Baseline": {"SSIM": 0.9}, "Ours": {"SSIM": 0.95}}
-    table = tables.build_table3(scores, open_metrics=OPEN)
+    table = tables.build_table3({"A": scores}, open_metrics=OPEN)
     tables.save_table(table, tmp_path / "table3.csv", caption="90 % of <A> & B_1.")
     page = (tmp_path / "table3.html").read_text("utf-8")
     for word in ("font-weight: bold", "text-decoration: underline", "90 % of &lt;A&gt; &amp; B_1.", "Bold: best"):
@@ -212,8 +206,8 @@ def test_marks_and_grey_are_seen_in_html_and_latex(tmp_path: Path) -> None:
         r"90 \% of \textless{}A\textgreater{} \& B\_1.",
     ):
         assert word in latex
-    (row,) = [line for line in latex.splitlines() if line.startswith("SSIM &")]
-    assert row.count("&") == 8  # turned: four configurations and the paper's four across
+    rows = [line for line in latex.splitlines() if line.startswith("SSIM &")]
+    assert [row.count("&") for row in rows] == [8, 8]  # four configurations and the paper's four across
     plain = tables.style_table(pd.DataFrame({"a": [1.0]}), caption="Plain.").to_html()
     assert "Bold" not in plain
 
@@ -224,9 +218,9 @@ def test_labels_are_escaped_in_html() -> None:
 
 
 def test_saved_tables_are_csv_and_html_with_the_paper_in_grey(tmp_path: Path) -> None:
-    table = tables.build_table3({"Ours": {"SSIM": 0.5}}, open_metrics=OPEN)
+    table = tables.build_table3({"A": {"Ours": {"SSIM": 0.5}}}, open_metrics=OPEN)
     tables.save_table(table, tmp_path / "table3.csv", caption="The ablation.")
-    assert pd.read_csv(tmp_path / "table3.csv", index_col=0).loc["Ours", "SSIM"] == "0.5"
+    assert pd.read_csv(tmp_path / "table3.csv", index_col=[0, 1]).loc[("A", "SSIM"), "Ours"] == "0.5"
     page = (tmp_path / "table3.html").read_text("utf-8")
     assert "The ablation." in page
     assert "#888888" in page
@@ -241,7 +235,7 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="has no `Mine`"):
         tables.build_table2({"A": {"Mine": {}}}, open_metrics=OPEN)
     with pytest.raises(ParameterError, match="unknown metric LSE-D \\(open\\)"):
-        tables.build_table3({"Ours": {"LSE-D (open)": 1.0}}, open_metrics=OPEN)
+        tables.build_table3({"A": {"Ours": {"LSE-D (open)": 1.0}}}, open_metrics=OPEN)
     with pytest.raises(ParameterError, match="LSE-D is the paper's name"):
         tables.build_table2({}, open_metrics=("LSE-D",))
     with pytest.raises(ParameterError, match="no metric `beauty`"):

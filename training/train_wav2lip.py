@@ -4,13 +4,16 @@
     python -m training.train_wav2lip --speakers outputs/training/speakers
 
 As published: the lower half of a face is hidden, another moment of the same person shows what they look like, and the
-network paints what the mel chunk says. The loss is L1, without the lip-sync expert and the discriminator of the
-published training, and weighs the hidden half four times. Every figure on the card is measured by the run that writes
-it.
+network paints what the mel chunk says. The loss is L1, weighted more on the hidden half and most on the mouth, without
+the lip-sync expert and the discriminator of the published training. In the expert's place the audio encoder tells the
+lips through a linear head, which is thrown away: at first that is all that is learnt, from sentences without pictures,
+too. Every figure on the card is measured by the run that writes it.
 """
 
 import argparse
 import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,60 +23,106 @@ import torch
 
 from benchmarks.report import machine
 from metatalk_lib.artifacts import atomic_path, load_arrays, save_weights
+from metatalk_lib.audio import FEATURE_RATE, to_mono_16k
 from metatalk_lib.baselines.wav2lip import OPEN_PATH, OPEN_WIDTH
 from metatalk_lib.face_detector import boxes_of_faces
 from metatalk_lib.mel_spectrogram import chunk_starts, compute_mel_spectrogram, cut_mel_chunks
 from metatalk_lib.metrics import to_psnr
+from metatalk_lib.networks.open_audio_encoder import LIP_SIZE
 from metatalk_lib.networks.wav2lip import FACE_SIZE, Wav2LipGenerator
+from metatalk_lib.progress import track
+from metatalk_lib.visemes import viseme_curves
 from metatalk_lib.wav2lip import PADS_PX, pad_boxes, smooth_boxes
 from training.people import halve_weights, load_speakers, split_jpegs
-from training.render_speakers import FPS
+from training.render_speakers import FPS, draw_speech
+from training.train_audio_encoder import LipTargets
 
 BATCH = 24
 RATE = 1e-3
 HALF = FACE_SIZE // 2
-HIDDEN_WEIGHT = 4.0
-"""Weight of the hidden half; the other one is shown to the network and has only to come through."""
+MOUTH = np.s_[:, :, 50:92, 22:74]
+"""Where the mouth is in a face."""
+HIDDEN_WEIGHT, MOUTH_WEIGHT = 3.0, 6.0
+"""Of the mean errors there, besides the whole face's, whose upper half is shown and has only to come through."""
+SENTENCES, WARM_STEPS, CHUNKS, LIP_WEIGHT = 900, 2000, 192, 0.1
+"""Sentences without pictures, steps in which the lips alone are told, chunks of each, and what that counts later."""
+LEVEL_SIGMA = 0.3
+"""Of the level that is added to a chunk, which is in [-4, 4]."""
 MEASURED_FRAMES = 12
 """Frames of each held-out person that the card's figures are measured on."""
 
 
+class Utterance(NamedTuple):
+    """What is said in each frame: (T, 80, 16) mel chunks, and (T, 52) actions of a face that says it."""
+
+    chunks: np.ndarray
+    actions: np.ndarray
+
+
 class Talker(NamedTuple):
-    """One person: (T, 96, 96, 3) BGR faces, and (T, 80, 16) mel chunks of the same frames."""
+    """One person: (T, 96, 96, 3) BGR faces, and what they say."""
 
     faces: np.ndarray
+    said: Utterance
+
+
+class Chunks(NamedTuple):
+    """All chunks (N, 80, 16) of some utterances, and what the lips do (N, LIP_SIZE), as `LipTargets` tells it."""
+
     chunks: np.ndarray
+    lips: np.ndarray
 
 
 def load_talker(path: Path) -> Talker:
     """Faces and chunks of a person of `render_speakers`, cut as `baselines.wav2lip` cuts them."""
-    arrays = load_arrays(path, "jpeg", "jpeg_length", "landmarks", "pcm_16k")
+    arrays = load_arrays(path, "jpeg", "jpeg_length", "landmarks", "pcm_16k", "actions")
     images = split_jpegs(arrays["jpeg"], arrays["jpeg_length"])
     height, width = images[0].shape[:2]
     boxes = pad_boxes(boxes_of_faces(arrays["landmarks"]).astype(np.int64), PADS_PX)
     boxes = smooth_boxes(np.clip(boxes, 0, (width, height) * 2))
     cut = [image[top:bottom, left:right] for image, (left, top, right, bottom) in zip(images, boxes, strict=True)]
     faces = np.stack([cv2.resize(face, (FACE_SIZE, FACE_SIZE))[..., ::-1] for face in cut])
-    mel = compute_mel_spectrogram(arrays["pcm_16k"] / np.float32(32768))
-    return Talker(faces, cut_mel_chunks(mel, chunk_starts(mel.shape[1], len(faces), FPS)).astype(np.float32))
+    return Talker(faces, describe(arrays["pcm_16k"] / np.float32(32768), arrays["actions"]))
 
 
-def draw_batch(talkers: list[Talker], generator: np.random.Generator) -> tuple[torch.Tensor, ...]:
-    """Mel chunks, faces that are half hidden beside faces of another moment, and what is to be painted."""
-    chunks, shown, wanted = [], [], []
+def speak(number: int) -> Utterance:
+    """A sentence without pictures, drawn from its number alone."""
+    speech = draw_speech(np.random.default_rng([number, 9931]), for_test=False)
+    samples = to_mono_16k(speech.audio)
+    return describe(samples, viseme_curves(speech.phonemes, len(samples) * FPS // FEATURE_RATE, Fraction(FPS)))
+
+
+def describe(samples_16k: np.ndarray, actions: np.ndarray) -> Utterance:
+    """Each frame's chunk."""
+    mel = compute_mel_spectrogram(samples_16k)
+    chunks = cut_mel_chunks(mel, chunk_starts(mel.shape[1], len(actions), FPS)).astype(np.float32)
+    return Utterance(chunks, actions.astype(np.float32))
+
+
+def join(utterances: Sequence[Utterance], targets: LipTargets) -> Chunks:
+    """All their chunks."""
+    lips = [targets.encode(said.actions) for said in utterances]
+    return Chunks(np.concatenate([said.chunks for said in utterances]), np.concatenate(lips))
+
+
+def draw_batch(talkers: list[Talker], targets: LipTargets, generator: np.random.Generator) -> tuple[torch.Tensor, ...]:
+    """Mel chunks, lips, faces that are half hidden beside faces of another moment, and what is to be painted."""
+    chunks, lips, shown, wanted = [], [], [], []
     for number in generator.integers(len(talkers), size=BATCH):
         talker = talkers[number]
         row, other = generator.integers(len(talker.faces), size=2)
         target, reference = talker.faces[row], talker.faces[other]
         if generator.random() < 0.5:
             target, reference = target[:, ::-1], reference[:, ::-1]
-        chunks.append(talker.chunks[row])
+        chunks.append(talker.said.chunks[row])
+        lips.append(targets.encode(talker.said.actions[row : row + 1])[0])
         shown.append(hide_mouth(target, reference))
         wanted.append(target)
     gains = generator.uniform(0.7, 1.3, (BATCH, 1, 1, 1)) * generator.uniform(0.93, 1.07, (BATCH, 3, 1, 1))
     pictures = _to_tensor(wanted) * torch.from_numpy(gains[..., 0].astype(np.float32))[..., None]
     inputs = _to_tensor(shown) * torch.from_numpy(np.tile(gains[..., 0], (1, 2, 1)).astype(np.float32))[..., None]
-    return torch.from_numpy(np.stack(chunks)[:, None]), inputs.clamp(max=1), pictures.clamp(max=1)
+    heard, lips = torch.from_numpy(np.stack(chunks)[:, None]), torch.from_numpy(np.stack(lips))
+    return heard, lips, inputs.clamp(max=1), pictures.clamp(max=1)
 
 
 def hide_mouth(face: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -83,46 +132,84 @@ def hide_mouth(face: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.concatenate([hidden, reference], axis=2)
 
 
-def train(talkers: list[Talker], steps: int, seed: int) -> Wav2LipGenerator:
-    """Adam with a one-cycle rate on the weighted L1; convolutions in bfloat16."""
+def train(talkers: list[Talker], sentences: list[Utterance], steps: int, seed: int) -> Wav2LipGenerator:
+    """Adam with a one-cycle rate: the lips alone first, then the pictures; convolutions in bfloat16."""
     torch.manual_seed(seed)
-    network = Wav2LipGenerator(OPEN_WIDTH).train()
-    optimiser = torch.optim.Adam(network.parameters(), RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.1)
-    generator, losses = np.random.default_rng(seed), []
-    started = time.perf_counter()
-    for step in range(1, steps + 1):
-        chunks, inputs, wanted = draw_batch(talkers, generator)
+    network, head = Wav2LipGenerator(OPEN_WIDTH).train(), torch.nn.LazyLinear(LIP_SIZE)
+    said = [talker.said for talker in talkers]
+    targets = LipTargets(np.concatenate([one.actions for one in said]).astype(np.float64))
+    groups, generator = [join(said, targets), join(sentences, targets)], np.random.default_rng(seed)
+
+    def tell_lips(chunks: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            heard = network.audio_encoder(chunks)
+        return (head(heard.float().flatten(1)) - lips).square().sum(dim=1).mean()
+
+    def hear() -> tuple[torch.Tensor, torch.Tensor]:
+        loss = tell_lips(*draw_chunks(groups, generator))
+        return loss, loss
+
+    def paint() -> tuple[torch.Tensor, torch.Tensor]:
+        chunks, lips, inputs, wanted = draw_batch(talkers, targets, generator)
         with torch.autocast("cpu", torch.bfloat16):
             painted = network(chunks, inputs)
         errors = (painted.float() - wanted).abs()
-        loss = errors[:, :, :HALF].mean() + HIDDEN_WEIGHT * errors[:, :, HALF:].mean()
+        mouth = errors[MOUTH].mean()
+        loss = errors.mean() + HIDDEN_WEIGHT * errors[:, :, HALF:].mean() + MOUTH_WEIGHT * mouth
+        return loss + LIP_WEIGHT * tell_lips(chunks, lips), mouth
+
+    tell_lips(*draw_chunks(groups, generator))
+    parameters = [*network.parameters(), *head.parameters()]
+    optimise(parameters, hear, WARM_STEPS, "squared error of the lips, in shares of their variance")
+    optimise(parameters, paint, steps, "L1 of the mouth")
+    return network.eval()
+
+
+def draw_chunks(groups: Sequence[Chunks], generator: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Chunks of each group in equal number, at random levels, and the lips."""
+    rows = [(group, generator.integers(len(group.lips), size=CHUNKS)) for group in groups]
+    chunks, lips = (np.concatenate([group[part][chosen] for group, chosen in rows]) for part in range(2))
+    chunks = (chunks + generator.normal(0, LEVEL_SIGMA, (len(chunks), 1, 1))).clip(-4, 4).astype(np.float32)
+    return torch.from_numpy(chunks[:, None]), torch.from_numpy(lips)
+
+
+def optimise(
+    parameters: list[torch.nn.Parameter],
+    compute: Callable[[], tuple[torch.Tensor, torch.Tensor]],
+    steps: int,
+    figure: str,
+) -> None:
+    """Steps of Adam on the first of two values; prints the second, the figure."""
+    optimiser = torch.optim.Adam(parameters, RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.1)
+    figures, started = [], time.perf_counter()
+    for step in range(1, steps + 1):
+        loss, value = compute()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
-        losses.append(errors[:, :, HALF:].mean().item())
+        figures.append(value.item())
         if step % 100 == 0 or step == steps:
             minutes = (time.perf_counter() - started) / 60
-            print(f"step {step}: L1 of the hidden half {np.mean(losses[-100:]):.4f}, {minutes:.1f} min", flush=True)
-    return network.eval()
+            print(f"step {step}: {figure} {np.mean(figures[-100:]):.4f}, {minutes:.1f} min", flush=True)
 
 
-def measure(network: Wav2LipGenerator, talkers: list[Talker]) -> dict[str, float]:
-    """PSNR (dB) of the hidden half of held-out people, with the right sound, another moment's, and none painted."""
-    squares: dict[str, list[float]] = {"right sound": [], "sound of another moment": [], "reference as it is": []}
+def measure(network: Wav2LipGenerator, talkers: list[Talker]) -> dict[str, list[float]]:
+    """PSNR (dB) of the hidden half and of the mouth of held-out people, however they are painted."""
+    squares: dict[str, list[list[float]]] = {}
     for talker in talkers:
         rows = np.linspace(0, len(talker.faces) - 1, MEASURED_FRAMES).round().astype(int)
         others = np.roll(rows, MEASURED_FRAMES // 2)
         inputs = _to_tensor([hide_mouth(talker.faces[a], talker.faces[b]) for a, b in zip(rows, others, strict=True)])
-        wanted = _to_tensor(list(talker.faces[rows]))[:, :, HALF:]
-        painted = {"reference as it is": inputs[:, 3:, HALF:]}
+        wanted, painted = _to_tensor(list(talker.faces[rows])), {}
         for name, heard in (("right sound", rows), ("sound of another moment", others)):
             with torch.inference_mode():
-                painted[name] = network(torch.from_numpy(talker.chunks[heard][:, None]), inputs)[:, :, HALF:]
-        for name, values in painted.items():
-            squares[name].append(float((values - wanted).square().mean()) * 255**2)
-    return {name: to_psnr(float(np.mean(values))) for name, values in squares.items()}
+                painted[name] = network(torch.from_numpy(talker.said.chunks[heard][:, None]), inputs)
+        for name, values in (painted | {"nothing: the reference as it is": inputs[:, 3:]}).items():
+            errors = (values - wanted).square() * 255**2
+            squares.setdefault(name, []).append([float(part.mean()) for part in (errors[:, :, HALF:], errors[MOUTH])])
+    return {name: [to_psnr(mean) for mean in np.mean(rows, axis=0)] for name, rows in squares.items()}
 
 
 def publish(network: Wav2LipGenerator, unknown: list[Talker], facts: dict[str, str], output: Path) -> None:
@@ -140,13 +227,14 @@ weight with the published checkpoints and is no measure of what they can do.
 - Made by: `python -m training.render_speakers`, then `python -m training.train_wav2lip` (defaults)
 {chr(10).join(f"- {name}: {value}" for name, value in facts.items())}
 - Machine: {machine()}
-- Loss: L1, the hidden half {HIDDEN_WEIGHT:g} times; no lip-sync expert, no discriminator
+- Loss: L1, the hidden half {HIDDEN_WEIGHT:g} and the mouth {MOUTH_WEIGHT:g} times more; no lip-sync expert, no
+  discriminator; the audio encoder told the lips first, {WARM_STEPS} steps of {2 * CHUNKS} chunks
 
-{len(unknown)} other studio people, {MEASURED_FRAMES} frames each, the hidden half of the face:
+{len(unknown)} other studio people, voices and sentences, {MEASURED_FRAMES} frames each, PSNR in dB:
 
-| painted from | PSNR, dB |
-|---|---|
-{chr(10).join(f"| {name} | {value:.2f} |" for name, value in figures.items())}
+| painted from | hidden half | mouth |
+|---|---|---|
+{chr(10).join(f"| {name} | {half:.2f} | {mouth:.2f} |" for name, (half, mouth) in figures.items())}
 
 Limits: studio people only; 96 px faces. Licence: that of this project; no picture of a real person took part.
 """
@@ -164,9 +252,11 @@ def main() -> None:
     arguments = parser.parse_args()
     known, unknown = load_speakers(arguments.speakers, load_talker)
     started = time.perf_counter()
-    network = train(known, arguments.steps, arguments.seed)
+    sentences = [speak(number) for number in track(range(SENTENCES), "speaking", unit="sentence")]
+    network = train(known, sentences, arguments.steps, arguments.seed)
     facts = {
-        "Learnt from": f"{len(known)} random studio people, {sum(len(talker.faces) for talker in known)} frames",
+        "Learnt from": f"{len(known)} random studio people, {sum(len(talker.faces) for talker in known)} frames; "
+        f"the audio encoder also from {SENTENCES} sentences, {sum(len(said.chunks) for said in sentences)} frames",
         "Training": f"{arguments.steps} steps of {BATCH} faces, seed {arguments.seed}, "
         f"{(time.perf_counter() - started) / 60:.0f} minutes",
     }

@@ -14,7 +14,7 @@ Where the square reaches beyond what the demo cuts out, the picture goes on; the
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,20 +25,18 @@ from metatalk_lib.artifacts import load_json, load_weights
 from metatalk_lib.assets import find_asset, require_file
 from metatalk_lib.audio import frame_count_for, open_audio, to_mono_16k
 from metatalk_lib.baselines.atvg_landmarks import LANDMARK_SCALE, FacePlace, LandmarkSpace, PublishedSpace
-from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.landmarks import LandmarkTrack
+from metatalk_lib.errors import DataError
+from metatalk_lib.landmarks import read_frame_landmarks
 from metatalk_lib.mfcc import stream_mfcc_blocks
 from metatalk_lib.networks.at_net import ATNet
 from metatalk_lib.networks.vg_net import VGNet
-from metatalk_lib.official_weights import load_published, load_strictly
+from metatalk_lib.official_weights import Weights, load_published, load_strictly, takes_open
 from metatalk_lib.paths import PACKAGE_DATA_DIR
 from metatalk_lib.playback import frames_on_screen
 from metatalk_lib.progress import track
 from metatalk_lib.talk import load_character
 from metatalk_lib.talk_request import check_talk
 from metatalk_lib.video import read_frames, write_video
-
-Weights = Literal["auto", "open", "official"]
 
 FPS = Fraction(25)
 """AT-net knows this frame rate only."""
@@ -118,7 +116,7 @@ def talk(
     check_talk(audio_path, output, character.source)
     atvg = load_atvg(weights, device)
     audio = open_audio(audio_path)
-    landmarks = read_landmarks(character_dir / "01_crop" / "landmarks.npz", start_frame)
+    landmarks = read_frame_landmarks(character_dir / "01_crop" / "landmarks.npz", start_frame)
     (still,) = read_frames(character.source, start_frame, start_frame + 1)
     place = FacePlace.find(landmarks, atvg.space.base)
     example = atvg.space.describe(place, landmarks)
@@ -133,22 +131,9 @@ def talk(
     return output
 
 
-def is_open(weights: str = "auto") -> bool:
-    """Whether these are this project's weights; `auto` takes the published ones where all of them are placed.
-
-    Raises:
-        ParameterError: there are no such weights.
-    """
-    if weights not in get_args(Weights):
-        raise ParameterError(f"weights is `{weights}`; there are {', '.join(get_args(Weights))}.")
-    if weights == "auto":
-        return not all(find_asset(name).is_present for name in OFFICIAL_ASSETS)
-    return weights == "open"
-
-
 def label(weights: Weights = "auto") -> str:
     """What the tables call it; the published method's name is for its published weights."""
-    return "ATVG (open weights)" if is_open(weights) else "ATVG"
+    return "ATVG (open weights)" if takes_open(weights, *OFFICIAL_ASSETS) else "ATVG"
 
 
 def weight_files(weights: Weights = "auto") -> tuple[Path, ...]:
@@ -157,22 +142,9 @@ def weight_files(weights: Weights = "auto") -> tuple[Path, ...]:
     Raises:
         DataError: one is missing.
     """
-    if is_open(weights):
+    if takes_open(weights, *OFFICIAL_ASSETS):
         return (OPEN_PATH,)
     return (PUBLISHED_LANDMARKS_PATH, *map(require_file, OFFICIAL_ASSETS))
-
-
-def read_landmarks(path: Path, frame_id: int) -> Float[np.ndarray, "68 2"]:
-    """The landmarks of one source frame, px.
-
-    Raises:
-        DataError: the file cannot be read, or has none of this frame.
-    """
-    landmark_track = LandmarkTrack.load(path)
-    rows = np.flatnonzero(landmark_track.frame_id == frame_id)
-    if len(rows) != 1:
-        raise DataError(f"{path} has {len(rows)} sets of landmarks for frame {frame_id}, not one. Run 01_crop again.")
-    return landmark_track.landmarks[rows[0]]
 
 
 def move_landmarks(
@@ -233,7 +205,7 @@ def load_atvg(weights: Weights = "auto", device: torch.device | None = None) -> 
         DataError: a file is missing or does not fit.
         ParameterError: there are no such weights.
     """
-    atvg = load_open() if is_open(weights) else _load_official()
+    atvg = load_open() if takes_open(weights, *OFFICIAL_ASSETS) else _load_official()
     place = device or torch.device("cpu")
     return atvg._replace(at_net=atvg.at_net.to(place), vg_net=atvg.vg_net.to(place))
 

@@ -46,18 +46,13 @@ from metatalk_lib.baselines.make_it_talk_landmarks import (
     smooth_in_image,
 )
 from metatalk_lib.baselines.make_it_talk_voice import embed_voice
-from metatalk_lib.baselines.make_it_talk_weights import (
-    Networks,
-    Weights,
-    is_open,
-    load_networks,
-    weight_files,
-)
+from metatalk_lib.baselines.make_it_talk_weights import OFFICIAL_ASSETS, Networks, load_networks, weight_files
 from metatalk_lib.crop import CropTransform
 from metatalk_lib.errors import DataError
-from metatalk_lib.landmarks import LandmarkTrack
+from metatalk_lib.landmarks import read_frame_landmarks
 from metatalk_lib.networks.make_it_talk import MAX_WINDOWS, NOISE_SIZE, WINDOW_STEPS
 from metatalk_lib.networks.residual_unet import FACE_SIZE
+from metatalk_lib.official_weights import Weights, takes_open
 from metatalk_lib.playback import batched, frames_on_screen
 from metatalk_lib.progress import track
 from metatalk_lib.talk import Character, load_character
@@ -94,7 +89,7 @@ class Still:
 
 def label(weights: Weights = "auto") -> str:
     """What the tables call it."""
-    return "MakeItTalk (open weights)" if is_open(weights) else "MakeItTalk"
+    return "MakeItTalk (open weights)" if takes_open(weights, *OFFICIAL_ASSETS) else "MakeItTalk"
 
 
 def talk(
@@ -112,7 +107,7 @@ def talk(
         character_dir: `outputs/<character>`, with stages 01 and 03.
         audio_path: any recording that can be decoded.
         output: the .mp4 to write, at the source's size.
-        weights: whose; see `make_it_talk_weights.is_open`.
+        weights: whose; see `official_weights.takes_open`.
         start_frame: source frame that is the still.
         device: where the networks run; CPU by default.
 
@@ -150,13 +145,10 @@ def load_still(character_dir: Path, character: Character, frame_id: int) -> Stil
     Raises:
         DataError: stage 01 has no landmarks of this frame.
     """
-    known = LandmarkTrack.load(character_dir / "01_crop" / "landmarks.npz")
-    rows = np.flatnonzero(known.frame_id == frame_id)
-    if len(rows) != 1:
-        raise DataError(f"{character_dir}: 01_crop has no landmarks of frame {frame_id}. Run 01_crop again.")
+    landmarks = read_frame_landmarks(character_dir / "01_crop" / "landmarks.npz", frame_id)
     (frame,) = read_frames(character.source, frame_id, frame_id + 1)
     transform = replace(character.transform, size=FACE_SIZE)
-    points = transform.to_crop(known.landmarks[rows[0]].astype(np.float64))
+    points = transform.to_crop(landmarks.astype(np.float64))
     return Still(frame, transform.crop_image(frame), points, transform)
 
 

@@ -7,7 +7,6 @@ them narrower.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,10 +22,8 @@ from metatalk_lib.networks.auto_vc import MEL_BANDS, VOICE_SIZE, AutoVC
 from metatalk_lib.networks.make_it_talk import ContentBranch, SpeakerBranch
 from metatalk_lib.networks.residual_unet import ResidualUNet
 from metatalk_lib.networks.voice_encoder import VoiceEncoder
-from metatalk_lib.official_weights import load_published, load_strictly
+from metatalk_lib.official_weights import Weights, load_published, load_strictly, takes_open
 from metatalk_lib.paths import PACKAGE_DATA_DIR
-
-Weights = Literal["auto", "open", "official"]
 
 OFFICIAL_ASSETS = (
     "make_it_talk_auto_vc",
@@ -86,31 +83,30 @@ class OpenSound(nn.Module):
         self.register_buffer("depth", torch.zeros(68))
 
 
-def is_open(weights: Weights = "auto") -> bool:
-    """Whether these are this project's weights; `auto` takes the published ones where all of them are placed."""
-    return weights == "open" or (weights == "auto" and not all(find_asset(name).is_present for name in OFFICIAL_ASSETS))
-
-
 def weight_files(weights: Weights = "auto") -> tuple[Path, ...]:
     """The files that decide what it draws.
 
     Raises:
         DataError: a published one is missing.
     """
-    return (OPEN_SOUND_PATH, OPEN_IMAGE_PATH) if is_open(weights) else tuple(map(require_file, OFFICIAL_ASSETS))
+    return (
+        (OPEN_SOUND_PATH, OPEN_IMAGE_PATH)
+        if takes_open(weights, *OFFICIAL_ASSETS)
+        else tuple(map(require_file, OFFICIAL_ASSETS))
+    )
 
 
 def load_networks(weights: Weights = "auto", device: torch.device | None = None) -> Networks:
     """The networks, ready to use.
 
     Args:
-        weights: whose; see `is_open`.
+        weights: whose; see `official_weights.takes_open`.
         device: where they run; CPU by default.
 
     Raises:
         DataError: a file is missing, cannot be read safely, or does not fit.
     """
-    networks = load_open() if is_open(weights) else load_official()
+    networks = load_open() if takes_open(weights, *OFFICIAL_ASSETS) else load_official()
     for name in ("voice_encoder", "auto_vc", "content", "speaker", "image"):
         getattr(networks, name).to(device or torch.device("cpu"))
     return networks

@@ -5,16 +5,15 @@ trained by this project on studio people, takes its place under the name "Wav2Li
 """
 
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from metatalk_lib.artifacts import load_weights, sha256_file
-from metatalk_lib.assets import find_asset, require_file
+from metatalk_lib.assets import require_file
 from metatalk_lib.audio import frame_count_for, read_audio, to_mono_16k
 from metatalk_lib.landmarks import LandmarkTrack
 from metatalk_lib.networks.wav2lip import Wav2LipGenerator
-from metatalk_lib.official_weights import load_strictly
+from metatalk_lib.official_weights import Weights, load_strictly, takes_open
 from metatalk_lib.paths import PACKAGE_DATA_DIR
 from metatalk_lib.playback import ping_pong, read_in_order
 from metatalk_lib.progress import track
@@ -22,21 +21,15 @@ from metatalk_lib.talk import load_character
 from metatalk_lib.video import probe_video, write_video
 from metatalk_lib.wav2lip import Wav2LipTeacher, load_wav2lip
 
-Weights = Literal["auto", "open", "official"]
-
+OFFICIAL_ASSET = "wav2lip"
 OPEN_PATH = PACKAGE_DATA_DIR / "wav2lip_open.safetensors"
 OPEN_WIDTH = 0.25
 """Width of the open network over the published one."""
 
 
-def is_open(weights: Weights = "auto") -> bool:
-    """Whether these are this project's weights; `auto` takes the published ones where they are placed."""
-    return weights == "open" or (weights == "auto" and not find_asset("wav2lip").is_present)
-
-
 def label(weights: Weights = "auto") -> str:
     """What the tables call it."""
-    return "Wav2Lip (open weights)" if is_open(weights) else "Wav2Lip"
+    return "Wav2Lip (open weights)" if takes_open(weights, OFFICIAL_ASSET) else "Wav2Lip"
 
 
 def weight_files(weights: Weights = "auto") -> tuple[Path, ...]:
@@ -45,7 +38,7 @@ def weight_files(weights: Weights = "auto") -> tuple[Path, ...]:
     Raises:
         DataError: one is missing.
     """
-    return (OPEN_PATH if is_open(weights) else require_file("wav2lip"),)
+    return (OPEN_PATH if takes_open(weights, OFFICIAL_ASSET) else require_file(OFFICIAL_ASSET),)
 
 
 def load_generator(weights: Weights = "auto") -> tuple[Wav2LipGenerator, str]:
@@ -54,7 +47,7 @@ def load_generator(weights: Weights = "auto") -> tuple[Wav2LipGenerator, str]:
     Raises:
         DataError: the weights are missing or do not fit.
     """
-    if not is_open(weights):
+    if not takes_open(weights, OFFICIAL_ASSET):
         return load_wav2lip()
     advice = "Make it with training/train_wav2lip.py."
     network = Wav2LipGenerator(OPEN_WIDTH)
@@ -77,7 +70,7 @@ def talk(
         character_dir: `outputs/<character>`, with stages 01 and 03.
         audio_path: any recording that can be decoded.
         output: the .mp4 to write, at the source's size.
-        weights: whose; see `is_open`.
+        weights: whose; see `official_weights.takes_open`.
         start_frame: source frame shown first.
         device: where the network runs; CPU by default.
 
