@@ -1,6 +1,7 @@
-"""The open SyncNet on the seven characters and on real clips, none of which it has seen: does LSE (open) see lips?"""
+"""LSE (open) on the seven characters and on real clips, which its network has not seen; and how weak loudness is."""
 
 import itertools
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,9 +9,15 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.report import Row
+from metatalk_lib.audio import read_audio, to_mono_16k
+from metatalk_lib.evaluation import ENVELOPE_MIN_FRAMES
+from metatalk_lib.face_measures import follow_face
+from metatalk_lib.landmarks import mouth_opening
 from metatalk_lib.lip_sync_error import FPS, EmbeddedClip, score_clip
 from metatalk_lib.lip_sync_judge import LipSyncJudge, embed_video, find_lse_failures, score_controls
 from metatalk_lib.studio import ensure_studio_video
+from metatalk_lib.sync import GROUND_TRUTH, compute_speech_envelope, compute_sync_controls, find_control_failures
+from metatalk_lib.video import probe_video, read_frames, write_video
 
 STUDIO_SECONDS = 10
 CLIP_FRAMES = 4 * FPS
@@ -81,13 +88,34 @@ def studio_rows(judge: LipSyncJudge, names: str) -> list[Row]:
         clips += cut_clips(judge, path, name)
         controls = score_controls(judge, embed_video(judge, path)[0])
         failures = find_lse_failures(controls)
-        truth = controls["ground truth"]
+        truth = controls[GROUND_TRUTH]
         print(
             f"{name}: LSE-D (open) {truth.distance:.2f}, LSE-C (open) {truth.confidence:.2f}; {failures or 'in order'}"
         )
         rows.append(Row(f"{name}: LSE controls in the wrong order", len(failures), "", "<=", 0))
+        rows += envelope_rows(path, name)
     label = "A to G, own voices"
     return [*rows, *separation(clips, label, judged=True), *shifts_found(clips, label, judged=True)]
+
+
+def envelope_rows(path: Path, name: str) -> list[Row]:
+    """Whether the loudness tells the true opening from its controls over ten seconds."""
+    info = probe_video(path)
+    envelope = compute_speech_envelope(to_mono_16k(read_audio(path)), info.frame_count, info.fps)
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / "again.mp4"
+        write_video(again, read_frames(path), fps=info.fps)
+        openings = [
+            mouth_opening(follow_face(frames, frame_count=info.frame_count, fps=info.fps, name=path).landmarks)
+            for frames in (read_frames(path), read_frames(again))
+        ]
+    static = np.full(info.frame_count, openings[0][0])
+    controls = compute_sync_controls(openings[0], envelope, reencoded_opening=openings[1], static_opening=static)
+    failures = find_control_failures(controls, min_frames=ENVELOPE_MIN_FRAMES)
+    return [
+        Row(f"{name}: envelope controls in the wrong order {failures}", len(failures), "", "<=", 0),
+        Row(f"{name}: envelope r of the truth", controls[GROUND_TRUTH].correlation, "", None, None),
+    ]
 
 
 def real_rows(judge: LipSyncJudge, folder: Path) -> list[Row]:

@@ -127,6 +127,22 @@ ASSETS = (
         "this project, training/train_syncnet.py",
         "as this project",
     ),
+    *(
+        Asset(
+            f"{name}_open",
+            f"{purpose} (trained by us)",
+            "open",
+            PACKAGE_DATA_DIR / f"{name}_open.safetensors",
+            f"this project, training/{script}.py",
+            "as this project",
+        )
+        for name, purpose, script in (
+            ("wav2lip", "Wav2Lip, a compared method: its generator at quarter width", "train_wav2lip"),
+            ("atvg", "ATVG, a compared method: AT-net and VG-net at quarter width", "train_atvg"),
+            ("make_it_talk_sound", "MakeItTalk, a compared method: from sound to landmarks", "train_make_it_talk"),
+            ("make_it_talk_image", "MakeItTalk, a compared method: from landmarks to faces", "train_make_it_talk"),
+        )
+    ),
     _official(
         "bfm09",
         "face model",

@@ -9,7 +9,7 @@ import yaml
 
 from metatalk_lib import assets as asset_table
 from metatalk_lib.errors import MetaTalkError, ParameterError
-from metatalk_lib.params import CHARACTERS, character_params_path, load_params, profile_params_path
+from metatalk_lib.params import CHARACTERS, StageConfig, character_params_path, load_params, profile_params_path
 from metatalk_lib.paths import resolve_path
 from metatalk_lib.stage import stage_dir
 
@@ -48,6 +48,11 @@ def run(
     for values in resolved:
         run_character(values, stages, force=force)
         _print_results(values, stages)
+    if len(names) > 1 and "06_evaluation" in stages:
+        from metatalk_lib.finished_characters import write_tables
+
+        config = StageConfig.from_values(resolved[0])
+        print(f"Tables of all characters: {write_tables(resolve_path(config.outputs_dir), seed=config.seed)}")
 
 
 @app.command()
@@ -106,12 +111,15 @@ def compare(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda: where networks run.")] = "auto",
 ) -> None:
     """Score videos against the true one: pictures, faces, lips and their synchrony, with control rows."""
+    from metatalk_lib.control_rows import describe_verdict
     from metatalk_lib.frechet_judge import load_frechet_judge
     from metatalk_lib.lip_sync_judge import load_judge
     from metatalk_lib.stage import choose_device
     from metatalk_lib.tables import save_table
-    from metatalk_lib.video_comparison import compare_videos, name_videos
+    from metatalk_lib.video_comparison import compare_videos, find_failures, name_videos
 
+    if output and output.suffix != ".csv":
+        raise ParameterError(f"the table {output} must end in .csv.")
     place = choose_device(device)
     table = compare_videos(
         name_videos(videos),
@@ -121,8 +129,9 @@ def compare(
         audio=audio,
     )
     print(table.round(4).to_string())
+    print(f"Controls: {describe_verdict(find_failures(table))}.")
     if output:
-        save_table(table, output, caption=f"Measured against {reference.name}.")
+        save_table(table, output, caption=f"Measured against {reference.name}: whole frame, mask from its landmarks.")
 
 
 @assets_app.command("list")

@@ -1,7 +1,7 @@
 """The five methods of Table 2 for one character, and their videos, kept while nothing that they depend on changes.
 
-A video is kept beside a `.json` file that tells what it was made from: the recording, the person's files of stages 01
-to 05, the weights, the method's settings and this library's version of the code. Scoring again needs no talking again.
+A video is kept beside a `.json` file that tells what it was made from: the recording, the person's files, weights and
+settings, and this library's version of the code. Scoring again needs no talking again.
 """
 
 import hashlib
@@ -23,7 +23,17 @@ from metatalk_lib.talk import talk
 
 ABLATIONS = {"Baseline": "AudioDVP", "Our A2E": "Our A2E", "High definition": "High definition", "Ours": "Ours"}
 """Row of Table 3 to method."""
-PERSON_FILES = ("01_crop/crop.json", "01_crop/landmarks.npz", "03_reconstruction/coefficients.npz")
+PERSON_FILES = (
+    "01_crop/crop.json",
+    "01_crop/landmarks.npz",
+    "01_crop/audio.wav",
+    "01_crop/face_256.mp4",
+    "03_reconstruction/coefficients.npz",
+)
+"""What decides any method's video of a person, beside its own files; the face video stands for the source."""
+
+SETTINGS_FILES = ("a2e.json", "renderer.json", "references.npz")
+"""What counts beside a trained method's weights."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,7 @@ def list_methods(
 ) -> dict[str, Method]:
     """The methods of Table 2, in its order, then the two mixtures of Table 3.
 
-    `Our A2E` drives AudioDVP's renderer with our A2E, `High definition` ours with AudioDVP's. A method whose open
-    weights are not there, since the command that makes them was not run, is left out; the tables say `not yet`.
+    `Our A2E` drives AudioDVP's renderer with our A2E, `High definition` ours with AudioDVP's.
 
     Args:
         character_dir: `outputs/<character>`, with stages 01 to 05.
@@ -62,10 +71,15 @@ def list_methods(
         audiodvp_label: what it is called.
         weights: of the methods that came with checkpoints: `auto`, `open` or `official`.
         device: where networks run.
+
+    Raises:
+        DataError: official weights are asked for and one is missing.
     """
     our_a2e_dir = character_dir / "04_audio_to_expression"
-    renderer_files = tuple(sorted((character_dir / "05_neural_renderer").glob("*.safetensors")))
-    a2e_files, audiodvp_files = (tuple(sorted(path.rglob("*.safetensors"))) for path in (our_a2e_dir, audiodvp_dir))
+    renderer_files, a2e_files, audiodvp_files = (
+        tuple(sorted(path for pattern in ("*.safetensors", *SETTINGS_FILES) for path in folder.rglob(pattern)))
+        for folder in (character_dir / "05_neural_renderer", our_a2e_dir, audiodvp_dir)
+    )
     small = {"trained_dir": audiodvp_dir, "device": device}
 
     def published(name: str, module: ModuleType) -> Method:
@@ -91,7 +105,7 @@ def list_methods(
             renderer_files + audiodvp_files,
         ),
     ]
-    return {method.name: method for method in methods if all(path.is_file() for path in method.depends_on)}
+    return {method.name: method for method in methods}
 
 
 def _speak(speak: Callable, character_dir: Path, options: dict, audio: Path, output: Path, start: int) -> object:
@@ -157,7 +171,7 @@ def describe_video(method: Method, character_dir: Path, audio: Path, start_frame
     files = [character_dir / name for name in PERSON_FILES]
     missing = [path for path in (*files, audio, *method.depends_on) if not path.is_file()]
     if missing:
-        raise DataError(f"{method.name}: {missing[0]} does not exist. Run the stage that writes it.")
+        raise DataError(f"{method.name}: {missing[0]} does not exist. Run the stage or the training that writes it.")
     sums = [sha256_file(path) for path in (*files, *method.depends_on)]
     return {
         "method": method.label,

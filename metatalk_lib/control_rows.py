@@ -10,13 +10,14 @@ from jaxtyping import Float, Int
 
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.metric_catalogue import is_better
-from metatalk_lib.sync import CONTROL_SHIFT, REENCODED
+from metatalk_lib.sync import CONTROL_ROWS, CONTROL_SHIFT, EARLY, LATE, REENCODED, SHUFFLED, SILENCE, STATIC_FRAME
 
-SHUFFLED, SILENCE, STATIC_FRAME = "shuffled audio", "silence", "static frame"
-LATE, EARLY = f"audio {CONTROL_SHIFT} frames late", f"audio {CONTROL_SHIFT} frames early"
-CONTROL_ROWS = (SHUFFLED, LATE, EARLY, SILENCE, STATIC_FRAME)
-ORDER_BLIND = {"FFD (open)": (SHUFFLED, LATE, EARLY), "FID": (SHUFFLED, LATE, EARLY)}
+ORDER_BLIND = dict.fromkeys(("FFD (open)", "FID", "flicker ratio"), (SHUFFLED, LATE, EARLY))
 """Controls that hold the same frames in another order, which these measures cannot see and are not asked about."""
+
+IMAGE_ORDER = ("SSIM", "SSIM in mask", "PSNR in mask, dB", "flicker ratio")
+"""Measures of images that must keep the order. Sharpness cannot: every control is as sharp as the truth, which is what
+the blurred cheat is for."""
 
 
 def order_controls(opening: Float[np.ndarray, " T"]) -> dict[str, Int[np.ndarray, " T"]]:

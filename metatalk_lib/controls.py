@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from metatalk_lib.errors import ParameterError
+from metatalk_lib.sync import GROUND_TRUTH
 
 BLUR_SHARE = 1 / 40
 """Standard deviation of the heavy blur, as a share of the crop's side: lips and teeth melt into one."""
@@ -71,7 +72,7 @@ def paint_grey(
 
 
 CHEATS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
-    "pass-through of the source (control)": pass_through,
+    GROUND_TRUTH: pass_through,
     "blurred lower face (cheat)": blur_lower_face,
     "no mouth (cheat)": remove_mouth,
     "grey patch (cheat)": paint_grey,
@@ -79,8 +80,7 @@ CHEATS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = 
 }
 """Row name to function of (original, mask, first): the original frame, the measured region, the clip's first frame."""
 
-STATIC_MOUTH, BLURRED = "static mouth (cheat)", "blurred lower face (cheat)"
-PASS_THROUGH = "pass-through of the source (control)"
+PASS_THROUGH, STATIC_MOUTH, BLURRED = GROUND_TRUTH, "static mouth (cheat)", "blurred lower face (cheat)"
 
 
 def make_cheat(

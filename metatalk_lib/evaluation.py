@@ -6,7 +6,7 @@ definition: inside the lower-face mask that the renderer paints, and over the wh
 opening, measured by landmarks on the decoded video.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -18,14 +18,14 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from metatalk_lib import metrics
 from metatalk_lib.artifacts import load_arrays, save_arrays
-from metatalk_lib.controls import CHEATS, PASS_THROUGH, STATIC_MOUTH, make_cheat
+from metatalk_lib.controls import CHEATS, PASS_THROUGH, make_cheat
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import FaceModel
 from metatalk_lib.held_out import FinishedVideo, HeldOut
 from metatalk_lib.landmarks import LandmarkTrack, mouth_opening
 from metatalk_lib.progress import track
 from metatalk_lib.renderer_data import dilated_mask
-from metatalk_lib.sync import REENCODED, SyncScore, compute_sync, compute_sync_controls
+from metatalk_lib.sync import CONTROL_ROWS, REENCODED, STATIC_FRAME, SyncScore, compute_sync, compute_sync_controls
 from metatalk_lib.video import write_video
 
 FLICKER = "flicker ratio"
@@ -41,9 +41,9 @@ SYNC_METRICS = ("opening r", "opening r, best lag", "best lag, frames", "envelop
 OPEN_METRICS = ("SSIM in mask", "PSNR in mask, dB", "sharpness ratio in mask", *SYNC_METRICS)
 LEAST_FLICKER = 1e-9
 """Keeps the ratio finite where the original stands still."""
-OPENING_MIN_FRAMES = 75
-"""From this length the controls of the opening measure must come out in order: 3 s at 25 fps."""
-ENVELOPE_MIN_FRAMES = 250
+MIN_FRAMES = 70
+"""From this length controls must come out in order: 3 s at 25 fps, of which a video may lack some frames."""
+ENVELOPE_MIN_FRAMES = 245
 """The same for the envelope measure, which is weaker: 10 s at 25 fps."""
 
 
@@ -62,106 +62,90 @@ class References:
     kind: str
 
 
-def write_controls(held_out: HeldOut, model: FaceModel, folder: Path) -> dict[str, FinishedVideo]:
-    """Encode the controls that lips are measured on: the original once more, and the original with a static mouth.
+def write_controls(
+    held_out: HeldOut, model: FaceModel, folder: Path, orders: Mapping[str, Int[np.ndarray, "T"]]
+) -> dict[str, FinishedVideo]:
+    """Encode the controls as any method's video is: the original, and the original with other moments' mouths.
 
     Args:
         held_out: the frames to compare.
         model: for the mask.
-        folder: gets `reencoded.mp4` and `static_mouth.mp4`.
+        folder: gets a video for each.
+        orders: of `control_rows.order_controls`: which moment's mouth each frame shows.
 
     Returns:
-        Row name to video, in the crop.
+        `REENCODED`, then the names of `orders`, to video, in the crop.
     """
-    first = next(held_out.originals())
-    frozen = (
-        make_cheat(STATIC_MOUTH, original, mask, first)
-        for original, mask in zip(held_out.originals(), held_out.masks(model), strict=True)
-    )
-    write_video(folder / "reencoded.mp4", held_out.originals(), fps=held_out.fps)
-    write_video(folder / "static_mouth.mp4", frozen, fps=held_out.fps)
-    return {
-        REENCODED: FinishedVideo(folder / "reencoded.mp4", is_crop=True),
-        STATIC_MOUTH: FinishedVideo(folder / "static_mouth.mp4", is_crop=True),
-    }
+    masks = list(held_out.masks(model))
+    streams = {REENCODED: held_out.originals()}
+    for name, order in orders.items():
+        streams[name] = show_mouths(held_out.originals(), held_out.originals_at(order), masks)
+    videos = {}
+    for name, frames in track(streams.items(), "encoding controls", unit="video"):
+        videos[name] = FinishedVideo(folder / f"control_{name.replace(', ', '_').replace(' ', '_')}.mp4", is_crop=True)
+        write_video(videos[name].path, frames, fps=held_out.fps)
+    return videos
 
 
-def measure_images(
-    held_out: HeldOut,
-    model: FaceModel,
-    videos: Mapping[str, FinishedVideo],
-    *,
-    orders: Mapping[str, Int[np.ndarray, "T"]] | None = None,
-) -> pd.DataFrame:
-    """Image measures of every video, with the cheat and control rows above them.
+def show_mouths(
+    originals: Iterable[UInt8[np.ndarray, "H W 3"]],
+    others: Iterable[UInt8[np.ndarray, "H W 3"]],
+    masks: Iterable[Bool[np.ndarray, "H W"]],
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """The originals with the others' pixels inside the masks."""
+    for original, other, mask in zip(originals, others, masks, strict=True):
+        yield np.where(mask[..., None], other, original)
+
+
+def measure_images(held_out: HeldOut, model: FaceModel, videos: Mapping[str, FinishedVideo]) -> pd.DataFrame:
+    """Image measures of every video, with the cheat rows above them.
 
     Args:
         held_out: the frames to compare.
         model: for the mask.
-        videos: row name to video.
-        orders: control rows of `control_rows.order_controls`: which moment's mouth each frame shows.
+        videos: row name to video, those of `write_controls` among them.
 
     Returns:
-        Rows: pass-through, cheats and controls (uncompressed), then the videos; columns `IMAGE_METRICS`, means over the
-        frames.
+        Rows: pass-through and cheats (uncompressed), then the videos; columns `IMAGE_METRICS`, means over the frames.
 
     Raises:
         DataError: a video does not fit the held-out frames.
-        ParameterError: a row name is taken by a cheat or control.
+        ParameterError: a row name is taken by a cheat.
 
     Source: Original to this project; the paper does not state its protocol.
     """
-    orders = orders or {}
-    taken = sorted(set(videos) & {*CHEATS, *orders})
+    taken = sorted(set(videos) & set(CHEATS))
     if taken:
         raise ParameterError(f"measure_images: `{taken[0]}` is a control row already. Name the video otherwise.")
-    names = [*CHEATS, *orders, *videos]
-    streams = [held_out.originals_at(order) for order in orders.values()]
-    streams += [video.crops(held_out) for video in videos.values()]
+    names = [*CHEATS, *videos]
+    streams = [video.crops(held_out) for video in videos.values()]
     first = next(held_out.originals())
-
-    def show(original: np.ndarray, mask: np.ndarray, frames: list[np.ndarray]) -> list[np.ndarray]:
-        cheats = [make_cheat(name, original, mask, first) for name in CHEATS]
-        return cheats + show_controls(frames, orders, original, mask)
-
     together = zip(held_out.originals(), held_out.masks(model), *streams, strict=True)
     rows = (
-        (show(original, mask, frames), original, mask)
+        ([*(make_cheat(name, original, mask, first) for name in CHEATS), *frames], original, mask)
         for original, mask, *frames in track(together, "comparing", total=len(held_out))
     )
-    means = average_pictures(rows, measure_frame, names.index(PASS_THROUGH))
+    means = average_pictures(rows, names.index(PASS_THROUGH), rim=RIM_PER_SIDE * held_out.crop.size)
     return pd.DataFrame(means, index=pd.Index(names, name="video"), columns=list(IMAGE_METRICS))
 
 
-def show_controls(
-    frames: Sequence[np.ndarray],
-    orders: Mapping[str, np.ndarray],
-    original: UInt8[np.ndarray, "H W 3"],
-    mask: Bool[np.ndarray, "H W"],
-) -> list[UInt8[np.ndarray, "H W 3"]]:
-    """Frames of one moment, the first of which, one for each control, show through the mask only."""
-    count = len(orders)
-    return [np.where(mask[..., None], other, original) for other in frames[:count]] + list(frames[count:])
-
-
 def average_pictures(
-    rows: Iterable[tuple[list[np.ndarray], np.ndarray, np.ndarray]],
-    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, float, float, float]],
-    truth: int,
+    rows: Iterable[tuple[list[np.ndarray], np.ndarray, np.ndarray]], truth: int, *, rim: float
 ) -> Float[np.ndarray, "N 5"]:
-    """Means of picture measures over frames, and the flicker ratio.
+    """`IMAGE_METRICS` of pictures, means over frames.
 
     Args:
         rows: of every moment the N pictures, the original and the mask.
-        measure: takes picture, original and mask, and gives four figures; the third is a squared error.
         truth: place of the original among the pictures.
+        rim: width of the mask's rim that sharpness leaves out, px.
 
-    Returns:
-        The four figures' means, the third as PSNR, then the flicker.
+    Raises:
+        ParameterError: sizes differ, or a mask is empty or nothing but rim.
     """
     figures, changes, previous = [], [], []
     for shown, original, mask in rows:
-        figures.append([measure(picture, original, mask) for picture in shown])
+        inside = _inside(mask, rim)
+        figures.append([measure_frame(picture, original, mask, inside) for picture in shown])
         if previous:
             changes.append([metrics.flicker_energy(a, b, mask) for a, b in zip(shown, previous, strict=True)])
         previous = shown
@@ -172,22 +156,22 @@ def average_pictures(
 
 
 def measure_frame(
-    frame: UInt8[np.ndarray, "H W 3"], original: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
+    frame: UInt8[np.ndarray, "H W 3"],
+    original: UInt8[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"],
+    inside: Bool[np.ndarray, "H W"],
 ) -> tuple[float, float, float, float]:
-    """SSIM in mask, SSIM, mean squared error in mask, and sharpness ratio inside the mask's rim, of one frame.
+    """SSIM in mask, SSIM, mean squared error in mask, and sharpness ratio inside, of one frame.
 
     Args:
         frame: the image to judge, RGB.
         original: the true image, RGB.
         mask: the region that was painted.
+        inside: the mask without its rim.
 
     Raises:
-        ParameterError: sizes differ, or the mask is empty or nothing but rim.
+        ParameterError: sizes differ.
     """
-    rim = max(1, round(mask.shape[0] * RIM_PER_SIDE))
-    inside = cv2.erode(mask.astype(np.uint8), np.ones((2 * rim + 1,) * 2, np.uint8)) > 0
-    if not inside.any():
-        raise ParameterError(f"measure_frame: the mask is empty or narrower than {2 * rim + 1} px.")
     values = metrics.ssim_map(frame, original)
     half = metrics.GAUSSIAN_SIZE_PX // 2
     return (
@@ -251,7 +235,7 @@ def measure_sync(
     Args:
         held_out: the frames to compare.
         references: what lips are compared with.
-        openings: row name to mouth opening, px; it must hold the two videos of `write_controls`.
+        openings: row name to mouth opening, px; it must hold the re-encoded original and the static mouth.
 
     Returns:
         Rows: controls, then the other videos; columns `SYNC_METRICS`; and the controls' scores by measure
@@ -260,7 +244,7 @@ def measure_sync(
     Raises:
         ParameterError: a control video is missing.
     """
-    missing = sorted({REENCODED, STATIC_MOUTH} - set(openings))
+    missing = sorted({REENCODED, STATIC_FRAME} - set(openings))
     if missing:
         raise ParameterError(f"measure_sync: the control `{missing[0]}` was not measured. Use write_controls.")
     curves = {"opening": references.reference, "envelope": held_out.envelope()}
@@ -269,13 +253,13 @@ def measure_sync(
             references.measured,
             curve,
             reencoded_opening=openings[REENCODED],
-            static_opening=openings[STATIC_MOUTH],
+            static_opening=openings[STATIC_FRAME],
         )
         for name, curve in curves.items()
     }
     rows = {name: (score, controls["envelope"][name]) for name, score in controls["opening"].items()}
     for name, opening in openings.items():
-        if name not in (REENCODED, STATIC_MOUTH):
+        if name not in (REENCODED, *CONTROL_ROWS):
             rows[name] = tuple(compute_sync(opening, curve) for curve in curves.values())
     values = [(a.correlation, a.best_correlation, a.best_lag, b.correlation) for a, b in rows.values()]
     return pd.DataFrame(values, index=pd.Index(list(rows), name="video"), columns=list(SYNC_METRICS)), controls
@@ -300,17 +284,6 @@ def collect_scores(names: Sequence[str], *measured: pd.DataFrame) -> dict[str, d
             row = table.loc[name].to_dict()
             scores[name] |= {metric: float(value) for metric, value in row.items() if np.isfinite(value)}
     return scores
-
-
-def list_finished(outputs_dir: Path, *, but: str) -> dict[str, Path]:
-    """Folders of stage 06 of every other character that has finished it, by character.
-
-    Args:
-        outputs_dir: folder of all characters.
-        but: the character that is being evaluated.
-    """
-    folders = [path.parent for path in sorted(outputs_dir.glob("*/06_evaluation/summary.json"))]
-    return {folder.parent.name: folder for folder in folders if folder.parent.name != but}
 
 
 class Moments(NamedTuple):
@@ -375,6 +348,14 @@ def sample_moments(
         mouths = [cv2.resize(frame[window], (size, size), interpolation=cv2.INTER_CUBIC) for frame in picked]
         close_ups[name] = np.stack(mouths)
     return Moments(crops, close_ups, held_out.frame_id[list(rows)])
+
+
+def _inside(mask: np.ndarray, rim: float) -> np.ndarray:
+    width = max(1, round(rim))
+    inside = cv2.erode(mask.astype(np.uint8), np.ones((2 * width + 1,) * 2, np.uint8)) > 0
+    if not inside.any():
+        raise ParameterError(f"image measures: the mask is empty or narrower than {2 * width + 1} px.")
+    return inside
 
 
 def _square_about(mask: np.ndarray) -> tuple[slice, slice]:

@@ -11,6 +11,8 @@ from metatalk_lib.errors import ParameterError
 from metatalk_lib.networks.syncnet import FACE_SIZE
 
 MEDIAN_FRAMES = 13
+MIN_BOXES = MEDIAN_FRAMES // 2 + 1
+"""Fewer are lost among the zeros that the filter puts beyond both ends."""
 MARGIN = 0.4
 """The crop reaches this many half sides beyond the box: left and right, and twice as far below."""
 PADDING_GREY = 110
@@ -30,10 +32,12 @@ def crop_faces(
         boxes: left, top, right, bottom, px.
 
     Raises:
-        ParameterError: more frames than boxes, or fewer; a box without area.
+        ParameterError: more frames than boxes, or fewer; a box without area; fewer than `MIN_BOXES`.
 
     Source: joonson/syncnet_python run_pipeline.py, whose numbers were used.
     """
+    if len(boxes) < MIN_BOXES:
+        raise ParameterError(f"crop_faces: {len(boxes)} boxes; the filter needs {MIN_BOXES}.")
     sides = boxes[:, 2:] - boxes[:, :2]
     if not (sides > 0).all():
         raise ParameterError(f"crop_faces: box {int((sides <= 0).any(axis=1).argmax())} is empty.")

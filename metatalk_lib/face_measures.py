@@ -18,7 +18,7 @@ from metatalk_lib.errors import ParameterError
 from metatalk_lib.face_detector import face_width
 from metatalk_lib.face_recognition_features import compute_face_features, compute_likeness
 from metatalk_lib.frechet_distance import compute_frechet_distance
-from metatalk_lib.frechet_judge import FrechetJudge, compute_features
+from metatalk_lib.frechet_judge import FrechetJudge, compute_inception_features
 from metatalk_lib.held_out import FinishedVideo, HeldOut
 from metatalk_lib.landmarks import MOUTH, LandmarkTrack, mouth_opening, track_landmarks
 from metatalk_lib.metrics import landmark_distance
@@ -100,7 +100,7 @@ def measure_faces(
     """
     found = follow_face(frames(), frame_count=frame_count, fps=fps, name=name)
     features = compute_face_features(frames(), found.raw_landmarks)
-    both = features if judge.inception is None else compute_features(judge, frames(), found.raw_landmarks)
+    both = features if judge.inception is None else compute_inception_features(judge.inception, frames())
     return FaceMeasures(found.landmarks, found.raw_landmarks, int((~found.detected).sum()), features, both)
 
 

@@ -32,17 +32,22 @@ def compute_face_features(
 
     Raises:
         DataError: the package's file is missing.
-        ParameterError: frames and landmarks differ in number.
+        ParameterError: frames and landmarks differ in number, or there are none.
 
     Source: dlib's `face_recognition_model_v1`, whose chips are 150 px wide.
     """
     network, features = _load_network(), []
-    for frame, points in zip(frames, landmarks, strict=True):
+    for frame in frames:
+        if len(features) == len(landmarks):
+            raise ParameterError(f"face features: more frames than the {len(landmarks)} sets of landmarks.")
+        points = landmarks[len(features)]
         corners = [dlib.point(round(float(x)), round(float(y))) for x, y in points]
         low, high = points.min(axis=0).astype(int), points.max(axis=0).astype(int)
         shape = dlib.full_object_detection(dlib.rectangle(*low.tolist(), *high.tolist()), corners)
         chip = dlib.get_face_chip(np.ascontiguousarray(frame), shape, CHIP_PX, CHIP_PADDING)
         features.append(np.array(network.compute_face_descriptor(chip)))
+    if len(features) != len(landmarks) or not features:
+        raise ParameterError(f"face features: {len(features)} frames, {len(landmarks)} sets of landmarks.")
     return np.stack(features)
 
 
@@ -67,10 +72,19 @@ def compute_likeness(features: Float[np.ndarray, "T 128"], reference: Float[np.n
     return float(np.mean((features * reference).sum(axis=1) / norms))
 
 
-@lru_cache(maxsize=1)
-def _load_network() -> "dlib.face_recognition_model_v1":
+def find_network_file() -> Path:
+    """The network's file in its package.
+
+    Raises:
+        DataError: the package or its file is missing.
+    """
     spec = importlib.util.find_spec("face_recognition_models")
     path = Path(spec.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat" if spec else None
     if path is None or not path.is_file():
         raise DataError("dlib's face network is missing. Install the package face_recognition_models.")
-    return dlib.face_recognition_model_v1(str(path))
+    return path
+
+
+@lru_cache(maxsize=1)
+def _load_network() -> "dlib.face_recognition_model_v1":
+    return dlib.face_recognition_model_v1(str(find_network_file()))

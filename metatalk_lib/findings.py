@@ -10,19 +10,21 @@ BASELINE = ABLATIONS[0]
 
 
 def describe_against_baseline(ablations: Mapping[str, Scores], measures: Sequence[str]) -> str:
-    """Where `Ours` is not better than the AudioDVP configuration, a line a character.
+    """Where `Ours` is not better than the AudioDVP configuration, a line a character, and on how many it is in all.
 
     Args:
         ablations: character to row of Table 3 to metric to value.
-        measures: those that are asked about, where both rows have them.
+        measures: those that are asked about; one that a row lacks is said to be missing, and is no win.
     """
-    lines = []
+    lines, wins = [], 0
     for character, rows in ablations.items():
         pairs = _pair(rows, "Ours", measures)
         lost = [f"{name} ({a:.4g} against {b:.4g})" for name, (a, b) in pairs.items() if not is_better(name, a, b)]
+        lost += [f"{name} (not measured)" for name in measures if name not in pairs]
+        wins += not lost
         verdict = f"not better in {', '.join(lost)}" if lost else f"better in all of {', '.join(pairs)}"
         lines.append(f"{character}: ours against the AudioDVP configuration: {verdict}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"Better in all on {wins} of {len(ablations)} characters."])
 
 
 def describe_ablation(ablations: Mapping[str, Scores], measures: Sequence[str]) -> str:

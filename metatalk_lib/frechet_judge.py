@@ -6,14 +6,15 @@ frames decides much of either: all videos of one table have equal numbers.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from metatalk_lib.assets import find_asset
+from metatalk_lib.assets import find_asset, require_file
 from metatalk_lib.errors import ParameterError
-from metatalk_lib.face_recognition_features import compute_face_features
+from metatalk_lib.face_recognition_features import find_network_file
 from metatalk_lib.networks.inception import FIDInception
 from metatalk_lib.official_weights import load_published
 
@@ -27,9 +28,11 @@ class FrechetJudge:
 
     Attributes:
         inception: in evaluation mode; None takes the face network.
+        files: the weights' files.
     """
 
     inception: FIDInception | None = None
+    files: tuple[Path, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -41,29 +44,15 @@ def load_frechet_judge(network: str = "auto", *, device: torch.device | None = N
     """The judge that the parameters name; `auto` takes Inception where its file is placed.
 
     Raises:
-        DataError: Inception's file is missing, is another one, or does not fit.
+        DataError: a file is missing, is another one, or does not fit.
         ParameterError: no such network.
     """
     if network not in ("auto", "open", "inception"):
         raise ParameterError(f"no features `{network}` for the Fréchet distance: auto, open or inception.")
     if network == "open" or (network == "auto" and not find_asset("fid_inception").is_present):
-        return FrechetJudge()
-    return FrechetJudge(load_published(FIDInception, "fid_inception").to(device or torch.device("cpu")))
-
-
-def compute_features(
-    judge: FrechetJudge, frames: Iterable[UInt8[np.ndarray, "H W 3"]], landmarks: Float[np.ndarray, "T 68 2"]
-) -> Float[np.ndarray, "T D"]:
-    """Features of every frame: 2048 numbers for FID, 128 for FFD.
-
-    Args:
-        judge: whose features.
-        frames: RGB, of one size.
-        landmarks: px, of each frame; FID does not look at them.
-    """
-    if judge.inception is None:
-        return compute_face_features(frames, landmarks)
-    return compute_inception_features(judge.inception, frames)
+        return FrechetJudge(files=(find_network_file(),))
+    inception = load_published(FIDInception, "fid_inception").to(device or torch.device("cpu"))
+    return FrechetJudge(inception, (require_file("fid_inception"),))
 
 
 def compute_inception_features(

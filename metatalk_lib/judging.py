@@ -6,14 +6,13 @@ character's test split is the tail that stage 01 held out; the recordings of oth
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from metatalk_lib import evaluation
@@ -21,17 +20,17 @@ from metatalk_lib.artifacts import load_json, save_json, sha256_file
 from metatalk_lib.audio import read_audio
 from metatalk_lib.baselines import audiodvp
 from metatalk_lib.compared_methods import ABLATIONS, PERSON_FILES
-from metatalk_lib.comparison_figures import plot_methods_by_moments
-from metatalk_lib.control_rows import find_order_failures
+from metatalk_lib.control_rows import IMAGE_ORDER, find_order_failures
 from metatalk_lib.controls import BLURRED, CHEATS, PASS_THROUGH
 from metatalk_lib.driving import cut_audio
+from metatalk_lib.errors import ParameterError
 from metatalk_lib.face_measures import LANDMARK_DISTANCE, LIKENESS
 from metatalk_lib.face_model import FaceModel, load_face_model
 from metatalk_lib.frechet_judge import FrechetJudge, load_frechet_judge
 from metatalk_lib.held_out import HeldOut, load_held_out
 from metatalk_lib.intervals import to_estimate
 from metatalk_lib.judging_recordings import write_judging_recordings
-from metatalk_lib.lip_sync_error import LipSyncError, score_clip
+from metatalk_lib.lip_sync_error import FPS, LipSyncError, score_clip
 from metatalk_lib.lip_sync_judge import (
     OFFSET,
     LipSyncJudge,
@@ -43,18 +42,15 @@ from metatalk_lib.lip_sync_judge import (
 )
 from metatalk_lib.metric_catalogue import SYMBOLS, describe_metrics
 from metatalk_lib.params import EvaluationConfig
+from metatalk_lib.s3fd_detection import MIN_DETECTIONS
 from metatalk_lib.stage import Stage, code_fingerprint, load_summary
-from metatalk_lib.sync import GROUND_TRUTH, REENCODED, SyncScore, find_control_failures
-from metatalk_lib.tables import METHODS, PAPER_METRICS, style_table
+from metatalk_lib.sync import CONTROL_ROWS, GROUND_TRUTH, REENCODED, SyncScore, find_control_failures
+from metatalk_lib.tables import METHODS, style_table
 from metatalk_lib.video import read_frames, write_video
 
 HELD_OUT, DRIVING = "held_out", "driving"
-MIN_FRAMES = 75
-"""From this length the controls of LSE, images and faces must come out in order: 3 s at 25 fps."""
 EXACT, CHEAT_SSIM, CHEAT_SHARPNESS, REENCODED_SSIM = 1e-6, 0.999, 0.8, 0.9
 """How near 1 a copy must come, what cheats must stay below, and what encoding must keep."""
-IMAGE_ORDER = ("SSIM in mask", "PSNR in mask, dB")
-"""Measures of images whose controls must keep the order; over the whole crop the mouth's share is too small."""
 
 
 class Tail(NamedTuple):
@@ -102,14 +98,42 @@ def load_tail(stage: Stage, config: EvaluationConfig) -> Tail:
     return Tail(frames, audio, load_face_model(frames.coefficients.face_model))
 
 
-def load_judges(stage: Stage, config: EvaluationConfig) -> Judges:
+def load_judges(stage: Stage, config: EvaluationConfig, tail: Tail) -> Judges:
     """The judges that the parameters name.
 
+    The weights' files count as inputs of the stage.
+
+    Args:
+        stage: of the evaluation.
+        config: of the stage.
+        tail: with the recipe `s3fd` it must be long enough for a track.
+
     Raises:
-        DataError: their weights are missing, or do not fit.
+        DataError: weights are missing, or do not fit.
+        ParameterError: the tail or the recordings are too short for S3FD's tracks.
     """
     lip_sync = load_judge(config.lip_sync_network, config.lip_sync_recipe, device=stage.device)
-    return Judges(lip_sync, load_frechet_judge(config.frechet_network, device=stage.device))
+    shortest = min(len(tail.frames) / float(tail.frames.fps), config.judging_seconds)
+    if lip_sync.detector is not None and shortest * FPS < MIN_DETECTIONS:
+        raise ParameterError(
+            f"lip_sync_recipe is s3fd, whose tracks need {MIN_DETECTIONS / FPS:.2f} s; the shorter of tail and "
+            f"recordings has {shortest:.2f} s. Raise held_out_seconds and judging_seconds."
+        )
+    judges = Judges(lip_sync, load_frechet_judge(config.frechet_network, device=stage.device))
+    record_weights(stage, (*judges.lip_sync.files, *judges.frechet.files))
+    return judges
+
+
+def record_weights(stage: Stage, files: Iterable[Path]) -> None:
+    """Count files as inputs of the stage: where one changes, the stage is out of date.
+
+    Args:
+        stage: of the evaluation; what it writes itself is passed over.
+        files: of weights.
+    """
+    for path in files:
+        if not path.is_relative_to(stage.dir):
+            stage.external_input(path)
 
 
 def write_recordings(stage: Stage, config: EvaluationConfig, tail: Tail) -> dict[str, tuple[Path, int]]:
@@ -132,7 +156,7 @@ def write_recordings(stage: Stage, config: EvaluationConfig, tail: Tail) -> dict
     }
 
 
-def choose_baseline(stage: Stage, config: EvaluationConfig) -> audiodvp.AudioDVPSettings:
+def choose_baseline(config: EvaluationConfig) -> audiodvp.AudioDVPSettings:
     """Size and length of the AudioDVP baseline; with `audiodvp_equal_time`, the seconds that stage 05 trained ours."""
     seconds = 0.0
     if config.audiodvp_equal_time:
@@ -213,7 +237,7 @@ def judge_original(judges: Judges, tail: Tail, folder: Path) -> dict[str, LipSyn
         path, first = folder / f"{name}.mp4", tail.start
         shown = read_frames(frames.source, first, first + len(frames))
         write_video(path, shown, fps=frames.fps, crf=crf, audio=sound)
-        clips[name] = embed_video(judges.lip_sync, path)[0]
+        clips[name] = max(embed_video(judges.lip_sync, path), key=lambda clip: len(clip.seen))
     rows = score_controls(judges.lip_sync, clips["ground_truth"])
     return {GROUND_TRUTH: rows.pop(GROUND_TRUTH), REENCODED: score_clip(clips["ground_truth_reencoded"]), **rows}
 
@@ -244,7 +268,7 @@ def tabulate_lip_sync(
 
 def describe_measures(judges: Judges) -> Styler:
     """Every measure of the notebook with its direction, ideal value, formula and region, as a table."""
-    names = [*judges.names, "SSIM", *evaluation.OPEN_METRICS, LANDMARK_DISTANCE, LIKENESS, evaluation.FLICKER]
+    names = [*judges.names, "SSIM", *evaluation.OPEN_METRICS, LANDMARK_DISTANCE, LIKENESS, evaluation.FLICKER, OFFSET]
     return style_table(describe_metrics(names), caption=SYMBOLS)
 
 
@@ -290,11 +314,11 @@ def find_failures(
     Returns:
         Measure to sentences; None where the clip is too short for a verdict.
     """
-    least = {"opening": evaluation.OPENING_MIN_FRAMES, "envelope": evaluation.ENVELOPE_MIN_FRAMES}
+    least = {"opening": evaluation.MIN_FRAMES, "envelope": evaluation.ENVELOPE_MIN_FRAMES}
     found: dict[str, list[str] | None] = {
         name: find_control_failures(rows, min_frames=least[name]) for name, rows in sync.items()
     }
-    if frame_count < MIN_FRAMES:
+    if frame_count < evaluation.MIN_FRAMES:
         return {"LSE": None, "images": None, "faces": None, **found}
     face_metrics = (LANDMARK_DISTANCE, LIKENESS, judges.frechet.metric)
     return {
@@ -313,19 +337,19 @@ def add_lip_sync(
     return {name: {**values, **judged[name]} for name, values in scores.items()}
 
 
-def list_open_metrics(everyone: Mapping[str, Mapping[str, Mapping[str, object]]]) -> list[str]:
-    """Every measure of any character that is not one of the paper's four, in the order of first sight."""
-    seen = [metric for methods in everyone.values() for values in methods.values() for metric in values]
-    return [metric for metric in dict.fromkeys(seen) if metric not in PAPER_METRICS]
+def collect_controls(
+    judges: Judges, original: Mapping[str, LipSyncError], *measured: pd.DataFrame
+) -> dict[str, dict[str, float]]:
+    """Control row to metric to value, of every measure that has them.
 
-
-def plot_figure3(moments: Mapping[str, evaluation.Moments]) -> Figure:
-    """The paper's Fig. 3 from the moments of one or several characters."""
-    return plot_methods_by_moments(
-        {name: seen.crops for name, seen in moments.items()},
-        {name: seen.close_ups for name, seen in moments.items()},
-        {name: seen.frame_id.tolist() for name, seen in moments.items()},
-    )
+    Args:
+        judges: name the metrics.
+        original: rows of `judge_original`.
+        measured: tables with the control rows.
+    """
+    rows = evaluation.collect_scores([GROUND_TRUTH, REENCODED, *CONTROL_ROWS], *measured)
+    names = judges.lip_sync.metrics
+    return {row: {**values, **dict(zip(names, original[row], strict=False))} for row, values in rows.items()}
 
 
 def summarise(
@@ -362,15 +386,6 @@ def list_clips(videos: Mapping[str, Mapping[str, Path]], labels: Mapping[str, st
         if method in videos
         for name in (HELD_OUT, DRIVING)
     ]
-
-
-def load_finished(stage: Stage) -> tuple[dict[str, dict], dict[str, dict], dict[str, evaluation.Moments]]:
-    """Scores by method, ablation rows and moments of every other character whose stage 06 is finished."""
-    folders = evaluation.list_finished(stage.dir.parents[1], but=stage.config.character)
-    scores = {name: load_json(folder / "scores.json") for name, folder in folders.items()}
-    moments = {name: evaluation.Moments.load(folder / "moments.npz") for name, folder in folders.items()}
-    methods = {name: found["methods"] for name, found in scores.items()}
-    return methods, {name: found["ablation"] for name, found in scores.items()}, moments
 
 
 def _our_training_seconds(config: EvaluationConfig) -> float:

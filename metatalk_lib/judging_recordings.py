@@ -23,7 +23,7 @@ def write_judging_recordings(folder: Path, character: str, count: int, seconds: 
         Voice to file.
 
     Raises:
-        ParameterError: more recordings than voices, or none, or no length.
+        ParameterError: more recordings than voices, or none, or longer ones than there are sentences for.
     """
     if not 1 <= count <= len(JUDGING_VOICES) or not seconds > 0:
         raise ParameterError(
@@ -35,6 +35,11 @@ def write_judging_recordings(folder: Path, character: str, count: int, seconds: 
     for number, voice in enumerate(JUDGING_VOICES[:count]):
         text = " ".join(others[number::count])
         speech = synthesize(text, voice)
+        if speech.duration_s < seconds:
+            raise ParameterError(
+                f"judging recordings: asked are {count} of {seconds} s; the sentences of {voice} last "
+                f"{speech.duration_s:.1f} s. Lower judging_seconds or judging_recordings."
+            )
         found[voice] = folder / f"{voice.replace('+', '_')}.wav"
         write_audio(found[voice], Audio(speech.samples[: round(seconds * speech.rate), None], speech.rate))
     return found

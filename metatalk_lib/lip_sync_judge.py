@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int16, UInt8
 
 from metatalk_lib.artifacts import load_weights
-from metatalk_lib.assets import find_asset
+from metatalk_lib.assets import find_asset, require_file
 from metatalk_lib.audio import Recording, read_audio, to_mono_16k, to_pcm16
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.face_crops import crop_faces
+from metatalk_lib.face_crops import MIN_BOXES, crop_faces
 from metatalk_lib.face_detector import boxes_of_faces
 from metatalk_lib.face_measures import follow_face
 from metatalk_lib.intervals import Estimate, bootstrap_mean
@@ -42,14 +42,23 @@ from metatalk_lib.official_weights import load_published, load_strictly
 from metatalk_lib.playback import frames_on_screen
 from metatalk_lib.progress import track
 from metatalk_lib.s3fd_detection import track_faces
-from metatalk_lib.sync import CONTROL_SHIFT, GROUND_TRUTH
+from metatalk_lib.sync import (
+    CONTROL_SHIFT,
+    EARLY,
+    GROUND_TRUTH,
+    LATE,
+    REENCODED,
+    SHUFFLED,
+    SILENCE,
+    STATIC_FRAME,
+)
 from metatalk_lib.video import probe_video, read_selected_frames
 
 SILENT_PEAK = 33
 """Sound whose loudest sample is below this, of 32768, counts as silence: -60 dB."""
 OFFSET = "offset, frames"
-MAX_LENGTH_DIFFERENCE_S = 0.5
-"""Picture and sound of one video may differ by this much; more is an error, not a silent cut."""
+MAX_LENGTH_DIFFERENCE_S = 0.12
+"""Three frames: what coding adds to the end of a sound. More is an error, not a silent cut."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +69,13 @@ class LipSyncJudge:
         network: in evaluation mode.
         is_open: whether its weights are this project's.
         detector: S3FD for the recipe `s3fd`; None for `tracker`.
+        files: the weights' files.
     """
 
     network: SyncNet
     is_open: bool
     detector: S3FDSyncNet | None = None
+    files: tuple[Path, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, str]:
@@ -94,8 +105,12 @@ def load_judge(
     device = device or torch.device("cpu")
     is_open = network == "open" or (network == "auto" and not find_asset("syncnet").is_present)
     syncnet = load_open_syncnet() if is_open else load_published(SyncNet, "syncnet")
-    detector = load_published(S3FDSyncNet, "s3fd_syncnet").to(device) if recipe == "s3fd" else None
-    return LipSyncJudge(syncnet.to(device), is_open, detector)
+    files = [OPEN_SYNCNET_PATH if is_open else require_file("syncnet")]
+    detector = None
+    if recipe == "s3fd":
+        detector = load_published(S3FDSyncNet, "s3fd_syncnet").to(device)
+        files.append(require_file("s3fd_syncnet"))
+    return LipSyncJudge(syncnet.to(device), is_open, detector, tuple(files))
 
 
 def load_open_syncnet() -> SyncNet:
@@ -131,16 +146,14 @@ def embed_video(
         One clip for `tracker`; one for each face track for `s3fd`.
 
     Raises:
-        DataError: the video cannot be read, has no sound, or sound and picture differ in length by more than half a
-            second.
+        DataError: the video cannot be read, has no sound, or sound and picture differ in length by more than 0.12 s.
         FaceError: no face is seen, or in too few frames.
         ParameterError: the video is too short.
     """
-    pcm, count = to_pcm16(to_mono_16k(recording or read_audio(path))), frame_count_at_25(path)
-    _check_lengths(path, count, pcm)
+    pcm = check_sound(path, recording or read_audio(path))
     if judge.detector is None:
         if landmarks is None:
-            found = follow_face(frames_at_25(path), frame_count=count, fps=Fraction(FPS), name=path)
+            found = follow_face(frames_at_25(path), frame_count=frame_count_at_25(path), fps=Fraction(FPS), name=path)
             landmarks = found.raw_landmarks
         faces = np.stack(list(crop_faces(frames_at_25(path), boxes_of_faces(landmarks))))
         return [embed_clip(judge.network, faces, pcm)]
@@ -152,16 +165,30 @@ def embed_video(
     return clips
 
 
-def _check_lengths(path: Path, count: int, pcm: np.ndarray) -> None:
-    """Refuse what LSE cannot judge: a frame or two, silence, picture and sound that are no pair."""
+def check_sound(path: Path, recording: Recording) -> Int16[np.ndarray, " S"]:
+    """Refuse what LSE cannot judge: a frame or two, silence, picture and sound that are no pair.
+
+    Args:
+        path: the video.
+        recording: its sound.
+
+    Returns:
+        The sound, mono, 16 kHz, 16 bits.
+
+    Raises:
+        DataError: the sound is silent, or differs from the picture in length by more than 0.12 s.
+        ParameterError: the video is too short.
+    """
+    pcm, count = to_pcm16(to_mono_16k(recording)), frame_count_at_25(path)
     shown_s, sounds_s = count / FPS, len(pcm) / (FPS * SAMPLES_PER_FRAME)
     loudest = int(np.abs(pcm.astype(np.int32)).max(initial=0))
     if abs(shown_s - sounds_s) > MAX_LENGTH_DIFFERENCE_S:
         raise DataError(f"{path} shows {shown_s:.2f} s of picture, its sound lasts {sounds_s:.2f} s. Cut one of them.")
-    if count < MIN_FRAMES:
-        raise ParameterError(f"{path} has {count} frames at {FPS} fps; LSE needs {MIN_FRAMES} or more.")
+    if count < (least := max(MIN_FRAMES, MIN_BOXES)):
+        raise ParameterError(f"{path} has {count} frames at {FPS} fps; LSE needs {least} or more.")
     if loudest < SILENT_PEAK:
         raise DataError(f"{path}: the sound is silent: its peak is {loudest} of 32768, less than {SILENT_PEAK}.")
+    return pcm
 
 
 def score_videos(judge: LipSyncJudge, videos: Mapping[str, Mapping[str, Path]]) -> pd.DataFrame:
@@ -210,42 +237,50 @@ def score_controls(judge: LipSyncJudge, clip: EmbeddedClip) -> dict[str, LipSync
     Returns:
         Scores by row name: the clip itself; its sound turned round by half the clip; late and early by 5 frames;
         silent; and the clip's first five frames held throughout.
+
+    Raises:
+        ParameterError: the clip is too short to be shifted.
     """
+    if len(clip.seen) <= 2 * CONTROL_SHIFT:
+        needed = 2 * CONTROL_SHIFT + MIN_FRAMES
+        raise ParameterError(f"LSE's controls need {needed} frames, got {len(clip.seen) + MIN_FRAMES - 1}.")
     heard = clip.heard
     silent = embed_speech(judge.network, np.zeros(2 * FPS * SAMPLES_PER_FRAME, np.int16))[:1].expand_as(heard)
     return {
         GROUND_TRUTH: score_clip(clip),
-        "shuffled audio": score_clip(EmbeddedClip(clip.seen, heard.roll(len(heard) // 2, dims=0))),
-        f"audio {CONTROL_SHIFT} frames late": score_clip(clip.shifted(CONTROL_SHIFT)),
-        f"audio {CONTROL_SHIFT} frames early": score_clip(clip.shifted(-CONTROL_SHIFT)),
-        "silence": score_clip(EmbeddedClip(clip.seen, silent)),
-        "static frame": score_clip(EmbeddedClip(clip.seen[:1].expand_as(clip.seen), heard)),
+        SHUFFLED: score_clip(EmbeddedClip(clip.seen, heard.roll(len(heard) // 2, dims=0))),
+        LATE: score_clip(clip.shifted(CONTROL_SHIFT)),
+        EARLY: score_clip(clip.shifted(-CONTROL_SHIFT)),
+        SILENCE: score_clip(EmbeddedClip(clip.seen, silent)),
+        STATIC_FRAME: score_clip(EmbeddedClip(clip.seen[:1].expand_as(clip.seen), heard)),
     }
 
 
 def find_lse_failures(controls: Mapping[str, LipSyncError]) -> list[str]:
     """Controls that come out in the wrong order.
 
-    LSE-D must rise and LSE-C fall for shuffled audio, silence and a static frame. A shift must be found within one
-    frame, and leave LSE-D and LSE-C what they are: both look for the best offset.
+    The truth, encoded once more or with its sound shifted, must have a smaller LSE-D and a larger LSE-C than shuffled
+    audio, silence and a static frame have: both look for the best offset, so that a shift costs little. The shift must
+    be found within one frame.
 
     Args:
-        controls: rows of `score_controls`, and any number of re-encoded ones, whose names begin with the truth's.
+        controls: rows of `score_controls`, and the re-encoded truth where there is one.
 
     Returns:
         One sentence for each failure.
     """
-    truth, failures = controls[GROUND_TRUTH], []
-    for name, score in controls.items():
-        if name.startswith("audio"):
-            wanted = truth.offset + (-CONTROL_SHIFT if name.endswith("late") else CONTROL_SHIFT)
-            if abs(score.offset - wanted) > 1:
-                failures.append(f"`{name}` is found at {score.offset} frames, not at {wanted}")
-        elif not name.startswith(GROUND_TRUTH):
-            if score.distance <= truth.distance:
-                failures.append(f"`{name}` has LSE-D {score.distance:.2f}, the truth {truth.distance:.2f}")
-            if score.confidence >= truth.confidence:
-                failures.append(f"`{name}` has LSE-C {score.confidence:.2f}, the truth {truth.confidence:.2f}")
+    offset, failures = controls[GROUND_TRUTH].offset, []
+    wanted = {GROUND_TRUTH: offset, REENCODED: offset, LATE: offset - CONTROL_SHIFT, EARLY: offset + CONTROL_SHIFT}
+    fitting = {name: score for name, score in controls.items() if name in wanted}
+    for name, score in fitting.items():
+        if abs(score.offset - wanted[name]) > 1:
+            failures.append(f"`{name}` is found at {score.offset} frames, not at {wanted[name]}")
+    for name, other in controls.items():
+        for fits, own in fitting.items() if name not in fitting else ():
+            if other.distance <= own.distance:
+                failures.append(f"`{name}` has LSE-D {other.distance:.2f}, `{fits}` {own.distance:.2f}")
+            if other.confidence >= own.confidence:
+                failures.append(f"`{name}` has LSE-C {other.confidence:.2f}, `{fits}` {own.confidence:.2f}")
     return failures
 
 

@@ -35,8 +35,11 @@ REENCODED_SHARE = 0.8
 """Share of the ground truth's correlation that must survive re-encoding."""
 SPEECH_RATE_HZ = 16000
 
-GROUND_TRUTH = "ground truth"
-REENCODED = "ground truth, re-encoded"
+GROUND_TRUTH, REENCODED = "ground truth", "ground truth, re-encoded"
+SHUFFLED, SILENCE, STATIC_FRAME = "shuffled audio", "silence", "static frame"
+LATE, EARLY = f"audio {CONTROL_SHIFT} frames late", f"audio {CONTROL_SHIFT} frames early"
+CONTROL_ROWS = (SHUFFLED, LATE, EARLY, SILENCE, STATIC_FRAME)
+"""What every measure's controls are called, beside the truth and the truth that was encoded once more."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def compute_sync_controls(
         opening: measured on the original video.
         reference: the curve that belongs to the original audio: true opening, measured opening, or speech envelope.
         reencoded_opening: measured on the original video after encoding and decoding it once more.
-        static_opening: measured on a video whose mouth stands still.
+        static_opening: measured on a video whose mouth stands still; the row `static frame`.
 
     Returns:
         Scores by row name. `shuffled audio` is the reference turned round by half the clip, `audio late` and `audio
@@ -171,11 +174,11 @@ def compute_sync_controls(
     return {
         GROUND_TRUTH: compute_sync(opening, reference),
         REENCODED: compute_sync(reencoded_opening, reference),
-        "shuffled audio": compute_sync(opening, np.roll(reference, len(reference) // 2)),
-        f"audio {CONTROL_SHIFT} frames late": compute_sync(opening, np.roll(reference, CONTROL_SHIFT)),
-        f"audio {CONTROL_SHIFT} frames early": compute_sync(opening, np.roll(reference, -CONTROL_SHIFT)),
-        "silence": compute_sync(opening, np.zeros_like(reference)),
-        "static mouth": compute_sync(static_opening, reference),
+        SHUFFLED: compute_sync(opening, np.roll(reference, len(reference) // 2)),
+        LATE: compute_sync(opening, np.roll(reference, CONTROL_SHIFT)),
+        EARLY: compute_sync(opening, np.roll(reference, -CONTROL_SHIFT)),
+        SILENCE: compute_sync(opening, np.zeros_like(reference)),
+        STATIC_FRAME: compute_sync(static_opening, reference),
     }
 
 

@@ -20,6 +20,7 @@ from metatalk_lib.latex_tables import BEST, GREY, GREY_RGB, SECOND, to_latex
 from metatalk_lib.metric_catalogue import find_metric, rank_order
 from metatalk_lib.params import CHARACTERS
 from metatalk_lib.paths import PACKAGE_DATA_DIR
+from metatalk_lib.sync import CONTROL_ROWS, GROUND_TRUTH, REENCODED
 
 METHODS = ("ATVG", "Wav2Lip", "AudioDVP", "MakeItTalk", "Ours")
 ABLATIONS = ("Baseline", "Our A2E", "High definition", "Ours")
@@ -151,6 +152,32 @@ def build_table3(scores: Mapping[str, Scores], *, open_metrics: Sequence[str], s
     printed = load_paper_tables()["table3"]
     paper = {mean_name: {metric: {row: printed[row][metric] for row in ABLATIONS} for metric in PAPER_METRICS}}
     return _lay_out(blocks, ABLATIONS, paper, order_metrics(open_metrics), {})
+
+
+def build_controls(scores: Mapping[str, Scores], *, open_metrics: Sequence[str]) -> pd.DataFrame:
+    """What Table 2's measures say of the control rows, laid out as Table 2; best values are not marked.
+
+    Args:
+        scores: character to control row to metric to value.
+        open_metrics: this project's own measures.
+
+    Returns:
+        Index (character, measure); columns the truth, the truth encoded once more, and `sync.CONTROL_ROWS`. Cells of
+        what is not measured, or without bound, are empty.
+
+    Raises:
+        ParameterError: a row or metric that the table does not know.
+    """
+    rows = (GROUND_TRUTH, REENCODED, *CONTROL_ROWS)
+    for character, controls in scores.items():
+        _check_names(controls, rows, open_metrics, f"controls of {character}")
+    table = _lay_out(scores, rows, {}, order_metrics(open_metrics), {})[list(rows)].replace(NOT_YET, "")
+    return table[(table != "").any(axis=1)].rename_axis(index=["character", "measure"])
+
+
+def stands_for_paper(name: str) -> bool:
+    """Whether a measure is one of the paper's four, or the open counterpart of one."""
+    return name in PAPER_METRICS or find_metric(name).stands_for in PAPER_METRICS
 
 
 def add_paper_table4(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ face, from the nose to the chin and from ear to ear.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,24 +14,32 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from metatalk_lib import metrics
 from metatalk_lib.audio import Recording, read_audio
-from metatalk_lib.control_rows import order_controls
+from metatalk_lib.control_rows import IMAGE_ORDER, find_order_failures, order_controls
+from metatalk_lib.crop import NATURAL_SIDE
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.evaluation import average_pictures, show_controls
-from metatalk_lib.face_measures import FaceMeasures, compare_faces, measure_faces
+from metatalk_lib.evaluation import IMAGE_METRICS, RIM_PER_SIDE, average_pictures, show_mouths
+from metatalk_lib.face_detector import face_width
+from metatalk_lib.face_measures import LANDMARK_DISTANCE, LIKENESS, FaceMeasures, compare_faces, measure_faces
 from metatalk_lib.frechet_judge import FrechetJudge
-from metatalk_lib.lip_sync_error import FPS, score_clip
-from metatalk_lib.lip_sync_judge import OFFSET, LipSyncJudge, embed_video, score_controls
+from metatalk_lib.lip_sync_error import FPS, LipSyncError, score_clip
+from metatalk_lib.lip_sync_judge import (
+    OFFSET,
+    LipSyncJudge,
+    check_sound,
+    embed_video,
+    find_lse_failures,
+    score_controls,
+)
 from metatalk_lib.playback import read_in_any_order
 from metatalk_lib.progress import track
-from metatalk_lib.sync import GROUND_TRUTH, REENCODED, compute_sync
+from metatalk_lib.sync import CONTROL_ROWS, GROUND_TRUTH, REENCODED, compute_sync
 from metatalk_lib.video import VideoInfo, probe_video, read_frames, write_video
 
-PICTURE_METRICS = ("SSIM", "SSIM in mask", "PSNR in mask, dB", "sharpness ratio in mask", "flicker ratio")
 OPENING_METRICS = ("opening r", "opening r, best lag", "best lag, frames")
-MIN_FRAMES = 25
-"""A second at 25 fps: shorter clips have no opening to follow."""
+BRIDGED = "frames without a face"
+MIN_SECONDS = 1.0
+"""Shorter clips have no opening to follow."""
 
 _LOWER_FACE = (*range(1, 16), 31, 35)
 _MARGIN = 0.06  # the region grows by this share of the face's width
@@ -56,16 +64,19 @@ def compare_videos(
 
     Returns:
         Rows: the truth, controls made from it, then the videos; columns: measures of pictures, faces, mouth opening
-        and LSE.
+        and LSE, and the frames in which no face was seen and its landmarks were interpolated.
 
     Raises:
-        DataError: a video cannot be read, or differs from the reference in size, rate or length.
+        DataError: a video cannot be read, or differs from the reference in size, rate or length; a sound is missing,
+            silent, or of another length than the picture.
         FaceError: no face is seen in a video.
         ParameterError: a name is taken by a control, or the clip is shorter than a second.
     """
     known = probe_video(reference)
     _check_all(videos, known, reference)
     recording = read_audio(audio) if audio else None
+    for path in (reference, *videos.values()):
+        check_sound(path, recording or read_audio(path))
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "reencoded.mp4"
         own = recording or read_audio(reference)
@@ -73,17 +84,24 @@ def compare_videos(
         paths = {GROUND_TRUTH: reference, REENCODED: again, **videos}
         faces = {name: _follow(path, frechet) for name, path in track(paths.items(), "following faces", unit="video")}
         truth = faces[GROUND_TRUTH]
-        orders = order_controls(truth.opening)
-        pictures = compare_pictures(paths, orders, truth.landmarks)
-        controls = {name: truth.at(order) for name, order in orders.items()}
+        controls = {name: truth.at(order) for name, order in order_controls(truth.opening).items()}
         in_order = {GROUND_TRUTH: truth, REENCODED: faces[REENCODED], **controls, **faces}
         tables = [
-            pictures,
+            compare_pictures(paths, truth.landmarks, order_controls(truth.opening), Path(folder)),
             compare_faces(in_order, truth, frechet),
             _compare_openings(in_order, truth),
             _judge_lips(paths, faces, lip_sync, recording),
         ]
     return pd.concat(tables, axis=1).loc[list(in_order)]
+
+
+def find_failures(table: pd.DataFrame) -> list[str]:
+    """Controls of `compare_videos` that come out in the wrong order: what they measure is not to be trusted here."""
+    pictures = [name for name in (*IMAGE_ORDER, LANDMARK_DISTANCE, LIKENESS, "FFD (open)", "FID") if name in table]
+    distance, confidence = (next(name for name in table if name.startswith(start)) for start in ("LSE-D", "LSE-C"))
+    rows = table.loc[[GROUND_TRUTH, REENCODED, *CONTROL_ROWS], [distance, confidence, OFFSET]]
+    scores = {str(name): LipSyncError(d, c, round(offset)) for name, d, c, offset in rows.itertuples()}
+    return find_order_failures(table, *pictures) + find_lse_failures(scores)
 
 
 def name_videos(paths: Sequence[Path]) -> dict[str, Path]:
@@ -101,28 +119,38 @@ def name_videos(paths: Sequence[Path]) -> dict[str, Path]:
 
 
 def compare_pictures(
-    paths: Mapping[str, Path], orders: Mapping[str, np.ndarray], landmarks: Float[np.ndarray, "T 68 2"]
+    paths: Mapping[str, Path],
+    landmarks: Float[np.ndarray, "T 68 2"],
+    orders: Mapping[str, np.ndarray],
+    folder: Path,
 ) -> pd.DataFrame:
-    """SSIM, PSNR, sharpness and flicker of videos, means over the frames, with the controls' rows.
+    """`evaluation.IMAGE_METRICS` of videos over the whole frame and the lower face, with the controls' rows.
 
     Args:
         paths: row name to video; the true one is `GROUND_TRUTH`.
-        orders: which moment's lower face each control shows.
         landmarks: of the true video; they give the mask of every frame.
+        orders: which moment's lower face each control shows.
+        folder: the controls are encoded into it.
     """
-    info = probe_video(paths[GROUND_TRUTH])
-    names = [*orders, *paths]
-    streams = [read_in_any_order(paths[GROUND_TRUTH], order) for order in orders.values()]
-    streams += [read_frames(path) for path in paths.values()]
-    together = track(zip(*streams, strict=True), "comparing", total=info.frame_count)
-    truth = names.index(GROUND_TRUTH)
-    masks = (lower_face_mask(points, info.height, info.width) for points in landmarks)
-    rows = (
-        (show_controls(frames, orders, frames[truth], mask), frames[truth], mask)
-        for frames, mask in zip(together, masks, strict=True)
+    source = paths[GROUND_TRUTH]
+    info = probe_video(source)
+
+    def masks() -> Iterator[Bool[np.ndarray, "H W"]]:
+        return (lower_face_mask(points, info.height, info.width) for points in landmarks)
+
+    shown = dict(paths)
+    for number, (name, order) in enumerate(track(orders.items(), "encoding controls", unit="video")):
+        shown[name] = folder / f"control_{number}.mp4"
+        frames = show_mouths(read_frames(source), read_in_any_order(source, order), masks())
+        write_video(shown[name], frames, fps=info.fps)
+    together = track(
+        zip(*(read_frames(path) for path in shown.values()), strict=True), "comparing", total=info.frame_count
     )
-    means = average_pictures(rows, _measure_picture, truth)
-    return pd.DataFrame(means, index=pd.Index(names, name="video"), columns=list(PICTURE_METRICS))
+    truth = list(shown).index(GROUND_TRUTH)
+    rows = ((list(frames), frames[truth], mask) for frames, mask in zip(together, masks(), strict=True))
+    side = NATURAL_SIDE * float(np.median(face_width(landmarks)))
+    means = average_pictures(rows, truth, rim=RIM_PER_SIDE * side)
+    return pd.DataFrame(means, index=pd.Index(list(shown), name="video"), columns=list(IMAGE_METRICS))
 
 
 def lower_face_mask(landmarks: Float[np.ndarray, "68 2"], height: int, width: int) -> Bool[np.ndarray, "H W"]:
@@ -137,20 +165,13 @@ def lower_face_mask(landmarks: Float[np.ndarray, "68 2"], height: int, width: in
     return cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)) > 0
 
 
-def _measure_picture(frame: np.ndarray, original: np.ndarray, mask: np.ndarray) -> tuple[float, float, float, float]:
-    values, half = metrics.ssim_map(frame, original), metrics.GAUSSIAN_SIZE_PX // 2
-    return (
-        float(values[half:-half, half:-half].mean()),
-        float(values[mask].mean()),
-        float(np.mean((frame[mask].astype(np.float64) - original[mask]) ** 2)),
-        metrics.sharpness_ratio(frame, original, mask=mask),
-    )
-
-
 def _compare_openings(faces: Mapping[str, FaceMeasures], truth: FaceMeasures) -> pd.DataFrame:
     scores = [compute_sync(face.opening, truth.opening) for face in faces.values()]
-    values = [(score.correlation, score.best_correlation, score.best_lag) for score in scores]
-    return pd.DataFrame(values, index=pd.Index(list(faces), name="video"), columns=list(OPENING_METRICS))
+    values = [
+        (score.correlation, score.best_correlation, score.best_lag, face.bridged)
+        for score, face in zip(scores, faces.values(), strict=True)
+    ]
+    return pd.DataFrame(values, index=pd.Index(list(faces), name="video"), columns=[*OPENING_METRICS, BRIDGED])
 
 
 def _judge_lips(
@@ -173,11 +194,12 @@ def _follow(path: Path, judge: FrechetJudge) -> FaceMeasures:
 
 
 def _check_all(videos: Mapping[str, Path], known: VideoInfo, reference: Path) -> None:
-    taken = sorted({GROUND_TRUTH, REENCODED, *order_controls(np.zeros(MIN_FRAMES))} & set(videos))
+    taken = sorted({GROUND_TRUTH, REENCODED, *CONTROL_ROWS} & set(videos))
     if taken:
         raise ParameterError(f"compare: `{taken[0]}` is a control row. Name the video otherwise.")
-    if known.frame_count < MIN_FRAMES:
-        raise ParameterError(f"compare: {reference} has {known.frame_count} frames; needed are {MIN_FRAMES}.")
+    seconds = float(known.frame_count / known.fps)
+    if seconds < MIN_SECONDS:
+        raise ParameterError(f"compare: {reference} lasts {seconds:.2f} s; needed are {MIN_SECONDS:g} s.")
     for path in videos.values():
         info = probe_video(path)
         for what in ("frame_count", "fps", "width", "height"):

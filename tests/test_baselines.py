@@ -1,5 +1,6 @@
 """The AudioDVP baseline: compositing against the golden file, training and talking on a drawn character."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,9 +34,9 @@ def test_compositing_reproduces_the_golden_values() -> None:
 
 def test_the_label_says_what_is_not_the_published_size() -> None:
     assert replace(SETTINGS, width=64, depth=8).label == "AudioDVP"
-    assert replace(SETTINGS, width=64, depth=8, refine=False).label == "AudioDVP (shallower)"
-    assert replace(SETTINGS, width=16, depth=5).label == "AudioDVP (quarter width)"
-    assert replace(SETTINGS, width=20).label == "AudioDVP (width 20)"
+    assert replace(SETTINGS, width=64, depth=8, refine=False).label == "AudioDVP (not refined)"
+    assert replace(SETTINGS, width=16, refine=False).label == "AudioDVP (quarter width, depth 5, not refined)"
+    assert replace(SETTINGS, width=20, depth=8).label == "AudioDVP (width 20)"
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_training_never_sees_the_held_out_tail(trained: Path) -> None:
     assert history["renderer_frames"] == drawn.HELD_OUT
     # 40 frames give 39 public feature blocks, of which whole seconds are kept
     assert history["a2e"]["frames"] == 25
-    assert history["label"] == "AudioDVP (width 4)"
+    assert history["label"] == "AudioDVP (width 4, depth 5)"
     assert not (trained / "pairs").exists()
 
 
@@ -132,11 +133,15 @@ def test_training_can_go_by_time(character: Path, tmp_path: Path, monkeypatch: p
 
     trainer = audiodvp.train_renderer
     monkeypatch.setattr(audiodvp, "train_renderer", train)
-    # the clock stands but for half a second a training, so that the trial's ten steps take half a second
-    monkeypatch.setattr(audiodvp.time, "perf_counter", lambda: 0.5 * len(asked))
-    audiodvp.train(character, tmp_path, replace(SETTINGS, seconds=0.75))
-    assert asked == [audiodvp.TRIAL_STEPS, 15]
+    # every look at the clock is half a second after the last one, so that every step takes that long
+    clock = itertools.count(step=0.5)
+    monkeypatch.setattr(audiodvp.time, "perf_counter", lambda: next(clock))
+    settings = replace(SETTINGS, seconds=11.0)
+    audiodvp.train(character, tmp_path, settings)
+    assert asked == [audiodvp.TRIAL_STEPS, 22]
     history = load_json(tmp_path / "history.json")
-    assert history["steps"] == 15 != SETTINGS.steps
-    assert history["seconds"] == 0.5
+    assert history["steps"] == 22 != SETTINGS.steps
+    assert history["seconds"] >= 11.0, "progress looks at the clock as well"
     assert not (tmp_path / "trial.safetensors").exists()
+    audiodvp.train(character, tmp_path, settings)
+    assert asked[2:] == [22], "a training that was killed goes on with the steps that were planned"

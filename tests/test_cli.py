@@ -33,6 +33,8 @@ def assert_one_line_error(result: subprocess.CompletedProcess, *parts: str) -> N
         (("preflight", "no_such_video.mp4"), "no_such_video.mp4"),
         (("talk", "--character", "nobody", "--audio", __file__, "-o", "y.mp4"), "nobody"),
         (("talk", "--character", "A", "--audio", __file__, "--audio", "x.wav", "-o", "y"), "recording x.wav does not"),
+        (("compare", "my.mp4", "--reference", "true.mp4"), "true.mp4 does not exist"),
+        (("compare", __file__, "--reference", __file__, "--network", "mine"), "no judge `mine`"),
         (("assets", "where", "nothing"), "no asset `nothing`"),
     ],
 )

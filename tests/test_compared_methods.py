@@ -8,7 +8,6 @@ from synthetic import make_tone_audio
 
 from metatalk_lib import compared_methods
 from metatalk_lib.audio import write_audio
-from metatalk_lib.baselines import wav2lip
 from metatalk_lib.compared_methods import ABLATIONS, Method, list_methods, make_video, make_videos
 from metatalk_lib.errors import DataError
 from metatalk_lib.tables import ABLATIONS as TABLE3_ROWS
@@ -40,16 +39,19 @@ class Counter:
 
 def test_tables_have_their_methods(tmp_path: Path, character: Path):
     methods = list_methods(character, tmp_path, "AudioDVP (quarter width)", weights="open")
-    assert [name for name in METHODS if name in methods] == list(methods)[:-2]
+    assert tuple(methods)[:-2] == METHODS
     assert tuple(ABLATIONS) == TABLE3_ROWS
     assert set(ABLATIONS.values()) <= set(methods)
-    assert methods["AudioDVP"].label == "AudioDVP (quarter width)"
-    assert methods["Ours"].label == "Ours"
-
-
-def test_a_method_without_weights_is_left_out(tmp_path: Path, character: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(wav2lip, "OPEN_PATH", tmp_path / "absent.safetensors")
-    assert "Wav2Lip" not in list_methods(character, tmp_path, "AudioDVP", weights="open")
+    labels = [methods[name].label for name in METHODS]
+    assert labels == [
+        "ATVG (open weights)",
+        "Wav2Lip (open weights)",
+        "AudioDVP (quarter width)",
+        "MakeItTalk (open weights)",
+        "Ours",
+    ]
+    with pytest.raises(DataError, match="atnet"):
+        list_methods(character, tmp_path, "AudioDVP", weights="official")
 
 
 def test_a_video_is_kept_until_something_changes(tmp_path: Path, character: Path, recording: Path):

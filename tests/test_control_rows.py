@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metatalk_lib.control_rows import CONTROL_ROWS, find_order_failures, order_controls
+from metatalk_lib.control_rows import find_order_failures, order_controls
 from metatalk_lib.errors import ParameterError
-from metatalk_lib.sync import REENCODED
+from metatalk_lib.sync import CONTROL_ROWS, REENCODED
 
 
 def test_controls_show_other_moments():

@@ -47,3 +47,9 @@ def test_bad_boxes_are_refused():
     boxes[3, 2] = 200
     with pytest.raises(ParameterError, match="box 3 is empty"):
         list(crop_faces(ramp_frames(20), boxes))
+
+
+def test_too_few_boxes_for_the_filter_are_refused():
+    boxes = np.tile(np.float32([60, 60, 160, 160]), (6, 1))
+    with pytest.raises(ParameterError, match="6 boxes; the filter needs 7"):
+        next(crop_faces([np.zeros((200, 200, 3), np.uint8)] * 6, boxes))

@@ -91,5 +91,7 @@ def test_features_belong_to_the_face_and_not_to_its_place():
     features = compute_face_features([frames[0], frames[9]], landmarks[[0, 9]])
     assert compute_likeness(features[:1], features[1:]) > 0.97
     assert np.abs(landmarks[0] - landmarks[9]).max() > 5
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ParameterError, match="more frames than the 1 sets of landmarks"):
         compute_face_features(frames[:2], landmarks[:1])
+    with pytest.raises(ParameterError, match="1 frames, 2 sets of landmarks"):
+        compute_face_features(frames[:1], landmarks[:2])

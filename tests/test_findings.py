@@ -8,10 +8,19 @@ THEIRS = {"LSE-D (open)": [6.0, 5.5, 6.5, 3], "SSIM": 0.96}
 
 def test_losing_to_the_baseline_is_said():
     ours = {"LSE-D (open)": 5.0, "SSIM": 0.95}
-    said = describe_against_baseline({"A": {"Ours": ours, "Baseline": THEIRS}}, MEASURES)
-    assert said == "A: ours against the AudioDVP configuration: not better in SSIM (0.95 against 0.96)."
-    said = describe_against_baseline({"A": {"Ours": {**ours, "SSIM": 0.99}, "Baseline": THEIRS}}, MEASURES)
-    assert said.endswith("better in all of LSE-D (open), SSIM.")
+    better = {**ours, "SSIM": 0.99}
+    both = {"A": {"Ours": ours, "Baseline": THEIRS}, "B": {"Ours": better, "Baseline": THEIRS}}
+    assert describe_against_baseline(both, ("LSE-D (open)", "SSIM")).splitlines() == [
+        "A: ours against the AudioDVP configuration: not better in SSIM (0.95 against 0.96).",
+        "B: ours against the AudioDVP configuration: better in all of LSE-D (open), SSIM.",
+        "Better in all on 1 of 2 characters.",
+    ]
+
+
+def test_what_was_not_measured_is_no_win():
+    said = describe_against_baseline({"A": {"Ours": {"SSIM": 0.99}, "Baseline": THEIRS}}, ("LSE-D (open)", "SSIM"))
+    assert "not better in LSE-D (open) (not measured)." in said
+    assert said.endswith("Better in all on 0 of 1 characters.")
 
 
 def test_rows_that_move_otherwise_than_the_papers_are_named():

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from face_clips import drawn_face
 from reference import load_rule_b
 
 from metatalk_lib import assets, frechet_judge
@@ -51,11 +50,11 @@ def test_inception_reads_all_frames_in_batches(monkeypatch, inception):
         np.testing.assert_allclose(features[3], inception(pixels)[0], rtol=2e-4, atol=1e-4)
 
 
-def test_each_judge_computes_its_own_features(inception):
-    image, landmarks = drawn_face()
-    for judge, size in ((frechet_judge.FrechetJudge(), 128), (frechet_judge.FrechetJudge(inception), 2048)):
-        assert frechet_judge.compute_features(judge, [image], landmarks[None]).shape == (1, size)
+def test_each_judge_has_a_name_of_its_own(inception):
     assert frechet_judge.FrechetJudge(inception).metric == "FID"
+    judge = frechet_judge.load_frechet_judge("open")
+    assert judge.metric == "FFD (open)"
+    assert [path.suffix for path in judge.files] == [".dat"]
 
 
 def test_features_equal_those_of_pytorch_fid(monkeypatch, inception):

@@ -59,9 +59,9 @@ def test_all_methods_say_the_tail_and_other_peoples_speech(stage):
 
 
 def test_the_baseline_gets_the_time_that_ours_had(stage):
-    assert judging.choose_baseline(stage, stage.config).seconds == 0
+    assert judging.choose_baseline(stage.config).seconds == 0
     equal = stage.config.model_copy(update={"audiodvp_equal_time": True})
-    assert judging.choose_baseline(stage, equal).seconds == 12.5
+    assert judging.choose_baseline(equal).seconds == 12.5
 
 
 def test_a_trained_baseline_is_kept_until_something_changes(stage, monkeypatch: pytest.MonkeyPatch):
@@ -73,7 +73,7 @@ def test_a_trained_baseline_is_kept_until_something_changes(stage, monkeypatch: 
         return {"steps": settings.steps}
 
     monkeypatch.setattr(audiodvp, "train", train)
-    settings = judging.choose_baseline(stage, stage.config)
+    settings = judging.choose_baseline(stage.config)
     for _ in range(2):
         assert judging.train_baseline(stage, settings) == {"steps": 400}
     other = audiodvp.AudioDVPSettings(4, 5, False, 7, 2, 1e-3, 0)
@@ -92,8 +92,6 @@ def test_scores_hold_intervals_over_clips(judges: Judges):
     scores = judging.add_lip_sync({name: {"SSIM": 0.9} for name in METHODS}, make_clips(), judges, seed=0)
     assert scores["ATVG"]["SSIM"] == 0.9
     assert scores["ATVG"]["LSE-D (open)"] == Estimate(5.0, 5.0, 5.0, 2)
-    everyone = {"A": scores, "B": {"Ours": {"LSE-D": 7.0, "opening r": 0.8}}}
-    assert judging.list_open_metrics(everyone) == ["LSE-D (open)", "LSE-C (open)", "opening r"]
     table = judging.tabulate_lip_sync(judges, {GROUND_TRUTH: LipSyncError(4.0, 3.0, 0)}, make_clips(), seed=0)
     assert table.index.tolist() == [GROUND_TRUTH, *METHODS]
     assert table.loc["Wav2Lip", "LSE-D (open)"].mean == 6.0
@@ -106,9 +104,9 @@ def test_the_verdict_names_every_measure_that_fails(judges: Judges):
         "opening": {GROUND_TRUTH: SyncScore(0.9, 0.9, 0, 300), "silence": SyncScore(0.0, 0.0, 0, 300)},
         "envelope": {GROUND_TRUTH: SyncScore(0.5, 0.5, 0, 300), "silence": SyncScore(0.45, 0.5, 0, 300)},
     }
-    columns = {"SSIM in mask": 0.5, "PSNR in mask, dB": 20.0}
+    columns = {"SSIM": 0.9, "SSIM in mask": 0.5, "PSNR in mask, dB": 20.0, "flicker ratio": 0.2}
     images = pd.DataFrame(columns, index=[REENCODED, *CONTROL_ROWS])
-    images.loc[REENCODED] = (0.9, 40.0)
+    images.loc[REENCODED] = (0.97, 0.9, 40.0, 0.98)
     columns = {LANDMARK_DISTANCE: 3.0, LIKENESS: 0.9, "FFD (open)": 1.0}
     faces = pd.DataFrame(columns, index=[REENCODED, *CONTROL_ROWS])
     faces.loc[REENCODED] = (0.1, 0.99, 0.01)

@@ -105,9 +105,20 @@ def test_a_blind_measure_fails_its_controls():
     same = LipSyncError(5.0, 1.0, 0)
     names = ("ground truth", "shuffled audio", "audio 5 frames late", "silence")
     failures = find_lse_failures(dict.fromkeys(names, same))
-    assert len(failures) == 5
-    assert failures[0] == "`shuffled audio` has LSE-D 5.00, the truth 5.00"
-    assert any("is found at 0 frames, not at -5" in failure for failure in failures)
+    assert len(failures) == 9
+    assert failures[0] == "`audio 5 frames late` is found at 0 frames, not at -5"
+    assert failures[1] == "`shuffled audio` has LSE-D 5.00, `ground truth` 5.00"
+
+
+def test_what_encoding_spoils_is_no_measure():
+    controls = {
+        "ground truth": LipSyncError(5.0, 3.0, 0),
+        "ground truth, re-encoded": LipSyncError(8.0, 1.0, 0),
+        "shuffled audio": LipSyncError(7.0, 1.5, 6),
+    }
+    (first, second) = find_lse_failures(controls)
+    assert first == "`shuffled audio` has LSE-D 7.00, `ground truth, re-encoded` 8.00"
+    assert "LSE-C" in second
 
 
 def test_bad_videos_are_refused_with_both_values(judge: LipSyncJudge, video: Path, tmp_path: Path):
@@ -116,7 +127,7 @@ def test_bad_videos_are_refused_with_both_values(judge: LipSyncJudge, video: Pat
     with pytest.raises(DataError, match="peak is 0 of 32768, less than 33"):
         embed_video(judge, video, noise(1.6, level=0.0))
     write_video(tmp_path / "one.mp4", moving_face(1)[0], fps=Fraction(25), audio=noise(0.04))
-    with pytest.raises(ParameterError, match="has 1 frames at 25 fps; LSE needs 6"):
+    with pytest.raises(ParameterError, match="has 1 frames at 25 fps; LSE needs 7"):
         embed_video(judge, tmp_path / "one.mp4")
     write_video(tmp_path / "wall.mp4", [wall()] * 10, fps=Fraction(25), audio=noise(0.4))
     with pytest.raises(FaceError, match="wall.mp4"):

@@ -435,3 +435,10 @@ def test_bad_input_is_refused(character: Path, tmp_path: Path):
     finally:
         path.write_bytes(before)
     assert not output.exists()
+
+
+def test_the_shipped_weights_load_and_have_cards():
+    assert not kept.load_networks("open").image.training
+    for path in kept.weight_files("open"):
+        assert path.stat().st_size <= 14_000_000
+        assert path.with_suffix(".md").is_file()

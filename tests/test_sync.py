@@ -68,7 +68,7 @@ def test_controls_of_a_working_measure_come_out_in_order() -> None:
     assert controls["ground truth"].correlation == pytest.approx(1.0)
     assert controls["ground truth, re-encoded"].correlation > 0.95
     assert controls["silence"].correlation == 0.0
-    assert abs(controls["static mouth"].correlation) < 0.3
+    assert abs(controls["static frame"].correlation) < 0.3
     assert controls["audio 5 frames late"].best_lag == -5
     assert controls["audio 5 frames early"].best_lag == 5
     assert sync.find_control_failures(controls, min_frames=75) == []

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from face_clips import moving_face
+from typer.testing import CliRunner
 
 from metatalk_lib import lip_sync_judge
 from metatalk_lib.audio import Audio, write_audio
+from metatalk_lib.cli import app
 from metatalk_lib.control_rows import CONTROL_ROWS
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.frechet_judge import FrechetJudge
@@ -90,7 +93,7 @@ def test_videos_that_differ_are_refused_with_both_values(clips: dict[str, Path],
     with pytest.raises(ParameterError, match="`silence` is a control row"):
         compare_videos({"silence": clips["true"]}, clips["true"], **judges)
     write_video(tmp_path / "one.mp4", frames[:1], fps=Fraction(25))
-    with pytest.raises(ParameterError, match="has 1 frames; needed are 25"):
+    with pytest.raises(ParameterError, match="lasts 0.04 s; needed are 1 s"):
         compare_videos({}, tmp_path / "one.mp4", **judges)
 
 
@@ -109,3 +112,15 @@ def test_the_region_is_the_lower_face():
     assert mask[chin[1] - 2, chin[0]]
     assert not mask[eyes[1], eyes[0]]
     assert 0.03 < mask.mean() < 0.4
+
+
+def test_the_command_prints_and_writes_its_table(clips: dict[str, Path], tmp_path: Path):
+    arguments = [str(clips["blurred"]), "--reference", str(clips["true"]), "-o", str(tmp_path / "scores.csv")]
+    result = CliRunner().invoke(app, ["compare", *arguments])
+    assert result.exit_code == 0, result.output
+    assert "SSIM in mask" in result.output
+    assert "Controls: " in result.output
+    table = pd.read_csv(tmp_path / "scores.csv", index_col=0)
+    assert table.index.tolist() == [GROUND_TRUTH, REENCODED, *CONTROL_ROWS, "blurred"]
+    assert 0.3 < table.loc["blurred", "SSIM in mask"] < table.loc[REENCODED, "SSIM in mask"]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".html", ".tex"}

@@ -42,6 +42,14 @@ def test_whose_weights_is_said():
         wav2lip.load_generator("official")
 
 
+def test_the_shipped_weights_load_and_have_a_card():
+    network, checksum = wav2lip.load_generator("open")
+    assert not network.training
+    assert len(checksum) == 64
+    assert wav2lip.OPEN_PATH.stat().st_size <= 5_000_000
+    assert wav2lip.OPEN_PATH.with_suffix(".md").is_file()
+
+
 def test_it_paints_the_mouth_of_every_source_frame(
     character: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -5,9 +5,9 @@
 
 Five networks learn one after the other: the voice encoder, AutoVC, the content branch, the speaker branch and the image
 translation. What is spoken and each finished network are kept in a folder beside the people, so a killed training goes
-on with the next part; other arguments or other code take another folder. Every figure on the cards is measured by the
-run that writes them, with the weights as shipped, on people, voices and sentences that were not trained on. Needs
-Flite and Festival, as training/README.md says.
+on with the next part; other arguments or other training code make other files. Every figure on the cards is measured
+by the run that writes them, with the weights as shipped, on people, voices and sentences that were not trained on.
+Needs Flite and Festival, as training/README.md says.
 """
 
 import argparse

@@ -3,6 +3,9 @@
     python -m training.render_speakers --output outputs/training/speakers
     python -m training.train_wav2lip --speakers outputs/training/speakers
 
+`--start` goes on from weights of an earlier run, whose audio encoder needs no sentences any more; the card names all
+runs.
+
 As published: the lower half of a face is hidden, another moment of the same person shows what they look like, and the
 network paints what the mel chunk says. The loss is L1, weighted more on the hidden half and most on the mouth, without
 the lip-sync expert and the discriminator of the published training. In the expert's place the audio encoder tells the
@@ -22,7 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import machine
-from metatalk_lib.artifacts import atomic_path, load_arrays, save_weights
+from metatalk_lib.artifacts import atomic_path, load_arrays, load_weights, save_weights
 from metatalk_lib.audio import FEATURE_RATE, to_mono_16k
 from metatalk_lib.baselines.wav2lip import OPEN_PATH, OPEN_WIDTH
 from metatalk_lib.face_detector import boxes_of_faces
@@ -42,12 +45,14 @@ RATE = 1e-3
 HALF = FACE_SIZE // 2
 MOUTH = np.s_[:, :, 50:92, 22:74]
 """Where the mouth is in a face."""
-HIDDEN_WEIGHT, MOUTH_WEIGHT = 3.0, 6.0
-"""Of the mean errors there, besides the whole face's, whose upper half is shown and has only to come through."""
+WEIGHTS = (1.0, 1.0, 2.0)
+"""Of the mean errors of the whole face, the hidden half and the mouth: what is shown has to come through, too."""
 SENTENCES, WARM_STEPS, CHUNKS, LIP_WEIGHT = 900, 2000, 192, 0.1
 """Sentences without pictures, steps in which the lips alone are told, chunks of each, and what that counts later."""
 LEVEL_SIGMA = 0.3
 """Of the level that is added to a chunk, which is in [-4, 4]."""
+RUNS = "Training"
+"""The card's line of the runs that made the weights."""
 MEASURED_FRAMES = 12
 """Frames of each held-out person that the card's figures are measured on."""
 
@@ -132,13 +137,20 @@ def hide_mouth(face: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.concatenate([hidden, reference], axis=2)
 
 
-def train(talkers: list[Talker], sentences: list[Utterance], steps: int, seed: int) -> Wav2LipGenerator:
-    """Adam with a one-cycle rate: the lips alone first, then the pictures; convolutions in bfloat16."""
-    torch.manual_seed(seed)
-    network, head = Wav2LipGenerator(OPEN_WIDTH).train(), torch.nn.LazyLinear(LIP_SIZE)
+def train(
+    network: Wav2LipGenerator,
+    talkers: list[Talker],
+    sentences: list[Utterance],
+    weights: Sequence[float],
+    steps: int,
+    seed: int,
+) -> Wav2LipGenerator:
+    """Adam with a one-cycle rate: the lips alone first where there are sentences, then the pictures, in bfloat16."""
+    head = torch.nn.LazyLinear(LIP_SIZE)
     said = [talker.said for talker in talkers]
     targets = LipTargets(np.concatenate([one.actions for one in said]).astype(np.float64))
-    groups, generator = [join(said, targets), join(sentences, targets)], np.random.default_rng(seed)
+    groups = [join(part, targets) for part in (said, sentences) if part]
+    generator = np.random.default_rng(seed)
 
     def tell_lips(chunks: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):
@@ -154,13 +166,15 @@ def train(talkers: list[Talker], sentences: list[Utterance], steps: int, seed: i
         with torch.autocast("cpu", torch.bfloat16):
             painted = network(chunks, inputs)
         errors = (painted.float() - wanted).abs()
-        mouth = errors[MOUTH].mean()
-        loss = errors.mean() + HIDDEN_WEIGHT * errors[:, :, HALF:].mean() + MOUTH_WEIGHT * mouth
-        return loss + LIP_WEIGHT * tell_lips(chunks, lips), mouth
+        parts = [part.mean() for part in (errors, errors[:, :, HALF:], errors[MOUTH])]
+        loss = sum(weight * part for weight, part in zip(weights, parts, strict=True))
+        return loss + LIP_WEIGHT * tell_lips(chunks, lips), parts[-1]
 
     tell_lips(*draw_chunks(groups, generator))
+    network.train()
     parameters = [*network.parameters(), *head.parameters()]
-    optimise(parameters, hear, WARM_STEPS, "squared error of the lips, in shares of their variance")
+    if sentences:
+        optimise(parameters, hear, WARM_STEPS, "squared error of the lips, in shares of their variance")
     optimise(parameters, paint, steps, "L1 of the mouth")
     return network.eval()
 
@@ -196,7 +210,7 @@ def optimise(
 
 
 def measure(network: Wav2LipGenerator, talkers: list[Talker]) -> dict[str, list[float]]:
-    """PSNR (dB) of the hidden half and of the mouth of held-out people, however they are painted."""
+    """PSNR (dB) of the shown half, the hidden half and the mouth of held-out people, however they are painted."""
     squares: dict[str, list[list[float]]] = {}
     for talker in talkers:
         rows = np.linspace(0, len(talker.faces) - 1, MEASURED_FRAMES).round().astype(int)
@@ -208,7 +222,9 @@ def measure(network: Wav2LipGenerator, talkers: list[Talker]) -> dict[str, list[
                 painted[name] = network(torch.from_numpy(talker.said.chunks[heard][:, None]), inputs)
         for name, values in (painted | {"nothing: the reference as it is": inputs[:, 3:]}).items():
             errors = (values - wanted).square() * 255**2
-            squares.setdefault(name, []).append([float(part.mean()) for part in (errors[:, :, HALF:], errors[MOUTH])])
+            squares.setdefault(name, []).append(
+                [float(part.mean()) for part in (errors[:, :, :HALF], errors[:, :, HALF:], errors[MOUTH])]
+            )
     return {name: [to_psnr(mean) for mean in np.mean(rows, axis=0)] for name, rows in squares.items()}
 
 
@@ -224,17 +240,16 @@ def publish(network: Wav2LipGenerator, unknown: list[Talker], facts: dict[str, s
 Wav2Lip's generator at {OPEN_WIDTH:g} of its width, for the compared method "Wav2Lip (open weights)". It shares no
 weight with the published checkpoints and is no measure of what they can do.
 
-- Made by: `python -m training.render_speakers`, then `python -m training.train_wav2lip` (defaults)
+- Made by: `python -m training.render_speakers`, then `python -m training.train_wav2lip`
 {chr(10).join(f"- {name}: {value}" for name, value in facts.items())}
 - Machine: {machine()}
-- Loss: L1, the hidden half {HIDDEN_WEIGHT:g} and the mouth {MOUTH_WEIGHT:g} times more; no lip-sync expert, no
-  discriminator; the audio encoder told the lips first, {WARM_STEPS} steps of {2 * CHUNKS} chunks
+- Loss: L1, most of all on the mouth; no lip-sync expert, no discriminator; the audio encoder tells the lips beside it
 
 {len(unknown)} other studio people, voices and sentences, {MEASURED_FRAMES} frames each, PSNR in dB:
 
-| painted from | hidden half | mouth |
-|---|---|---|
-{chr(10).join(f"| {name} | {half:.2f} | {mouth:.2f} |" for name, (half, mouth) in figures.items())}
+| painted from | shown half | hidden half | mouth |
+|---|---|---|---|
+{chr(10).join(f"| {name} | {' | '.join(f'{value:.2f}' for value in row)} |" for name, row in figures.items())}
 
 Limits: studio people only; 96 px faces. Licence: that of this project; no picture of a real person took part.
 """
@@ -247,20 +262,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speakers", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--start", type=Path, help="weights of an earlier run, with their card beside them")
+    parser.add_argument("--weights", type=float, nargs=3, default=WEIGHTS, help="of face, hidden half and mouth")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=OPEN_PATH.parent)
     arguments = parser.parse_args()
     known, unknown = load_speakers(arguments.speakers, load_talker)
     started = time.perf_counter()
-    sentences = [speak(number) for number in track(range(SENTENCES), "speaking", unit="sentence")]
-    network = train(known, sentences, arguments.steps, arguments.seed)
+    torch.manual_seed(arguments.seed)
+    network, sentences, earlier = Wav2LipGenerator(OPEN_WIDTH), [], ""
+    if arguments.start:
+        network.load_state_dict(load_weights(arguments.start, "Leave --start out."))
+        earlier = read_runs(arguments.start.with_suffix(".md")) + "; then "
+    else:
+        sentences = [speak(number) for number in track(range(SENTENCES), "speaking", unit="sentence")]
+    train(network, known, sentences, arguments.weights, arguments.steps, arguments.seed)
+    weights = ", ".join(f"{weight:g}" for weight in arguments.weights)
+    heard = f" and {WARM_STEPS} of {2 * CHUNKS} mel chunks before, {SENTENCES} more sentences among them"
     facts = {
-        "Learnt from": f"{len(known)} random studio people, {sum(len(talker.faces) for talker in known)} frames; "
-        f"the audio encoder also from {SENTENCES} sentences, {sum(len(said.chunks) for said in sentences)} frames",
-        "Training": f"{arguments.steps} steps of {BATCH} faces, seed {arguments.seed}, "
-        f"{(time.perf_counter() - started) / 60:.0f} minutes",
+        "Learnt from": f"{len(known)} random studio people, {sum(len(talker.faces) for talker in known)} frames",
+        RUNS: f"{earlier}{arguments.steps} steps of {BATCH} faces{heard if sentences else ''}, weights {weights}, "
+        f"seed {arguments.seed}, {(time.perf_counter() - started) / 60:.0f} minutes",
     }
     publish(network, unknown, facts, arguments.output)
+
+
+def read_runs(card: Path) -> str:
+    """What a card says of the runs that made its weights."""
+    (line,) = [line for line in card.read_text("utf-8").splitlines() if line.startswith(f"- {RUNS}: ")]
+    return line.removeprefix(f"- {RUNS}: ")
 
 
 def _to_tensor(images: list[np.ndarray]) -> torch.Tensor:

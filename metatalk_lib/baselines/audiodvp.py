@@ -12,8 +12,8 @@ allows it.
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
-from metatalk_lib.artifacts import save_json
+from metatalk_lib.artifacts import load_json, save_json
 from metatalk_lib.audio import Audio, frame_count_for, read_audio, to_mono_16k
 from metatalk_lib.audio_encoder import encode_audio, load_audio_encoder
 from metatalk_lib.audio_to_expression import (
@@ -55,6 +55,7 @@ from metatalk_lib.renderer_data import (
 )
 from metatalk_lib.renderer_training import train_renderer
 from metatalk_lib.talk import Character, load_character
+from metatalk_lib.talk_request import check_talk
 from metatalk_lib.video import read_frames, write_video
 
 SIZE_PX = 256
@@ -66,8 +67,8 @@ PUBLIC_FPS = Fraction(25)
 GAN_WEIGHT = 0.01
 """Eq. 4's lambda: AudioDVP weights L1 by 100 and the adversarial term by 1."""
 MIN_TRAINING_FRAMES = 35
-TRIAL_STEPS = 10
-"""Steps from which the time of all is told."""
+TRIAL_STEPS, WARM_STEPS = 20, 5
+"""Steps from which the time of all is told, and those at the beginning that do not count."""
 A2E_EPOCHS, A2E_BATCH, A2E_RATE = 10, 5, 1e-3
 ERODE_ITERATIONS = 9
 BLUR_SIZE_PX, BLUR_SIGMA_PX = 5, 4.0
@@ -100,12 +101,14 @@ class AudioDVPSettings:
     @property
     def label(self) -> str:
         """What the tables call it; anything but the published size is said."""
-        if (self.width, self.depth, self.refine) == (PUBLISHED_WIDTH, PUBLISHED_DEPTH, True):
-            return "AudioDVP"
-        if self.width == PUBLISHED_WIDTH:
-            return "AudioDVP (shallower)"
         widths = {32: "half width", 16: "quarter width", 8: "eighth width"}
-        return f"AudioDVP ({widths.get(self.width, f'width {self.width}')})"
+        differs = {
+            widths.get(self.width, f"width {self.width}"): self.width != PUBLISHED_WIDTH,
+            f"depth {self.depth}": self.depth != PUBLISHED_DEPTH,
+            "not refined": not self.refine,
+        }
+        said = ", ".join(name for name, is_said in differs.items() if is_said)
+        return f"AudioDVP ({said})" if said else "AudioDVP"
 
 
 def train(
@@ -147,19 +150,24 @@ def train(
     )
     training = _training(settings)
     if settings.seconds > 0:
-        training = replace(training, steps=count_steps(settings.seconds, pairs, network, training, folder, device))
-    started, steps = time.perf_counter(), track(range(training.steps), "training AudioDVP", unit="step")
+        training = replace(training, steps=plan_steps(settings, pairs, network, training, folder, device))
+    stamps, steps = [], track(range(training.steps), "training AudioDVP", unit="step")
     renderer, losses = train_renderer(
-        pairs, network, training, checkpoint=folder / "checkpoint.safetensors", device=device, steps=steps
+        pairs,
+        network,
+        training,
+        checkpoint=folder / "checkpoint.safetensors",
+        device=device,
+        steps=steps,
+        watch=lambda _step, _network: stamps.append(time.perf_counter()),
     )
-    seconds = time.perf_counter() - started
     save_renderer(renderer, folder / "renderer", losses)
     history = {
         "label": settings.label,
         "a2e": a2e_history,
         "renderer": losses,
         "steps": training.steps,
-        "seconds": seconds,
+        "seconds": _seconds_per_step(stamps) * training.steps,
         "renderer_frames": int(pairs.valid.sum()),
     }
     save_json(folder / "history.json", history)
@@ -167,28 +175,37 @@ def train(
     return history
 
 
-def count_steps(
-    seconds: float,
+def plan_steps(
+    settings: AudioDVPSettings,
     pairs: RendererPairs,
     network: RendererSettings,
     training: TrainingSettings,
     folder: Path,
     device: torch.device | None = None,
 ) -> int:
-    """Steps that fit into a time on this machine, told from the first ones; their network is thrown away.
+    """Steps that fit into `settings.seconds` on this machine, told from some that are then thrown away.
 
     Args:
-        seconds: the time.
+        settings: with the time.
         pairs, network, training: of the training that is to come.
-        folder: for the trial's checkpoint.
+        folder: keeps the plan in `plan.json`, so that a killed training goes on with the same number.
         device: where it runs.
     """
-    checkpoint = folder / "trial.safetensors"
-    trial = replace(training, steps=TRIAL_STEPS)
-    started = time.perf_counter()
-    train_renderer(pairs, network, trial, checkpoint=checkpoint, device=device)
+    plan = folder / "plan.json"
+    if plan.is_file() and (kept := load_json(plan))["settings"] == asdict(settings):
+        return int(kept["steps"])
+    checkpoint, stamps = folder / "trial.safetensors", []
     checkpoint.unlink(missing_ok=True)
-    return max(TRIAL_STEPS, round(seconds * TRIAL_STEPS / (time.perf_counter() - started)))
+    trial = replace(training, steps=TRIAL_STEPS)
+
+    def watch(_step: int, _network: NeuralRenderer) -> None:
+        stamps.append(time.perf_counter())
+
+    train_renderer(pairs, network, trial, checkpoint=checkpoint, device=device, watch=watch)
+    checkpoint.unlink(missing_ok=True)
+    steps = max(TRIAL_STEPS, round(settings.seconds / _seconds_per_step(stamps[WARM_STEPS:])))
+    save_json(plan, {"settings": asdict(settings), "steps": steps})
+    return steps
 
 
 def train_own_speech(
@@ -292,12 +309,13 @@ def talk(
 
     Raises:
         DataError: a file is missing or does not fit.
-        ParameterError: `start_frame` is not in the source.
+        ParameterError: `start_frame` is not in the source, or `output` is no .mp4 or a file that is read.
 
     Source: Wen et al. 2020; facts of xinwen-cs/AudioDVP reenact.py, comp.py (BSD). AudioDVP stops where the source
     ends; here the source plays forth and back, as for every method.
     """
     character = load_character(character_dir)
+    check_talk(audio_path, output, character.source)
     character.check_start(start_frame)
     renderer = load_renderer(trained_dir / "renderer", load_face_model(character.coefficients.face_model), device)
     a2e, audio = load_a2e(a2e_dir or trained_dir / "a2e"), read_audio(audio_path)
@@ -380,3 +398,8 @@ def _training(settings: AudioDVPSettings) -> TrainingSettings:
         checkpoint_steps=50,
         seed=settings.seed,
     )
+
+
+def _seconds_per_step(stamps: Sequence[float]) -> float:
+    """Mean time between stamps; 0 where a resumed training had nothing left to do."""
+    return (stamps[-1] - stamps[0]) / (len(stamps) - 1) if len(stamps) > 1 else 0.0

@@ -18,6 +18,7 @@ from metatalk_lib.paths import PACKAGE_DATA_DIR
 from metatalk_lib.playback import ping_pong, read_in_order
 from metatalk_lib.progress import track
 from metatalk_lib.talk import load_character
+from metatalk_lib.talk_request import check_talk
 from metatalk_lib.video import probe_video, write_video
 from metatalk_lib.wav2lip import Wav2LipTeacher, load_wav2lip
 
@@ -79,12 +80,13 @@ def talk(
 
     Raises:
         DataError: a file is missing or does not fit.
-        ParameterError: `start_frame` is not in the source.
+        ParameterError: `start_frame` is not in the source, or `output` is no .mp4 or a file that is read.
 
     Source: Prajwal et al. 2020; facts of Rudrabha/Wav2Lip inference.py. Wav2Lip begins the source again with a jump
     where the recording is longer; here it plays forth and back, as for every method.
     """
     character = load_character(character_dir)
+    check_talk(audio_path, output, character.source)
     character.check_start(start_frame)
     network, checksum = load_generator(weights)
     known = LandmarkTrack.load(character_dir / "01_crop" / "landmarks.npz")

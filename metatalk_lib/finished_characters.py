@@ -1,0 +1,142 @@
+"""All characters whose stage 06 is finished, in one place: Tables 2 and 3, their controls, and the paper's Fig. 3.
+
+Nothing is measured here: everything is read from `scores.json` and `moments.npz`. Notebook 06 shows the tables of the
+characters that were finished by then; `metatalk run` with several characters writes them once more when all are.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from metatalk_lib import tables
+from metatalk_lib.artifacts import atomic_path, load_json
+from metatalk_lib.comparison_figures import plot_methods_by_moments
+from metatalk_lib.errors import DataError
+from metatalk_lib.evaluation import Moments
+from metatalk_lib.findings import describe_ablation, describe_against_baseline
+from metatalk_lib.paths import ensure_dir
+from metatalk_lib.tables import PAPER_METRICS, Scores
+
+CAPTIONS = {
+    "table2": "Table 2. Brackets in a character's rows are over its recordings, in the mean's over characters.",
+    "controls": "Controls of Table 2: what each measure says of the truth, and of lips to other sound or to none.",
+    "table3": "Table 3. The paper's figures are means over its seven characters.",
+}
+
+
+class Finished(NamedTuple):
+    """What stage 06 kept of the characters that can stand in one table.
+
+    Attributes:
+        methods: character to method of Table 2 to metric to value.
+        controls: character to control row to metric to value.
+        ablations: character to row of Table 3 to metric to value.
+        moments: character to the pictures of Fig. 3.
+        labels: what each method is called.
+        left_out: why a finished character is missing, a sentence each.
+    """
+
+    methods: dict[str, Scores]
+    controls: dict[str, Scores]
+    ablations: dict[str, Scores]
+    moments: dict[str, Moments]
+    labels: dict[str, str]
+    left_out: list[str]
+
+    @property
+    def open_metrics(self) -> list[str]:
+        """Every measure of any character that is not one of the paper's four, in the order of first sight."""
+        seen = [metric for methods in self.methods.values() for values in methods.values() for metric in values]
+        return [metric for metric in dict.fromkeys(seen) if metric not in PAPER_METRICS]
+
+    def build_tables(self, *, seed: int) -> dict[str, pd.DataFrame]:
+        """The tables that `CAPTIONS` names.
+
+        Args:
+            seed: of the intervals of means.
+        """
+        metrics = self.open_metrics
+        return {
+            "table2": tables.build_table2(self.methods, open_metrics=metrics, labels=self.labels, seed=seed),
+            "controls": tables.build_controls(self.controls, open_metrics=metrics),
+            "table3": tables.build_table3(self.ablations, open_metrics=metrics, seed=seed),
+        }
+
+    def describe(self) -> str:
+        """What Table 3 says in words, and who is left out."""
+        measures = [name for name in tables.order_metrics(self.open_metrics) if tables.stands_for_paper(name)]
+        parts = [describe_against_baseline(self.ablations, measures), describe_ablation(self.ablations, measures)]
+        return "\n".join([*parts, *self.left_out])
+
+    def plot_figure3(self) -> Figure:
+        """The paper's Fig. 3."""
+        return plot_methods_by_moments(
+            {name: seen.crops for name, seen in self.moments.items()},
+            {name: seen.close_ups for name, seen in self.moments.items()},
+            {name: seen.frame_id.tolist() for name, seen in self.moments.items()},
+        )
+
+
+def load_finished(outputs_dir: Path, *, current: str = "") -> Finished:
+    """Read what is finished.
+
+    Args:
+        outputs_dir: folder of all characters.
+        current: the character that is being evaluated; it is taken although its stage is not finished yet, and its
+            labels decide who can stand beside it.
+
+    Raises:
+        DataError: no character is finished, or a file cannot be read.
+    """
+    folders = {
+        path.parent.parent.name: path.parent for path in sorted(outputs_dir.glob("*/06_evaluation/summary.json"))
+    }
+    if current:
+        folders = {current: outputs_dir / current / "06_evaluation"} | folders
+    if not folders:
+        raise DataError(f"{outputs_dir}: no character has finished 06_evaluation. Run metatalk run --to 06.")
+    kept = {name: load_json(folder / "scores.json") for name, folder in folders.items()}
+    labels, left_out = next(iter(kept.values()))["labels"], []
+    for name, found in list(kept.items()):
+        if other := _find_difference(labels, found["labels"]):
+            left_out.append(f"{name} is left out: its {other}. Run 06_evaluation of it again.")
+            del kept[name]
+    names = sorted(kept)
+    return Finished(
+        *({name: kept[name][part] for name in names} for part in ("methods", "controls", "ablation")),
+        {name: Moments.load(folders[name] / "moments.npz") for name in names},
+        labels,
+        left_out,
+    )
+
+
+def write_tables(outputs_dir: Path, *, seed: int) -> Path:
+    """Write the tables of all finished characters, Fig. 3 and the findings.
+
+    Args:
+        outputs_dir: folder of all characters.
+        seed: of the intervals of means.
+
+    Returns:
+        The folder, `<outputs_dir>/tables`.
+
+    Raises:
+        DataError: no character is finished.
+    """
+    found, folder = load_finished(outputs_dir), ensure_dir(outputs_dir / "tables")
+    for name, table in found.build_tables(seed=seed).items():
+        tables.save_table(table, folder / f"{name}.csv", caption=CAPTIONS[name])
+    found.plot_figure3().savefig(folder / "figure3.jpg", dpi=110, bbox_inches="tight")
+    with atomic_path(folder / "findings.txt") as temporary:
+        temporary.write_text(found.describe() + "\n", "utf-8")
+    return folder
+
+
+def _find_difference(labels: Mapping[str, str], others: Mapping[str, str]) -> str:
+    for method, label in labels.items():
+        if others.get(method) != label:
+            return f"{method} is `{others.get(method, 'missing')}`, not `{label}`"
+    return ""

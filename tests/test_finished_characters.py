@@ -1,0 +1,72 @@
+"""Characters together in one table: who stands in it, who is left out, and what is written for all of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metatalk_lib.artifacts import save_json
+from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.evaluation import Moments
+from metatalk_lib.finished_characters import load_finished, write_tables
+from metatalk_lib.sync import CONTROL_ROWS, GROUND_TRUTH, REENCODED
+from metatalk_lib.tables import ABLATIONS, METHODS, build_controls
+
+LABELS = {name: name for name in METHODS} | {"Wav2Lip": "Wav2Lip (open weights)"}
+
+
+def finish(outputs: Path, name: str, ssim: float, *, wav2lip: str = LABELS["Wav2Lip"], is_done: bool = True) -> None:
+    """Write what stage 06 of a character leaves; every method scores the same."""
+    folder = outputs / name / "06_evaluation"
+    score = {"SSIM": ssim, "LSE-D (open)": [8.0, 7.5, 8.5, 3], "opening r": 0.5}
+    saved = {
+        "labels": LABELS | {"Wav2Lip": wav2lip},
+        "methods": {method: score for method in METHODS},
+        "controls": {row: {"SSIM": 0.9, "LSE-D (open)": 9.0} for row in (GROUND_TRUTH, REENCODED, *CONTROL_ROWS)},
+        "ablation": {row: score for row in ABLATIONS},
+    }
+    save_json(folder / "scores.json", saved)
+    pictures = {"original": np.zeros((2, 8, 8, 3), np.uint8)}
+    Moments(pictures, pictures, np.array([3, 4])).save(folder / "moments.npz")
+    if is_done:
+        save_json(folder / "summary.json", {})
+
+
+def test_tables_of_all_finished_characters_are_written(tmp_path: Path):
+    for name, ssim in (("B", 0.9), ("A", 0.8)):
+        finish(tmp_path, name, ssim)
+    finish(tmp_path, "C", 0.1, is_done=False)
+    folder = write_tables(tmp_path, seed=0)
+    names = {f"{stem}.{end}" for stem in ("table2", "controls", "table3") for end in ("csv", "html", "tex")}
+    assert {path.name for path in folder.iterdir()} == names | {"figure3.jpg", "findings.txt"}
+    table = pd.read_csv(folder / "table2.csv", index_col=[0, 1], dtype=str)
+    assert table.loc[("A", "SSIM"), "Ours"] == "0.8"
+    assert table.loc[("mean of 2", "SSIM"), "Ours"].startswith("0.85 [0.8")
+    assert table.loc[("C", "SSIM"), "Ours"] == "not yet"
+    assert table.columns[1] == "Wav2Lip (open weights)"
+    controls = pd.read_csv(folder / "controls.csv", index_col=[0, 1], dtype=str)
+    assert controls.columns.tolist() == [GROUND_TRUTH, REENCODED, *CONTROL_ROWS]
+    assert controls.index.tolist() == [(name, metric) for name in "AB" for metric in ("LSE-D (open)", "SSIM")]
+    assert "Better in all on 0 of 2 characters." in (folder / "findings.txt").read_text("utf-8")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    write_tables(tmp_path, seed=0)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_methods_of_another_kind_do_not_stand_in_one_table(tmp_path: Path):
+    finish(tmp_path, "A", 0.8)
+    finish(tmp_path, "B", 0.9, wav2lip="Wav2Lip", is_done=False)
+    assert list(load_finished(tmp_path).methods) == ["A"]
+    found = load_finished(tmp_path, current="B")
+    assert list(found.methods) == ["B"]
+    (said,) = found.left_out
+    assert said.startswith("A is left out: its Wav2Lip is `Wav2Lip (open weights)`, not `Wav2Lip`.")
+    assert said in found.describe()
+
+
+def test_nothing_finished_is_an_error(tmp_path: Path):
+    with pytest.raises(DataError, match="no character has finished 06_evaluation"):
+        write_tables(tmp_path, seed=0)
+    with pytest.raises(ParameterError, match="controls of A has no `Wav2Lip`"):
+        build_controls({"A": {"Wav2Lip": {"SSIM": 0.5}}}, open_metrics=())
