@@ -23,6 +23,7 @@ from metatalk_lib.held_out import FinishedVideo, HeldOut
 from metatalk_lib.landmarks import MOUTH, LandmarkTrack, mouth_opening, track_landmarks
 from metatalk_lib.metrics import landmark_distance
 from metatalk_lib.progress import track
+from metatalk_lib.sync import GROUND_TRUTH, REENCODED, STATIC_FRAME
 
 MAX_BRIDGED_FRACTION = 0.1
 """Most frames of a finished video in which the face may go unseen and be interpolated, and counted."""
@@ -105,28 +106,49 @@ def measure_faces(
 
 
 def measure_held_out_faces(
-    held_out: HeldOut, videos: Mapping[str, FinishedVideo], judge: FrechetJudge
+    held_out: HeldOut,
+    controls: Mapping[str, FinishedVideo],
+    videos: Mapping[str, FinishedVideo],
+    judge: FrechetJudge,
 ) -> tuple[FaceMeasures, dict[str, FaceMeasures]]:
     """The faces of the original and of finished videos, in the crop.
 
     Args:
         held_out: the frames to compare.
+        controls: of `evaluation.write_controls`; followed are the two that lips are measured on, the re-encoded
+            original and the one whose mouth stands still.
         videos: row name to video.
         judge: of the Fréchet distance.
 
     Returns:
-        The original's, and row name to measures.
+        The original's, and row name to measures, of the two controls and of the videos.
 
     Raises:
         DataError, FaceError: as `measure_faces`, or a video does not fit the held-out frames.
     """
+    followed = {name: controls[name] for name in (REENCODED, STATIC_FRAME)} | dict(videos)
     sources = [(held_out.originals, held_out.source)]
-    sources += [(partial(video.crops, held_out), video.path) for video in videos.values()]
+    sources += [(partial(video.crops, held_out), video.path) for video in followed.values()]
     shared = {"judge": judge, "frame_count": len(held_out), "fps": held_out.fps}
     truth, *faces = (
         measure_faces(frames, name=path, **shared) for frames, path in track(sources, "following faces", unit="video")
     )
-    return truth, dict(zip(videos, faces, strict=True))
+    return truth, dict(zip(followed, faces, strict=True))
+
+
+def add_controls(
+    faces: Mapping[str, FaceMeasures], truth: FaceMeasures, orders: Mapping[str, Int[np.ndarray, " T"]]
+) -> dict[str, FaceMeasures]:
+    """Row name to measures for `compare_faces`: the truth, encoded once more, its controls, then the videos.
+
+    Args:
+        faces: of the re-encoded truth and of videos.
+        truth: of the original; the controls are its own faces at other moments.
+        orders: of `control_rows.order_controls`.
+    """
+    controls = {name: truth.at(order) for name, order in orders.items()}
+    others = {name: face for name, face in faces.items() if name not in (REENCODED, *controls)}
+    return {GROUND_TRUTH: truth, REENCODED: faces[REENCODED], **controls, **others}
 
 
 def compare_faces(faces: Mapping[str, FaceMeasures], truth: FaceMeasures, judge: FrechetJudge) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from metatalk_lib.comparison_figures import plot_methods_by_moments
 from metatalk_lib.errors import DataError
 from metatalk_lib.evaluation import Moments
 from metatalk_lib.findings import describe_ablation, describe_against_baseline
+from metatalk_lib.metric_catalogue import METRICS
 from metatalk_lib.paths import ensure_dir
 from metatalk_lib.tables import PAPER_METRICS, Scores
 
@@ -48,26 +49,31 @@ class Finished(NamedTuple):
 
     @property
     def open_metrics(self) -> list[str]:
-        """Every measure of any character that is not one of the paper's four, in the order of first sight."""
-        seen = [metric for methods in self.methods.values() for values in methods.values() for metric in values]
-        return [metric for metric in dict.fromkeys(seen) if metric not in PAPER_METRICS]
+        """Every measure of any character that is not one of the paper's four, in the order of the catalogue."""
+        return [metric.label for metric in METRICS if metric.label in self._seen and metric.name not in PAPER_METRICS]
 
-    def build_tables(self, *, seed: int) -> dict[str, pd.DataFrame]:
-        """The tables that `CAPTIONS` names.
+    @property
+    def _seen(self) -> set[str]:
+        return {name for methods in self.methods.values() for values in methods.values() for name in values}
+
+    def build_tables(self, *, seed: int) -> dict[str, tuple[pd.DataFrame, str]]:
+        """Tables 2 and 3 and the controls of Table 2, by the names of their files, each with its caption.
 
         Args:
             seed: of the intervals of means.
         """
         metrics = self.open_metrics
-        return {
+        built = {
             "table2": tables.build_table2(self.methods, open_metrics=metrics, labels=self.labels, seed=seed),
             "controls": tables.build_controls(self.controls, open_metrics=metrics),
             "table3": tables.build_table3(self.ablations, open_metrics=metrics, seed=seed),
         }
+        return {name: (table, CAPTIONS[name]) for name, table in built.items()}
 
     def describe(self) -> str:
         """What Table 3 says in words, and who is left out."""
-        measures = [name for name in tables.order_metrics(self.open_metrics) if tables.stands_for_paper(name)]
+        names = [name for name in tables.order_metrics(self.open_metrics) if name in self._seen]
+        measures = [name for name in names if tables.stands_for_paper(name)]
         parts = [describe_against_baseline(self.ablations, measures), describe_ablation(self.ablations, measures)]
         return "\n".join([*parts, *self.left_out])
 
@@ -127,8 +133,8 @@ def write_tables(outputs_dir: Path, *, seed: int) -> Path:
         DataError: no character is finished.
     """
     found, folder = load_finished(outputs_dir), ensure_dir(outputs_dir / "tables")
-    for name, table in found.build_tables(seed=seed).items():
-        tables.save_table(table, folder / f"{name}.csv", caption=CAPTIONS[name])
+    for name, (table, caption) in found.build_tables(seed=seed).items():
+        tables.save_table(table, folder / f"{name}.csv", caption=caption)
     found.plot_figure3().savefig(folder / "figure3.jpg", dpi=110, bbox_inches="tight")
     with atomic_path(folder / "findings.txt") as temporary:
         temporary.write_text(found.describe() + "\n", "utf-8")

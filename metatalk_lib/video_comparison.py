@@ -20,16 +20,13 @@ from metatalk_lib.crop import NATURAL_SIDE
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.evaluation import IMAGE_METRICS, RIM_PER_SIDE, average_pictures, show_mouths
 from metatalk_lib.face_detector import face_width
-from metatalk_lib.face_measures import LANDMARK_DISTANCE, LIKENESS, FaceMeasures, compare_faces, measure_faces
-from metatalk_lib.frechet_judge import FrechetJudge
-from metatalk_lib.lip_sync_error import FPS, LipSyncError, score_clip
-from metatalk_lib.lip_sync_judge import (
-    OFFSET,
-    LipSyncJudge,
-    check_sound,
-    embed_video,
-    find_lse_failures,
-    score_controls,
+from metatalk_lib.face_measures import (
+    LANDMARK_DISTANCE,
+    LIKENESS,
+    FaceMeasures,
+    add_controls,
+    compare_faces,
+    measure_faces,
 )
 from metatalk_lib.playback import read_in_any_order
 from metatalk_lib.progress import track
@@ -84,10 +81,10 @@ def compare_videos(
         paths = {GROUND_TRUTH: reference, REENCODED: again, **videos}
         faces = {name: _follow(path, frechet) for name, path in track(paths.items(), "following faces", unit="video")}
         truth = faces[GROUND_TRUTH]
-        controls = {name: truth.at(order) for name, order in order_controls(truth.opening).items()}
-        in_order = {GROUND_TRUTH: truth, REENCODED: faces[REENCODED], **controls, **faces}
+        orders = order_controls(truth.opening)
+        in_order = add_controls(faces, truth, orders)
         tables = [
-            compare_pictures(paths, truth.landmarks, order_controls(truth.opening), Path(folder)),
+            compare_pictures(paths, truth.landmarks, orders, Path(folder)),
             compare_faces(in_order, truth, frechet),
             _compare_openings(in_order, truth),
             _judge_lips(paths, faces, lip_sync, recording),

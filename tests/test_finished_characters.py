@@ -48,7 +48,10 @@ def test_tables_of_all_finished_characters_are_written(tmp_path: Path):
     controls = pd.read_csv(folder / "controls.csv", index_col=[0, 1], dtype=str)
     assert controls.columns.tolist() == [GROUND_TRUTH, REENCODED, *CONTROL_ROWS]
     assert controls.index.tolist() == [(name, metric) for name in "AB" for metric in ("LSE-D (open)", "SSIM")]
-    assert "Better in all on 0 of 2 characters." in (folder / "findings.txt").read_text("utf-8")
+    findings = (folder / "findings.txt").read_text("utf-8")
+    assert "A: ours against the AudioDVP configuration: not better in LSE-D (open) (8 against 8), SSIM" in findings
+    assert "Better in all on 0 of 2 characters." in findings
+    assert "not measured" not in findings
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     write_tables(tmp_path, seed=0)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
