@@ -127,15 +127,6 @@ METRICS = (
         "original to this project",
     ),
     Metric(
-        "landmark distance",
-        "lower",
-        0.0,
-        "px",
-        r"\frac{1}{T L} \sum_{t, l} \|p_{tl} - \hat{p}_{tl}\|",
-        "landmarks in the crop, mean over frames",
-        "the usual LMD, as in Chen et al. 2019",
-    ),
-    Metric(
         "mouth landmark distance",
         "lower",
         0.0,

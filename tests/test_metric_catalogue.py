@@ -17,7 +17,6 @@ def test_every_measure_of_the_judging_is_found_with_and_without_its_unit() -> No
         "LSE-D (open)",
         "LSE-C (open)",
         "FFD (open)",
-        "landmark distance",
         "likeness",
         "flicker ratio",
         "offset",

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from metatalk_lib.baselines.make_it_talk import VOICE_GAIN
-from metatalk_lib.baselines.make_it_talk_audio import STEPS_PER_S
+from metatalk_lib.baselines.make_it_talk_audio import STEPS_PER_S, cut_windows
 from metatalk_lib.baselines.make_it_talk_landmarks import DEPTH, LIP_GAIN, WIDTH, find_frame
 from metatalk_lib.baselines.make_it_talk_weights import open_depth
 from metatalk_lib.face_model import load_face_model
@@ -75,11 +75,6 @@ class Motion(NamedTuple):
     displacement: np.ndarray
 
 
-def cut_all_windows(feature: np.ndarray) -> np.ndarray:
-    """(W, 18, 80) views of a feature, as `make_it_talk_audio.cut_windows` has them."""
-    return np.lib.stride_tricks.sliding_window_view(feature, WINDOW_STEPS, axis=0)[:-1].transpose(0, 2, 1)
-
-
 def train_content(heard: list[Heard], utterances: list[Spoken], steps: int, seed: int) -> ContentBranch:
     """The lips of random faces, from the content feature; squared errors, the lips' weighted.
 
@@ -118,7 +113,7 @@ def measure_content(network: ContentBranch, heard: list[Heard], utterances: list
     still = np.eye(3)[None]
     found, truth = [], []
     for item, spoken in zip(heard, utterances, strict=True):
-        windows = cut_all_windows(item.feature)
+        windows = cut_windows(item.feature)
         faces, wanted = mover.place(mover.mean[None], spoken.actions[: len(windows)], still)
         with torch.inference_mode():
             moved = network(_to_tensor(windows), _to_tensor(faces.reshape(1, 204))).numpy().reshape(-1, 68, 3)
@@ -156,7 +151,7 @@ def train_speaker(motions: list[Motion], steps: int, seed: int) -> SpeakerBranch
 
     def draw_loss() -> Tensor:
         motion = motions[generator.integers(len(motions))]
-        windows = cut_all_windows(motion.heard.feature)
+        windows = cut_windows(motion.heard.feature)
         order = ping_pong(int(generator.integers(len(windows))), len(windows), MAX_WINDOWS)
         voice = _to_tensor(np.tile(VOICE_GAIN * motion.heard.voice, (MAX_WINDOWS, 1)))
         with torch.autocast("cpu", torch.bfloat16):
@@ -173,7 +168,7 @@ def measure_speaker(network: SpeakerBranch, motions: list[Motion]) -> dict[str, 
     """Share of the displacements' energy that is told, by the right sound, by others', and by a face that is still."""
     energies, errors = np.zeros(2), np.zeros(2)
     for row, motion in enumerate(motions):
-        windows = cut_all_windows(motion.heard.feature)[:MAX_WINDOWS]
+        windows = cut_windows(motion.heard.feature)[:MAX_WINDOWS]
         voice = _to_tensor(np.tile(VOICE_GAIN * motion.heard.voice, (len(windows), 1)))
         with torch.inference_mode():
             found = network(_to_tensor(windows), voice, torch.zeros(len(windows), NOISE_SIZE))[0].numpy()
