@@ -207,8 +207,8 @@ VG-net, before the contrast is stretched:
 
 Limits: it has seen studio people only, whose lips move by the project's own rule of visemes; AT-net's utterances are
 spoken by the audio encoder's voices, some of them characters' own. VG-net learned by the absolute error alone, so its
-mouths are softer than the published one's, which had a discriminator. Licence: that of this project; no picture or sound
-of a real person is in the weights' training but Flite's and Festival's voices.
+mouths are softer than the published one's, which had a discriminator. Licence: that of this project; no picture or
+sound of a real person is in the weights' training but Flite's and Festival's voices.
 """
 
 
