@@ -164,7 +164,7 @@ def write_audio(path: str | Path, audio: Audio) -> None:
         soundfile.write(temporary, scaled, audio.rate, format="WAV", subtype="PCM_16")
 
 
-def to_pcm16(samples: Float[np.ndarray, "S *C"]) -> Int16[np.ndarray, "S *C"]:
+def to_pcm16(samples: Float[np.ndarray, " S *C"]) -> Int16[np.ndarray, " S *C"]:
     """Whole 16-bit numbers as a WAV file holds them: round(32768 x), clipped."""
     return np.clip(np.rint(samples.astype(np.float64) * 32768.0), -32768, 32767).astype(np.int16)
 
@@ -197,8 +197,8 @@ def mono_16k_length(recording: Recording) -> int:
 
 
 def resample(
-    pieces: Iterable[Float[np.ndarray, "_ *C"]], rate: int, wanted_rate: int
-) -> Iterator[Float[np.ndarray, "_ *C"]]:
+    pieces: Iterable[Float[np.ndarray, " _ *C"]], rate: int, wanted_rate: int
+) -> Iterator[Float[np.ndarray, " _ *C"]]:
     """Resample a signal that comes in pieces; the pieces make no difference, nor does a rate that is right already.
 
     Args:
@@ -221,7 +221,7 @@ def resample(
         yield resampler.resample_chunk(empty, last=True)
 
 
-def fit_length(samples: Float[np.ndarray, "S *C"], count: int) -> Float[np.ndarray, "count *C"]:
+def fit_length(samples: Float[np.ndarray, " S *C"], count: int) -> Float[np.ndarray, " count *C"]:
     """Cut the tail, or append zeros, so that `count` samples are left."""
     missing = count - len(samples)
     if missing <= 0:
@@ -256,11 +256,11 @@ class SampleWindow:
         channels: C; None for pieces without that axis.
     """
 
-    def __init__(self, pieces: Iterable[Float[np.ndarray, "_ *C"]], channels: int | None = None) -> None:
+    def __init__(self, pieces: Iterable[Float[np.ndarray, " _ *C"]], channels: int | None = None) -> None:
         self._pieces = iter(pieces)
         self._held, self._start = np.zeros((0,) if channels is None else (0, channels), np.float32), 0
 
-    def cut(self, start: int, stop: int) -> Float[np.ndarray, "_ *C"]:
+    def cut(self, start: int, stop: int) -> Float[np.ndarray, " _ *C"]:
         """Samples `start` to `stop`. What lies before `start` is forgotten: a later cut must not begin earlier."""
         if max(start, 0) < self._start:
             raise ParameterError(f"sample {start} was forgotten already; what is held begins at {self._start}.")

@@ -129,7 +129,7 @@ def compare(
         audio=audio,
     )
     print(table.round(4).to_string())
-    print(f"Controls: {describe_verdict(find_failures(table))}.")
+    print(f"Controls: {describe_verdict(find_failures(table, reference))}.")
     if output:
         save_table(table, output, caption=f"Measured against {reference.name}: whole frame, mask from its landmarks.")
 

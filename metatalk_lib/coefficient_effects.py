@@ -173,7 +173,7 @@ def _strongest_regions(model: FaceModel, field: Float[np.ndarray, "N 3"], count:
     return ", ".join(words)
 
 
-def _region_means(model: FaceModel, values: Float[np.ndarray, "N *C"]) -> dict[int, Any]:
+def _region_means(model: FaceModel, values: Float[np.ndarray, " N *C"]) -> dict[int, Any]:
     """Region -> mean over its area, of the regions that the model has."""
     region, weight, _ = _surface(model)
     inside = {number: region == number for number in range(len(REGIONS)) if weight[region == number].sum() > 0}

@@ -57,13 +57,13 @@ class References:
         kind: `true` or `measured on the original`.
     """
 
-    measured: Float[np.ndarray, "T"]
-    reference: Float[np.ndarray, "T"]
+    measured: Float[np.ndarray, " T"]
+    reference: Float[np.ndarray, " T"]
     kind: str
 
 
 def write_controls(
-    held_out: HeldOut, model: FaceModel, folder: Path, orders: Mapping[str, Int[np.ndarray, "T"]]
+    held_out: HeldOut, model: FaceModel, folder: Path, orders: Mapping[str, Int[np.ndarray, " T"]]
 ) -> dict[str, FinishedVideo]:
     """Encode the controls as any method's video is: the original, and the original with other moments' mouths.
 
@@ -228,7 +228,7 @@ def load_references(held_out: HeldOut, landmarks_path: Path) -> References:
 
 
 def measure_sync(
-    held_out: HeldOut, references: References, openings: Mapping[str, Float[np.ndarray, "T"]]
+    held_out: HeldOut, references: References, openings: Mapping[str, Float[np.ndarray, " T"]]
 ) -> tuple[pd.DataFrame, dict[str, dict[str, SyncScore]]]:
     """Open sync measures of every video, with the control rows above them.
 
@@ -297,7 +297,7 @@ class Moments(NamedTuple):
 
     crops: dict[str, UInt8[np.ndarray, "K P P 3"]]
     close_ups: dict[str, UInt8[np.ndarray, "K P P 3"]]
-    frame_id: Int[np.ndarray, "K"]
+    frame_id: Int[np.ndarray, " K"]
 
     def save(self, path: Path) -> None:
         """Save as `.npz`."""

@@ -34,10 +34,10 @@ class HeldOut:
 
     source: Path
     fps: Fraction
-    frame_id: Int[np.ndarray, "T"]
+    frame_id: Int[np.ndarray, " T"]
     crop: CropTransform
     coefficients: Coefficients
-    samples_16k: Float[np.ndarray, "S"]
+    samples_16k: Float[np.ndarray, " S"]
 
     def __len__(self) -> int:
         return len(self.frame_id)
@@ -47,7 +47,7 @@ class HeldOut:
         first = int(self.frame_id[0])
         return (self.crop.crop_image(frame) for frame in read_frames(self.source, first, first + len(self)))
 
-    def originals_at(self, order: Int[np.ndarray, "T2"]) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
+    def originals_at(self, order: Int[np.ndarray, " T2"]) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
         """The source's frames in the crop at other moments: `order` counts from the first held-out frame."""
         return (self.crop.crop_image(frame) for frame in read_in_any_order(self.source, self.frame_id[order]))
 
@@ -55,7 +55,7 @@ class HeldOut:
         """The renderer's lower-face mask of each frame, in the crop."""
         return (dilated_mask(model, self.coefficients, row, self.crop.size) for row in range(len(self)))
 
-    def envelope(self) -> Float[np.ndarray, "T"]:
+    def envelope(self) -> Float[np.ndarray, " T"]:
         """Speech envelope of the tail's own audio, dB above the floor."""
         return compute_speech_envelope(self.samples_16k, len(self), self.fps)
 

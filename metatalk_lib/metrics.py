@@ -233,7 +233,7 @@ def landmark_distance(landmarks: Float[np.ndarray, "*T L 2"], reference: Float[n
     return float(np.linalg.norm(landmarks.astype(np.float64) - reference, axis=-1).mean())
 
 
-def correlation(values: Float[np.ndarray, "T"], reference: Float[np.ndarray, "T"]) -> float:
+def correlation(values: Float[np.ndarray, " T"], reference: Float[np.ndarray, " T"]) -> float:
     """Pearson correlation r = cov(x, y) / (s_x s_y).
 
     Args:

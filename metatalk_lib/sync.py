@@ -60,8 +60,8 @@ class SyncScore:
 
 
 def correlation_by_lag(
-    opening: Float[np.ndarray, "T"], reference: Float[np.ndarray, "T"], *, max_lag: int = MAX_LAG
-) -> Float[np.ndarray, "lags"]:
+    opening: Float[np.ndarray, " T"], reference: Float[np.ndarray, " T"], *, max_lag: int = MAX_LAG
+) -> Float[np.ndarray, " lags"]:
     """Pearson correlation at each lag k = -max_lag .. max_lag, over the frames where both exist.
 
     r(k) = corr(opening[t + k], reference[t])
@@ -93,7 +93,7 @@ def correlation_by_lag(
 
 
 def compute_sync(
-    opening: Float[np.ndarray, "T"], reference: Float[np.ndarray, "T"], *, max_lag: int = MAX_LAG
+    opening: Float[np.ndarray, " T"], reference: Float[np.ndarray, " T"], *, max_lag: int = MAX_LAG
 ) -> SyncScore:
     """Correlation of a measured curve with its reference, at lag 0 and at the best lag.
 
@@ -117,8 +117,8 @@ def compute_sync(
 
 
 def compute_speech_envelope(
-    samples_16k: Float[np.ndarray, "S"], frame_count: int, fps: Fraction
-) -> Float[np.ndarray, "T"]:
+    samples_16k: Float[np.ndarray, " S"], frame_count: int, fps: Fraction
+) -> Float[np.ndarray, " T"]:
     """Loudness of each video frame's stretch of audio.
 
     e_t = max(0, 60 + 20 log10(rms_t / max_u rms_u)), with rms_t over the samples from t / fps to (t + 1) / fps
@@ -148,11 +148,11 @@ def compute_speech_envelope(
 
 
 def compute_sync_controls(
-    opening: Float[np.ndarray, "T"],
-    reference: Float[np.ndarray, "T"],
+    opening: Float[np.ndarray, " T"],
+    reference: Float[np.ndarray, " T"],
     *,
-    reencoded_opening: Float[np.ndarray, "T"],
-    static_opening: Float[np.ndarray, "T"],
+    reencoded_opening: Float[np.ndarray, " T"],
+    static_opening: Float[np.ndarray, " T"],
 ) -> dict[str, SyncScore]:
     """The control rows of a sync measure.
 

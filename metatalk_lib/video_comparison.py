@@ -18,7 +18,7 @@ from metatalk_lib.audio import Recording, read_audio
 from metatalk_lib.control_rows import IMAGE_ORDER, find_order_failures, order_controls
 from metatalk_lib.crop import NATURAL_SIDE
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.evaluation import IMAGE_METRICS, RIM_PER_SIDE, average_pictures, show_mouths
+from metatalk_lib.evaluation import IMAGE_METRICS, MIN_FRAMES, RIM_PER_SIDE, average_pictures, show_mouths
 from metatalk_lib.face_detector import face_width
 from metatalk_lib.face_measures import (
     LANDMARK_DISTANCE,
@@ -27,6 +27,16 @@ from metatalk_lib.face_measures import (
     add_controls,
     compare_faces,
     measure_faces,
+)
+from metatalk_lib.frechet_judge import FrechetJudge
+from metatalk_lib.lip_sync_error import FPS, LipSyncError, score_clip
+from metatalk_lib.lip_sync_judge import (
+    OFFSET,
+    LipSyncJudge,
+    check_sound,
+    embed_video,
+    find_lse_failures,
+    score_controls,
 )
 from metatalk_lib.playback import read_in_any_order
 from metatalk_lib.progress import track
@@ -92,8 +102,18 @@ def compare_videos(
     return pd.concat(tables, axis=1).loc[list(in_order)]
 
 
-def find_failures(table: pd.DataFrame) -> list[str]:
-    """Controls of `compare_videos` that come out in the wrong order: what they measure is not to be trusted here."""
+def find_failures(table: pd.DataFrame, reference: Path) -> list[str] | None:
+    """Controls that come out in the wrong order: what they measure is not to be trusted here.
+
+    Args:
+        table: of `compare_videos`.
+        reference: the true video.
+
+    Returns:
+        One sentence for each failure; None where the clip is too short for a verdict.
+    """
+    if probe_video(reference).frame_count < MIN_FRAMES:
+        return None
     pictures = [name for name in (*IMAGE_ORDER, LANDMARK_DISTANCE, LIKENESS, "FFD (open)", "FID") if name in table]
     distance, confidence = (next(name for name in table if name.startswith(start)) for start in ("LSE-D", "LSE-C"))
     rows = table.loc[[GROUND_TRUTH, REENCODED, *CONTROL_ROWS], [distance, confidence, OFFSET]]

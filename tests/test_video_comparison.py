@@ -17,11 +17,11 @@ from metatalk_lib.cli import app
 from metatalk_lib.control_rows import CONTROL_ROWS
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.frechet_judge import FrechetJudge
-from metatalk_lib.lip_sync_judge import LipSyncJudge
+from metatalk_lib.lip_sync_judge import OFFSET, LipSyncJudge
 from metatalk_lib.networks.syncnet import SyncNet
 from metatalk_lib.sync import GROUND_TRUTH, REENCODED
 from metatalk_lib.video import write_video
-from metatalk_lib.video_comparison import compare_videos, lower_face_mask, name_videos
+from metatalk_lib.video_comparison import compare_videos, find_failures, lower_face_mask, name_videos
 
 FRAMES = 30
 
@@ -119,8 +119,25 @@ def test_the_command_prints_and_writes_its_table(clips: dict[str, Path], tmp_pat
     result = CliRunner().invoke(app, ["compare", *arguments])
     assert result.exit_code == 0, result.output
     assert "SSIM in mask" in result.output
-    assert "Controls: " in result.output
+    assert "Controls: clip too short to say." in result.output
     table = pd.read_csv(tmp_path / "scores.csv", index_col=0)
     assert table.index.tolist() == [GROUND_TRUTH, REENCODED, *CONTROL_ROWS, "blurred"]
     assert 0.3 < table.loc["blurred", "SSIM in mask"] < table.loc[REENCODED, "SSIM in mask"]
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".html", ".tex"}
+
+
+def test_controls_in_the_wrong_order_are_named(tmp_path: Path):
+    rows = [GROUND_TRUTH, REENCODED, *CONTROL_ROWS]
+    columns = {"SSIM": 0.5, "SSIM in mask": 0.5, "PSNR in mask, dB": 20.0, "flicker ratio": 0.2}
+    columns |= {"mouth landmark distance, %": 3.0, "likeness": 0.5, "FFD (open)": 1.0}
+    table = pd.DataFrame(columns | {"LSE-D (open)": 9.0, "LSE-C (open)": 1.0, OFFSET: 0.0}, index=rows)
+    table.loc[[GROUND_TRUTH, REENCODED]] = (1.0, 1.0, 50.0, 1.0, 0.0, 1.0, 0.0, 6.0, 3.0, 0.0)
+    table.loc["audio 5 frames late", ["LSE-D (open)", "LSE-C (open)", OFFSET]] = (6.1, 2.9, -5.0)
+    table.loc["audio 5 frames early", ["LSE-D (open)", "LSE-C (open)", OFFSET]] = (6.1, 2.9, 5.0)
+    write_video(tmp_path / "true.mp4", moving_face(75)[0], fps=Fraction(25))
+    assert find_failures(table, tmp_path / "true.mp4") == []
+    table.loc["silence", "likeness"] = 1.0
+    table.loc["static frame", "LSE-D (open)"] = 6.0
+    said = find_failures(table, tmp_path / "true.mp4")
+    assert len(said) == 1 + 4
+    assert said[0] == "likeness: `silence` scores 1, the re-encoded truth 1"
