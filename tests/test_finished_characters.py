@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from metatalk_lib import run
 from metatalk_lib.artifacts import save_json
+from metatalk_lib.cli import app
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.evaluation import Moments
 from metatalk_lib.finished_characters import load_finished, write_tables
@@ -73,3 +76,18 @@ def test_nothing_finished_is_an_error(tmp_path: Path):
         write_tables(tmp_path, seed=0)
     with pytest.raises(ParameterError, match="controls of A has no `Wav2Lip`"):
         build_controls({"A": {"Wav2Lip": {"SSIM": 0.5}}}, open_metrics=())
+
+
+def test_running_several_characters_ends_with_their_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ran = []
+    monkeypatch.setattr(run, "run_character", lambda values, stages, force: ran.append((values["character"], stages)))
+    for name in "AB":
+        finish(tmp_path, name, 0.9)
+    arguments = ["run", "--from", "06", "--to", "06", "-p", f"outputs_dir={tmp_path}", "--character", "A"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert not (tmp_path / "tables").exists()
+    result = CliRunner().invoke(app, [*arguments, "--character", "B"])
+    assert result.exit_code == 0, result.output
+    assert [name for name, _ in ran] == ["A", "A", "B"]
+    assert f"Tables of all characters: {tmp_path / 'tables'}" in result.output.replace("\n", "")
+    assert (tmp_path / "tables" / "table2.html").is_file()
