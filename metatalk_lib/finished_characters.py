@@ -112,7 +112,8 @@ def load_finished(outputs_dir: Path, *, current: str = "") -> Finished:
             del kept[name]
     names = sorted(kept)
     return Finished(
-        *({name: kept[name][part] for name in names} for part in ("methods", "controls", "ablation")),
+        {name: {method: kept[name]["methods"][method] for method in tables.METHODS} for name in names},
+        *({name: kept[name][part] for name in names} for part in ("controls", "ablation")),
         {name: Moments.load(folders[name] / "moments.npz") for name in names},
         labels,
         left_out,
