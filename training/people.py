@@ -24,6 +24,8 @@ Person = TypeVar("Person")
 
 TEST_EVERY = 10
 """Every tenth person is for tests alone."""
+RUNS = "Training"
+"""A card's line of the runs that made the weights."""
 
 
 def save_person(path: Path, scene: Scene, performance: Performance, quality: int, **arrays: np.ndarray) -> None:
@@ -75,6 +77,13 @@ def load_speakers(
 def halve_weights(network: nn.Module) -> dict[str, torch.Tensor]:
     """The state dict as it is shipped: fractions in half precision."""
     return {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
+
+
+def read_runs(weights: Path) -> str:
+    """What the card beside weights says of the runs that made them."""
+    lines = weights.with_suffix(".md").read_text("utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith(f"- {RUNS}: ")]
+    return line.removeprefix(f"- {RUNS}: ")
 
 
 def render_people(

@@ -50,7 +50,7 @@ from training.make_it_talk_speech import (
     make_utterances,
     save_utterances,
 )
-from training.people import halve_weights, load_speakers
+from training.people import RUNS, halve_weights, load_speakers, read_runs
 from training.train_make_it_talk_image import BATCH, load_person, measure_image, train_image
 from training.train_make_it_talk_landmarks import (
     WINDOWS,
@@ -234,7 +234,7 @@ def write_card(path: Path, what: str, facts: dict[str, str], measured_on: str, t
 
 {what}
 
-- Made by: `python -m training.render_speakers`, then `python -m training.train_make_it_talk` (defaults)
+- Made by: `python -m training.render_speakers`, then `python -m training.train_make_it_talk`
 {made}
 - Machine: {machine()}
 
@@ -242,8 +242,9 @@ Measured with the weights as shipped, on {measured_on}:
 
 {table}
 
-Limits: {limits}. Licence: that of this project; no picture or sound of a real person is in the weights' training but
-Flite's and Festival's voices.
+Limits: {limits}.
+Licence: that of this project; no picture or sound of a real person is in the weights' training but Flite's and
+Festival's voices.
 """
     with atomic_path(path.with_suffix(".md")) as temporary:
         temporary.write_text(text, "utf-8")
@@ -261,6 +262,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--content-steps", type=int, default=4000)
     parser.add_argument("--speaker-steps", type=int, default=800)
     parser.add_argument("--image-steps", type=int, default=1500)
+    parser.add_argument("--image-start", type=Path, help="image translation of an earlier run, its card beside it")
     parser.add_argument("--workers", type=int, default=2, help="processes that speak")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=OPEN_SOUND_PATH.parent)
@@ -275,7 +277,7 @@ def main() -> None:
     minutes = ", ".join(f"{name.replace('_', ' ')} {value:.0f}" for name, value in shop.minutes.items())
     facts = {
         "Learnt from": learnt,
-        "Training": f"{arguments.voice_steps} steps of {VOICES * PIECES} pieces (voice encoder), {arguments.vc_steps} "
+        RUNS: f"{arguments.voice_steps} steps of {VOICES * PIECES} pieces (voice encoder), {arguments.vc_steps} "
         f"of {CROPS} pieces of 2 s (AutoVC), {arguments.content_steps} of {WINDOWS} windows (content branch), "
         f"{arguments.speaker_steps} of one person (speaker branch); seed {arguments.seed}",
         "Minutes": minutes,
@@ -284,12 +286,15 @@ def main() -> None:
     speak = partial(make_utterances, arguments.test_utterances, arguments.seed + 1, arguments.workers, for_test=True)
     publish_sound(sound, shop.speak("tests", key, speak), unknown, facts, arguments.output)
     known, unknown = load_speakers(arguments.speakers, load_person)
-    image = ResidualUNet(width=OPEN_IMAGE_WIDTH)
-    key = shop.key(train_make_it_talk_image, arguments.image_steps, arguments.seed)
-    shop.train("image", key, image, partial(train_image, known, arguments.image_steps, arguments.seed))
+    image, start, earlier = ResidualUNet(width=OPEN_IMAGE_WIDTH), None, ""
+    if arguments.image_start:
+        start = load_weights(arguments.image_start, "Leave --image-start out.")
+        earlier = read_runs(arguments.image_start) + "; then "
+    key = shop.key(train_make_it_talk_image, arguments.image_steps, arguments.seed, earlier)
+    shop.train("image", key, image, partial(train_image, known, arguments.image_steps, arguments.seed, start))
     facts = {
         "Learnt from": f"{len(known)} random studio people, {sum(len(person.codes) for person in known)} frames",
-        "Training": f"{arguments.image_steps} steps of {BATCH} frames, seed {arguments.seed}, "
+        RUNS: f"{earlier}{arguments.image_steps} steps of {BATCH} frames, seed {arguments.seed}, "
         f"{shop.minutes['image']:.0f} minutes",
     }
     publish_image(image, unknown, facts, arguments.output)

@@ -1,5 +1,6 @@
 """What of MakeItTalk paints: the image translation, trained on the pictures of `render_speakers`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ JITTER_PX = 0.5
 """Errors of the drawn landmarks."""
 GAIN_RANGE = (0.75, 1.25)
 """Of the light of a person, in each colour."""
-MOUTH_WEIGHT, MOUTH_MARGIN_PX = 0.3, 12
+MOUTH_WEIGHT, MOUTH_MARGIN_PX = 1.0, 12
 """What the mean error in the mouth's rectangle counts besides all, and how far that reaches about the lips."""
 MEASURED_FRAMES = 8
 """Frames of each held-out person that the card's figures are measured on."""
@@ -92,13 +93,16 @@ def draw_examples(people: list[Person], generator: np.random.Generator) -> list[
     return examples
 
 
-def train_image(people: list[Person], steps: int, seed: int) -> ResidualUNet:
-    """L1, the mouth's rectangle weighted; convolutions in bfloat16.
+def train_image(people: list[Person], steps: int, seed: int, start: Mapping[str, Tensor] | None = None) -> ResidualUNet:
+    """L1, the mouth's rectangle weighted; convolutions in bfloat16; from weights of an earlier run where there are any.
 
     Published are L1, and content and style of VGG features.
     """
     torch.manual_seed(seed)
-    network = ResidualUNet(width=OPEN_IMAGE_WIDTH).to(memory_format=torch.channels_last)
+    network = ResidualUNet(width=OPEN_IMAGE_WIDTH)
+    if start:
+        network.load_state_dict(start)
+    network.to(memory_format=torch.channels_last)
     generator = np.random.default_rng([seed, 5])
 
     def draw_loss() -> Tensor:

@@ -36,7 +36,7 @@ from metatalk_lib.networks.wav2lip import FACE_SIZE, Wav2LipGenerator
 from metatalk_lib.progress import track
 from metatalk_lib.visemes import viseme_curves
 from metatalk_lib.wav2lip import PADS_PX, pad_boxes, smooth_boxes
-from training.people import halve_weights, load_speakers, split_jpegs
+from training.people import RUNS, halve_weights, load_speakers, read_runs, split_jpegs
 from training.render_speakers import FPS, draw_speech
 from training.train_audio_encoder import LipTargets
 
@@ -51,8 +51,6 @@ SENTENCES, WARM_STEPS, CHUNKS, LIP_WEIGHT = 900, 2000, 192, 0.1
 """Sentences without pictures, steps in which the lips alone are told, chunks of each, and what that counts later."""
 LEVEL_SIGMA = 0.3
 """Of the level that is added to a chunk, which is in [-4, 4]."""
-RUNS = "Training"
-"""The card's line of the runs that made the weights."""
 MEASURED_FRAMES = 12
 """Frames of each held-out person that the card's figures are measured on."""
 
@@ -273,7 +271,7 @@ def main() -> None:
     network, sentences, earlier = Wav2LipGenerator(OPEN_WIDTH), [], ""
     if arguments.start:
         network.load_state_dict(load_weights(arguments.start, "Leave --start out."))
-        earlier = read_runs(arguments.start.with_suffix(".md")) + "; then "
+        earlier = read_runs(arguments.start) + "; then "
     else:
         sentences = [speak(number) for number in track(range(SENTENCES), "speaking", unit="sentence")]
     train(network, known, sentences, arguments.weights, arguments.steps, arguments.seed)
@@ -285,12 +283,6 @@ def main() -> None:
         f"seed {arguments.seed}, {(time.perf_counter() - started) / 60:.0f} minutes",
     }
     publish(network, unknown, facts, arguments.output)
-
-
-def read_runs(card: Path) -> str:
-    """What a card says of the runs that made its weights."""
-    (line,) = [line for line in card.read_text("utf-8").splitlines() if line.startswith(f"- {RUNS}: ")]
-    return line.removeprefix(f"- {RUNS}: ")
 
 
 def _to_tensor(images: list[np.ndarray]) -> torch.Tensor:
