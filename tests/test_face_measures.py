@@ -15,12 +15,14 @@ from metatalk_lib.errors import FaceError, ParameterError
 from metatalk_lib.face_measures import (
     LANDMARK_DISTANCE,
     LIKENESS,
+    add_controls,
     compare_faces,
     measure_held_out_faces,
 )
 from metatalk_lib.face_recognition_features import compute_face_features, compute_likeness
 from metatalk_lib.frechet_judge import FrechetJudge
 from metatalk_lib.held_out import FinishedVideo, HeldOut
+from metatalk_lib.sync import REENCODED, STATIC_FRAME
 from metatalk_lib.video import write_video
 
 FRAMES = 24
@@ -38,8 +40,25 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> HeldOut:
 
 
 @pytest.fixture(scope="module")
-def truth(held_out: HeldOut) -> face_measures.FaceMeasures:
-    return measure_held_out_faces(held_out, {}, JUDGE)[0]
+def controls(held_out: HeldOut, tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedVideo]:
+    """The two controls that are followed; here both are the original encoded once more."""
+    path = tmp_path_factory.mktemp("controls") / "again.mp4"
+    write_video(path, held_out.originals(), fps=held_out.fps)
+    return dict.fromkeys((REENCODED, STATIC_FRAME), FinishedVideo(path, is_crop=True))
+
+
+@pytest.fixture(scope="module")
+def truth(held_out: HeldOut, controls: dict[str, FinishedVideo]) -> face_measures.FaceMeasures:
+    return measure_held_out_faces(held_out, controls, {}, JUDGE)[0]
+
+
+def test_rows_come_in_order_and_controls_are_the_truth_at_other_moments(
+    held_out: HeldOut, controls: dict[str, FinishedVideo], truth: face_measures.FaceMeasures
+):
+    faces = measure_held_out_faces(held_out, controls, {}, JUDGE)[1] | {"Ours": truth}
+    shown = add_controls(faces, truth, {STATIC_FRAME: np.zeros(FRAMES, int)})
+    assert list(shown) == ["ground truth", REENCODED, STATIC_FRAME, "Ours"]
+    assert np.ptp(shown[STATIC_FRAME].landmarks, axis=0).max() == 0
 
 
 def test_the_original_is_its_own_ideal(truth: face_measures.FaceMeasures):
@@ -50,11 +69,13 @@ def test_the_original_is_its_own_ideal(truth: face_measures.FaceMeasures):
     assert truth.bridged == 0
 
 
-def test_other_moments_and_other_faces_are_worse(held_out: HeldOut, truth: face_measures.FaceMeasures, tmp_path: Path):
+def test_other_moments_and_other_faces_are_worse(
+    held_out: HeldOut, controls: dict[str, FinishedVideo], truth: face_measures.FaceMeasures, tmp_path: Path
+):
     dark = [np.clip(frame * [0.5, 0.8, 1.2] - 20, 0, 255).astype(np.uint8) for frame in held_out.originals()]
     write_video(tmp_path / "other.mp4", dark, fps=held_out.fps)
     videos = {"other": FinishedVideo(tmp_path / "other.mp4", is_crop=True)}
-    other = measure_held_out_faces(held_out, videos, JUDGE)[1]["other"]
+    other = measure_held_out_faces(held_out, controls, videos, JUDGE)[1]["other"]
     turned = truth.at(np.roll(np.arange(FRAMES), FRAMES // 2))
     table = compare_faces({"other": other, "turned": turned, "still": truth.at(np.zeros(FRAMES, int))}, truth, JUDGE)
     assert table.loc["other", LIKENESS] < 0.999
@@ -80,10 +101,11 @@ def test_lengths_that_differ_are_named(truth: face_measures.FaceMeasures):
         compute_likeness(short.features, truth.features)
 
 
-def test_a_video_without_a_face_is_an_error(held_out: HeldOut, tmp_path: Path):
+def test_a_video_without_a_face_is_an_error(held_out: HeldOut, controls: dict[str, FinishedVideo], tmp_path: Path):
     write_video(tmp_path / "wall.mp4", [wall()[:, 20:380]] * FRAMES, fps=held_out.fps)
+    wall_video = FinishedVideo(tmp_path / "wall.mp4", is_crop=True)
     with pytest.raises(FaceError, match="wall.mp4"):
-        measure_held_out_faces(held_out, {"wall": FinishedVideo(tmp_path / "wall.mp4", is_crop=True)}, JUDGE)
+        measure_held_out_faces(held_out, controls, {"wall": wall_video}, JUDGE)
 
 
 def test_features_belong_to_the_face_and_not_to_its_place():
