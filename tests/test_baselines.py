@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from metatalk_lib.artifacts import load_json, sha256_file
-from metatalk_lib.baselines import audiodvp
+from metatalk_lib.baselines import audiodvp, step_clock
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import load_face_model
 from metatalk_lib.talk import load_character
@@ -135,7 +135,7 @@ def test_training_can_go_by_time(character: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(audiodvp, "train_renderer", train)
     # every look at the clock is half a second after the last one, so that every step takes that long
     clock = itertools.count(step=0.5)
-    monkeypatch.setattr(audiodvp.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(step_clock.time, "perf_counter", lambda: next(clock))
     settings = replace(SETTINGS, seconds=11.0)
     audiodvp.train(character, tmp_path, settings)
     assert asked == [audiodvp.TRIAL_STEPS, 22]

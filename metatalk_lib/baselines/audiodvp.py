@@ -11,8 +11,7 @@ mirrored images), the L1 loss over the mask only, and the mask's rectangle in pl
 allows it.
 """
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -32,6 +31,7 @@ from metatalk_lib.audio_to_expression import (
     save_a2e,
     train_a2e,
 )
+from metatalk_lib.baselines.step_clock import StepClock
 from metatalk_lib.composite import blend
 from metatalk_lib.crop import load_crop
 from metatalk_lib.driving import drive, predict_speech
@@ -151,7 +151,7 @@ def train(
     training = _training(settings)
     if settings.seconds > 0:
         training = replace(training, steps=plan_steps(settings, pairs, network, training, folder, device))
-    stamps, steps = [], track(range(training.steps), "training AudioDVP", unit="step")
+    clock, steps = StepClock(), track(range(training.steps), "training AudioDVP", unit="step")
     renderer, losses = train_renderer(
         pairs,
         network,
@@ -159,7 +159,7 @@ def train(
         checkpoint=folder / "checkpoint.safetensors",
         device=device,
         steps=steps,
-        watch=lambda _step, _network: stamps.append(time.perf_counter()),
+        watch=clock,
     )
     save_renderer(renderer, folder / "renderer", losses)
     history = {
@@ -167,7 +167,7 @@ def train(
         "a2e": a2e_history,
         "renderer": losses,
         "steps": training.steps,
-        "seconds": _seconds_per_step(stamps) * training.steps,
+        "seconds": clock.seconds_per_step() * training.steps,
         "renderer_frames": int(pairs.valid.sum()),
     }
     save_json(folder / "history.json", history)
@@ -194,16 +194,12 @@ def plan_steps(
     plan = folder / "plan.json"
     if plan.is_file() and (kept := load_json(plan))["settings"] == asdict(settings):
         return int(kept["steps"])
-    checkpoint, stamps = folder / "trial.safetensors", []
+    checkpoint, clock = folder / "trial.safetensors", StepClock()
     checkpoint.unlink(missing_ok=True)
     trial = replace(training, steps=TRIAL_STEPS)
-
-    def watch(_step: int, _network: NeuralRenderer) -> None:
-        stamps.append(time.perf_counter())
-
-    train_renderer(pairs, network, trial, checkpoint=checkpoint, device=device, watch=watch)
+    train_renderer(pairs, network, trial, checkpoint=checkpoint, device=device, watch=clock)
     checkpoint.unlink(missing_ok=True)
-    steps = max(TRIAL_STEPS, round(settings.seconds / _seconds_per_step(stamps[WARM_STEPS:])))
+    steps = max(TRIAL_STEPS, round(settings.seconds / clock.seconds_per_step(after=WARM_STEPS)))
     save_json(plan, {"settings": asdict(settings), "steps": steps})
     return steps
 
@@ -398,8 +394,3 @@ def _training(settings: AudioDVPSettings) -> TrainingSettings:
         checkpoint_steps=50,
         seed=settings.seed,
     )
-
-
-def _seconds_per_step(stamps: Sequence[float]) -> float:
-    """Mean time between stamps; 0 where a resumed training had nothing left to do."""
-    return (stamps[-1] - stamps[0]) / (len(stamps) - 1) if len(stamps) > 1 else 0.0
