@@ -59,6 +59,7 @@ from training.atvg_people import (
     speak_clips,
 )
 from training.people import halve_weights, load_speakers
+from training.precision import low_precision
 from training.speech_corpus import make_training
 from training.train_audio_encoder import CepstrumAugmentation
 
@@ -78,7 +79,7 @@ def train_at_net(network: OpenATVG, groups: Sequence[Sequence[Clip]], steps: int
 
     def compute_loss() -> torch.Tensor:
         blocks, example, wanted = draw_clips(groups, people, augment, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with low_precision():
             features = at_net.encode_audio(blocks)
         return ((at_net.drive(example, features.float()) - wanted) / spread).square().mean()
 
@@ -105,7 +106,7 @@ def train_vg_net(network: OpenATVG, talkers: Sequence[Talker], steps: int, seed:
 
     def compute_loss() -> torch.Tensor:
         face, images, wanted, example = draw_pictures(talkers, space, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with low_precision():
             drawn = vg_net(face, wanted, example, is_independent=True).images
         return ((drawn.float() - images).abs() * weight).mean() / weight.mean()
 

@@ -37,6 +37,7 @@ from metatalk_lib.landmark_solver import OUTER_EYE
 from metatalk_lib.networks.dense_landmark_net import DenseLandmarkNet
 from metatalk_lib.progress import track
 from metatalk_lib.studio.truth import project_truth, true_control_vertices
+from training.precision import PRECISION, low_precision
 
 HELD_OUT_SHARE, HELD_OUT_LEAST = 0.06, 2
 BATCH = 48
@@ -195,7 +196,7 @@ def train(
         losses, started = [], time.perf_counter()
         order = generator.permutation(len(faces))[rank::processes][:share]
         for face, mouth, target in iterate_batches(faces, points, template, order, arguments.seed * 1000 + epoch):
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with low_precision():
                 placed, log_doubt = learner(face, mouth)
             squared = (placed - target).square().sum(dim=-1)
             loss = (2 * log_doubt + 0.5 * squared * torch.exp(-2 * log_doubt)).mean()
@@ -333,7 +334,7 @@ its doubt.
 
 {arguments.made_by}
 - Trained on: studio people drawn at random, none of them one of the characters A to G. No picture of a person was used.
-- Machine: {platform.machine()}, torch {torch.__version__}, convolutions in bfloat16
+- Machine: {platform.machine()}, torch {torch.__version__}, convolutions in {PRECISION}
 {"".join(f"- {name}: {value}{chr(10)}" for name, value in counts.items())}
 Measured on people that were never trained on: mean distance of the points, in percent of the outer-eye distance.
 "Degraded" changes colour, blur, noise, compression, placement and covers parts, as in training.

@@ -16,6 +16,7 @@ from metatalk_lib.crop import CropTransform
 from metatalk_lib.landmarks import MOUTH
 from metatalk_lib.metrics import to_psnr
 from metatalk_lib.networks.residual_unet import FACE_SIZE, ResidualUNet
+from training.precision import low_precision
 from training.train_make_it_talk_sound import optimise
 
 BATCH = 8
@@ -94,7 +95,7 @@ def draw_examples(people: list[Person], generator: np.random.Generator) -> list[
 
 
 def train_image(people: list[Person], steps: int, seed: int, start: Mapping[str, Tensor] | None = None) -> ResidualUNet:
-    """L1, the mouth's rectangle weighted; convolutions in bfloat16; from weights of an earlier run where there are any.
+    """L1, the mouth's rectangle weighted; from weights of an earlier run where there are any.
 
     Published are L1, and content and style of VGG features.
     """
@@ -111,7 +112,7 @@ def train_image(people: list[Person], steps: int, seed: int, start: Mapping[str,
         drawings, stills, wanted = (to_tensor([getattr(e, name) for e in examples]) for name in Example._fields[:3])
         stills, wanted = (stills * gains).clamp(max=1), (wanted * gains).clamp(max=1)
         inputs = torch.cat([drawings, stills], dim=1).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with low_precision():
             painted = network(inputs)
         errors = (torch.tanh(painted.float()) - wanted).abs()
         mouths = torch.stack([errors[row][_inside(e)].mean() for row, e in enumerate(examples)])

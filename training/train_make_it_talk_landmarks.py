@@ -20,6 +20,7 @@ from metatalk_lib.landmarks import mouth_opening
 from metatalk_lib.networks.make_it_talk import MAX_WINDOWS, NOISE_SIZE, WINDOW_STEPS, ContentBranch, SpeakerBranch
 from metatalk_lib.playback import ping_pong
 from training.make_it_talk_speech import Spoken
+from training.precision import low_precision
 from training.render_speakers import TURN_SIGMA
 from training.train_make_it_talk_sound import Heard, optimise
 
@@ -97,7 +98,7 @@ def train_content(heard: list[Heard], utterances: list[Spoken], steps: int, seed
         rows = starts[generator.integers(len(starts), size=WINDOWS)]
         windows = features[rows[:, None] + np.arange(WINDOW_STEPS)]
         faces, wanted = mover.draw(actions[rows], generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with low_precision():
             found = network(_to_tensor(windows), _to_tensor(faces.reshape(-1, 204)))
         errors = (found.float().reshape(-1, 68, 3) - _to_tensor(wanted * gains / LIP_UNIT)) * weights
         return errors.square().mean()
@@ -154,7 +155,7 @@ def train_speaker(motions: list[Motion], steps: int, seed: int) -> SpeakerBranch
         windows = cut_windows(motion.heard.feature)
         order = ping_pong(int(generator.integers(len(windows))), len(windows), MAX_WINDOWS)
         voice = _to_tensor(np.tile(VOICE_GAIN * motion.heard.voice, (MAX_WINDOWS, 1)))
-        with torch.autocast("cpu", torch.bfloat16):
+        with low_precision():
             heard = network.hear(_to_tensor(windows))
             found, _ = network.move(heard[torch.from_numpy(order)], voice, torch.zeros(MAX_WINDOWS, NOISE_SIZE))
         return (found.float() - _to_tensor(motion.displacement[order] / HEAD_UNIT)).square().mean()

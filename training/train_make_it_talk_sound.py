@@ -16,6 +16,7 @@ from metatalk_lib.networks.open_audio_encoder import LIP_SIZE
 from metatalk_lib.networks.voice_encoder import MEL_STEPS, VoiceEncoder
 from metatalk_lib.progress import track
 from training.make_it_talk_speech import Spoken, list_voices
+from training.precision import low_precision
 from training.train_audio_encoder import LipTargets
 
 RATE, VC_RATE = 1e-3, 3e-3
@@ -98,7 +99,7 @@ def train_voice_encoder(utterances: list[Spoken], steps: int, seed: int) -> Voic
         length = int(generator.integers(SHORTEST_PIECE, MEL_STEPS + 1))
         chosen = generator.choice(len(people), min(VOICES, len(people)), replace=False)
         pieces = [_cut(people[number], length, generator) for number in chosen for _ in range(PIECES)]
-        with torch.autocast("cpu", torch.bfloat16):
+        with low_precision():
             found = network(torch.from_numpy(np.stack(pieces)))
         return compute_voice_loss(found.float().reshape(len(chosen), PIECES, -1))
 
@@ -183,7 +184,7 @@ def train_auto_vc(utterances: list[Spoken], embeddings: list[np.ndarray], steps:
         mel, lips = torch.from_numpy(mels), torch.from_numpy(wanted)
         voice = torch.from_numpy(np.stack([embeddings[row] for row in rows]).astype(np.float32))
         pitch = nn.functional.one_hot(torch.from_numpy(pitches.astype(np.int64)), PITCH_BINS).float()
-        with torch.autocast("cpu", torch.bfloat16):
+        with low_precision():
             said = network(mel, voice, voice, pitch)
             whose = voice[:, None].expand(-1, CROP_STEPS, -1)
             codes = network.encoder(torch.cat([said.refined.float(), whose], dim=2).transpose(1, 2)).flatten(1)

@@ -44,6 +44,7 @@ from metatalk_lib.progress import track
 from metatalk_lib.speech_augmentation import degrade_recording
 from metatalk_lib.visemes import viseme_curves
 from training.people import halve_weights, load_speakers, split_jpegs
+from training.precision import low_precision
 from training.render_speakers import FPS, draw_speech
 from training.train_audio_encoder import LipTargets
 
@@ -169,7 +170,7 @@ def compute_loss(
 
 
 def train(talkers: list[Talker], sentences: list[Utterance], steps: int, seed: int, checkpoint: Path) -> SyncNet:
-    """AdamW with a one-cycle rate; convolutions in bfloat16."""
+    """AdamW with a one-cycle rate."""
     torch.manual_seed(seed)
     network, warm = SyncNet(OPEN_WIDTH).train(), round(WARM_SHARE * steps)
     targets = LipTargets(np.concatenate([talker.said.actions for talker in talkers]).astype(np.float64))
@@ -185,7 +186,7 @@ def train(talkers: list[Talker], sentences: list[Utterance], steps: int, seed: i
         batch = draw_batch(talkers, lips_of, generator)
         more_pieces, more_lips = draw_sentences(sentences, lips_of_sentences, generator)
         used = batch.pieces if step > warm else batch.pieces[batch.right]
-        with torch.autocast("cpu", torch.bfloat16):
+        with low_precision():
             faces = network.forward_lip(batch.windows).float()
             speech = network.forward_aud(torch.cat([used, more_pieces])).float()
         lips = torch.cat([batch.lips if step > warm else batch.lips[batch.right], more_lips])

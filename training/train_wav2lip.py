@@ -37,6 +37,7 @@ from metatalk_lib.progress import track
 from metatalk_lib.visemes import viseme_curves
 from metatalk_lib.wav2lip import PADS_PX, pad_boxes, smooth_boxes
 from training.people import RUNS, halve_weights, load_speakers, read_runs, split_jpegs
+from training.precision import low_precision
 from training.render_speakers import FPS, draw_speech
 from training.train_audio_encoder import LipTargets
 
@@ -143,7 +144,7 @@ def train(
     steps: int,
     seed: int,
 ) -> Wav2LipGenerator:
-    """Adam with a one-cycle rate: the lips alone first where there are sentences, then the pictures, in bfloat16."""
+    """Adam with a one-cycle rate: the lips alone first where there are sentences, then the pictures."""
     head = torch.nn.LazyLinear(LIP_SIZE)
     said = [talker.said for talker in talkers]
     targets = LipTargets(np.concatenate([one.actions for one in said]).astype(np.float64))
@@ -151,7 +152,7 @@ def train(
     generator = np.random.default_rng(seed)
 
     def tell_lips(chunks: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with low_precision():
             heard = network.audio_encoder(chunks)
         return (head(heard.float().flatten(1)) - lips).square().sum(dim=1).mean()
 
@@ -161,7 +162,7 @@ def train(
 
     def paint() -> tuple[torch.Tensor, torch.Tensor]:
         chunks, lips, inputs, wanted = draw_batch(talkers, targets, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with low_precision():
             painted = network(chunks, inputs)
         errors = (painted.float() - wanted).abs()
         parts = [part.mean() for part in (errors, errors[:, :, HALF:], errors[MOUTH])]
