@@ -24,8 +24,10 @@ from metatalk_lib.face_model import FaceModel
 from metatalk_lib.held_out import FinishedVideo, HeldOut
 from metatalk_lib.landmarks import LandmarkTrack, mouth_opening
 from metatalk_lib.progress import track
+from metatalk_lib.read_ahead import map_ahead
 from metatalk_lib.renderer_data import dilated_mask
 from metatalk_lib.sync import CONTROL_ROWS, REENCODED, STATIC_FRAME, SyncScore, compute_sync, compute_sync_controls
+from metatalk_lib.threads import CORES
 from metatalk_lib.video import write_video
 
 FLICKER = "flicker ratio"
@@ -45,6 +47,9 @@ MIN_FRAMES = 70
 """From this length controls must come out in order: 3 s at 25 fps, of which a video may lack some frames."""
 ENVELOPE_MIN_FRAMES = 245
 """The same for the envelope measure, which is weaker: 10 s at 25 fps."""
+
+_Row = tuple[list[np.ndarray], np.ndarray, np.ndarray]
+"""Of one moment the pictures to judge, the original and the mask."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +134,7 @@ def measure_images(held_out: HeldOut, model: FaceModel, videos: Mapping[str, Fin
     return pd.DataFrame(means, index=pd.Index(names, name="video"), columns=list(IMAGE_METRICS))
 
 
-def average_pictures(
-    rows: Iterable[tuple[list[np.ndarray], np.ndarray, np.ndarray]], truth: int, *, rim: float
-) -> Float[np.ndarray, "N 5"]:
+def average_pictures(rows: Iterable[_Row], truth: int, *, rim: float) -> Float[np.ndarray, "N 5"]:
     """`IMAGE_METRICS` of pictures, means over frames.
 
     Args:
@@ -142,17 +145,27 @@ def average_pictures(
     Raises:
         ParameterError: sizes differ, or a mask is empty or nothing but rim.
     """
-    figures, changes, previous = [], [], []
-    for shown, original, mask in rows:
+
+    def measure(moment: tuple[_Row, _Row]) -> np.ndarray:
+        (before, *_), (shown, original, mask) = moment
         inside = _inside(mask, rim)
-        figures.append([measure_frame(picture, original, mask, inside) for picture in shown])
-        if previous:
-            changes.append([metrics.flicker_energy(a, b, mask) for a, b in zip(shown, previous, strict=True)])
-        previous = shown
-    means = np.mean(figures, axis=0)
+        figures = [measure_frame(picture, original, mask, inside) for picture in shown]
+        changes = [metrics.flicker_energy(new, old, mask) for new, old in zip(shown, before, strict=True)]
+        return np.column_stack([figures, changes])
+
+    measured = np.stack(list(map_ahead(measure, _with_the_one_before(rows), CORES, depth=CORES)))
+    means = measured[..., :-1].mean(axis=0)
     means[:, 2] = [metrics.to_psnr(mean_square) for mean_square in means[:, 2].tolist()]
-    energies = np.sum(changes, axis=0) if changes else np.zeros(len(means))
+    energies = measured[..., -1].sum(axis=0)
     return np.column_stack([means, energies / max(energies[truth], LEAST_FLICKER)])
+
+
+def _with_the_one_before(rows: Iterable[_Row]) -> Iterator[tuple[_Row, _Row]]:
+    """Each row and the one before it; the first stands for its own."""
+    before = None
+    for row in rows:
+        yield before or row, row
+        before = row
 
 
 def measure_frame(
@@ -182,25 +195,28 @@ def measure_frame(
     )
 
 
-def measure_ssim_variants(held_out: HeldOut, videos: Mapping[str, FinishedVideo]) -> pd.DataFrame:
+def measure_ssim_variants(held_out: HeldOut, videos: Mapping[str, FinishedVideo], gaussian: pd.Series) -> pd.DataFrame:
     """SSIM over the whole crop in the three variants that are in use; they differ by more than methods often do.
 
     Args:
         held_out: the frames to compare; the crop's side is the size.
         videos: row name to video.
+        gaussian: row name to the column `SSIM` of `measure_images`, which is not measured twice.
 
     Returns:
         Columns `gaussian` (Wang et al., the one of every other table), `uniform` (scikit-image's default) and
         `zero_padded` (pytorch_ssim), means over the frames.
     """
-    variants, rows = get_args(metrics.SsimVariant), {}
-    for name, video in videos.items():
+    known, *others = get_args(metrics.SsimVariant)
+
+    def measure(pair: tuple[np.ndarray, np.ndarray]) -> list[float]:
+        return [metrics.ssim(*pair, variant=variant) for variant in others]
+
+    rows = {}
+    for name, video in track(videos.items(), "telling SSIM's variants", unit="video"):
         pairs = zip(video.crops(held_out), held_out.originals(), strict=True)
-        rows[name] = np.mean(
-            [[metrics.ssim(frame, original, variant=variant) for variant in variants] for frame, original in pairs],
-            axis=0,
-        )
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(variants)).rename_axis("video")
+        rows[name] = [gaussian[name], *np.mean(list(map_ahead(measure, pairs, CORES)), axis=0)]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[known, *others]).rename_axis("video")
 
 
 def load_references(held_out: HeldOut, landmarks_path: Path) -> References:

@@ -52,6 +52,7 @@ from metatalk_lib.sync import (
     SILENCE,
     STATIC_FRAME,
 )
+from metatalk_lib.threads import CORES, draw_ahead
 from metatalk_lib.video import probe_video, read_selected_frames
 
 SILENT_PEAK = 33
@@ -205,11 +206,14 @@ def score_videos(judge: LipSyncJudge, videos: Mapping[str, Mapping[str, Path]]) 
     Raises:
         DataError, FaceError, ParameterError: as `embed_video`.
     """
-    rows = []
-    for method, recordings in videos.items():
-        for recording, path in track(recordings.items(), f"judging {method}", unit="clip"):
-            scores = [score_clip(clip) for clip in embed_video(judge, path)]
-            rows.append((method, recording, *np.mean(scores, axis=0).tolist()))
+
+    def score(path: Path) -> list[float]:
+        return np.mean([score_clip(clip) for clip in embed_video(judge, path)], axis=0).tolist()
+
+    names = [(method, recording) for method, recordings in videos.items() for recording in recordings]
+    scored = draw_ahead(score, (videos[method][recording] for method, recording in names), CORES)
+    scored = track(scored, "judging lips", total=len(names), unit="clip")
+    rows = [(*name, *scores) for name, scores in zip(names, scored, strict=True)]
     return pd.DataFrame(rows, columns=["method", "recording", *judge.metrics, OFFSET])
 
 

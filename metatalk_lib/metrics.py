@@ -53,21 +53,13 @@ def ssim_map(
     half = len(window) // 2
     if min(image.shape[:2]) < len(window):
         raise ParameterError(f"SSIM needs images of at least {len(window)} px a side, got {image.shape[:2]}.")
-    # single precision is three times faster; centring on mid-grey keeps the differences of squares exact to 1e-5
-    x, y = image.astype(np.float32) - MID_GREY, reference.astype(np.float32) - MID_GREY
     if variant == "zero_padded":
-        x, y = (np.pad(values, ((half, half), (half, half), (0, 0)), constant_values=-MID_GREY) for values in (x, y))
-    mean_x, mean_y = _blur(x, window), _blur(y, window)
+        image, reference = (np.pad(picture, ((half, half), (half, half), (0, 0))) for picture in (image, reference))
     sample = UNIFORM_SIZE_PX**2 / (UNIFORM_SIZE_PX**2 - 1) if variant == "uniform" else 1.0
-    variances = sample * (_blur(x * x + y * y, window) - mean_x**2 - mean_y**2)
-    covariance = sample * (_blur(x * y, window) - mean_x * mean_y)
-    mean_x, mean_y = mean_x + MID_GREY, mean_y + MID_GREY
-    c1, c2 = (SSIM_K1 * DATA_RANGE) ** 2, (SSIM_K2 * DATA_RANGE) ** 2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    values = (luminance * ((2 * covariance + c2) / (variances + c2))).mean(axis=2)
-    if variant == "zero_padded":
-        values = values[half:-half, half:-half]
-    return values.astype(np.float64)
+    # one colour at a time stays in the cache
+    planes = zip(cv2.split(image), cv2.split(reference), strict=True)
+    values = np.mean([_ssim_plane(x, y, window, sample) for x, y in planes], axis=0, dtype=np.float64)
+    return values[half:-half, half:-half] if variant == "zero_padded" else values
 
 
 def ssim(
@@ -283,6 +275,19 @@ def flicker_energy(
     check_pair(image, previous)
     check_mask(mask, image)
     return float(np.mean(((image[mask].astype(np.float64) - previous[mask]) @ LUMA_WEIGHTS) ** 2))
+
+
+def _ssim_plane(image: np.ndarray, reference: np.ndarray, window: np.ndarray, sample: float) -> np.ndarray:
+    """SSIM of one colour; `sample` turns population variances into those that are asked for."""
+    # single precision is three times faster; centring on mid-grey keeps the differences of squares exact to 1e-5
+    x, y = image.astype(np.float32) - MID_GREY, reference.astype(np.float32) - MID_GREY
+    mean_x, mean_y = _blur(x, window), _blur(y, window)
+    variances = sample * (_blur(x * x + y * y, window) - mean_x * mean_x - mean_y * mean_y)
+    covariance = sample * (_blur(x * y, window) - mean_x * mean_y)
+    mean_x, mean_y = mean_x + MID_GREY, mean_y + MID_GREY
+    c1, c2 = (SSIM_K1 * DATA_RANGE) ** 2, (SSIM_K2 * DATA_RANGE) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
+    return luminance * ((2 * covariance + c2) / (variances + c2))
 
 
 def _window(variant: str) -> np.ndarray:
