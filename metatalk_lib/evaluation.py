@@ -8,6 +8,7 @@ opening, measured by landmarks on the decoded video.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -24,7 +25,7 @@ from metatalk_lib.face_model import FaceModel
 from metatalk_lib.held_out import FinishedVideo, HeldOut
 from metatalk_lib.landmarks import LandmarkTrack, mouth_opening
 from metatalk_lib.progress import track
-from metatalk_lib.read_ahead import map_ahead
+from metatalk_lib.read_ahead import map_ahead, read_ahead
 from metatalk_lib.renderer_data import dilated_mask
 from metatalk_lib.sync import CONTROL_ROWS, REENCODED, STATIC_FRAME, SyncScore, compute_sync, compute_sync_controls
 from metatalk_lib.threads import CORES
@@ -47,9 +48,6 @@ MIN_FRAMES = 70
 """From this length controls must come out in order: 3 s at 25 fps, of which a video may lack some frames."""
 ENVELOPE_MIN_FRAMES = 245
 """The same for the envelope measure, which is weaker: 10 s at 25 fps."""
-
-_Row = tuple[list[np.ndarray], np.ndarray, np.ndarray]
-"""Of one moment the pictures to judge, the original and the mask."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,9 @@ def measure_images(held_out: HeldOut, model: FaceModel, videos: Mapping[str, Fin
     return pd.DataFrame(means, index=pd.Index(names, name="video"), columns=list(IMAGE_METRICS))
 
 
-def average_pictures(rows: Iterable[_Row], truth: int, *, rim: float) -> Float[np.ndarray, "N 5"]:
+def average_pictures(
+    rows: Iterable[tuple[list[np.ndarray], np.ndarray, np.ndarray]], truth: int, *, rim: float
+) -> Float[np.ndarray, "N 5"]:
     """`IMAGE_METRICS` of pictures, means over frames.
 
     Args:
@@ -145,27 +145,23 @@ def average_pictures(rows: Iterable[_Row], truth: int, *, rim: float) -> Float[n
     Raises:
         ParameterError: sizes differ, or a mask is empty or nothing but rim.
     """
-
-    def measure(moment: tuple[_Row, _Row]) -> np.ndarray:
-        (before, *_), (shown, original, mask) = moment
-        inside = _inside(mask, rim)
-        figures = [measure_frame(picture, original, mask, inside) for picture in shown]
-        changes = [metrics.flicker_energy(new, old, mask) for new, old in zip(shown, before, strict=True)]
-        return np.column_stack([figures, changes])
-
-    measured = np.stack(list(map_ahead(measure, _with_the_one_before(rows), CORES, depth=CORES)))
-    means = measured[..., :-1].mean(axis=0)
+    figures, previous = [], None
+    for shown, original, mask in read_ahead(rows, depth=1):
+        measure = partial(_measure_picture, original=original, mask=mask, inside=_inside(mask, rim))
+        # the first moment stands for the one before it
+        figures.append(list(map_ahead(measure, zip(shown, previous or shown, strict=True), CORES)))
+        previous = shown
+    means, energies = np.mean(figures, axis=0)[:, :-1], np.sum(figures, axis=0)[:, -1]
     means[:, 2] = [metrics.to_psnr(mean_square) for mean_square in means[:, 2].tolist()]
-    energies = measured[..., -1].sum(axis=0)
     return np.column_stack([means, energies / max(energies[truth], LEAST_FLICKER)])
 
 
-def _with_the_one_before(rows: Iterable[_Row]) -> Iterator[tuple[_Row, _Row]]:
-    """Each row and the one before it; the first stands for its own."""
-    before = None
-    for row in rows:
-        yield before or row, row
-        before = row
+def _measure_picture(
+    pair: tuple[np.ndarray, np.ndarray], original: np.ndarray, mask: np.ndarray, inside: np.ndarray
+) -> tuple[float, ...]:
+    """`measure_frame` of a picture, and its flicker against the one before it."""
+    picture, before = pair
+    return *measure_frame(picture, original, mask, inside), metrics.flicker_energy(picture, before, mask)
 
 
 def measure_frame(

@@ -87,18 +87,16 @@ def map_ahead(
     items: Iterable[Item],
     workers: int = 1,
     prepare: Callable[[], None] | None = None,
-    depth: int = DEPTH,
 ) -> Iterator[Result]:
     """Yield `function(item)` in the items' order while threads work on the next ones.
 
-    The items are taken in the reader's thread, at most `depth` more than were yielded.
+    The items are taken in the reader's thread, at most `DEPTH` more than were yielded.
 
     Args:
         function: must let go of the interpreter lock to be worth it.
         items: the source.
         workers: threads.
         prepare: is called once in each thread.
-        depth: items in work at most, beside the one that is yielded.
 
     Source: original to this project.
     """
@@ -107,7 +105,7 @@ def map_ahead(
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) > depth:
+                if len(waiting) > DEPTH:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
