@@ -119,8 +119,9 @@ def test_a_short_training_leaves_loadable_weights_and_a_card(people, tmp_path, m
 def test_two_processes_learn_together(people, tmp_path):
     for number in (2, 3):
         (people / f"{number:05d}.npz").write_bytes((people / "00001.npz").read_bytes())
-    command = [sys.executable, str(TRAINING / "train_face_regressor.py"), "--faces", str(people), "--epochs", "1"]
-    done = subprocess.run([*command, "--output", str(tmp_path)], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "training.train_face_regressor", "--faces", str(people), "--epochs", "1"]
+    command += ["--output", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=TRAINING.parent)
     assert done.returncode == 0, done.stderr
     assert "2 rendered people, 4 pictures" in done.stdout
     assert load_regressor(tmp_path / "face_regressor_open.safetensors").mouth_points > 60

@@ -1,7 +1,7 @@
 """Train the open face regressor on rendered people and write its weights and its card.
 
     python -m training.render_faces --output outputs/training/faces
-    python training/train_face_regressor.py --faces outputs/training/faces
+    python -m training.train_face_regressor --faces outputs/training/faces
 
 Every figure on the card is measured by the run that writes it, on people that it was not trained on.
 """
@@ -353,7 +353,7 @@ Licence: as the project; the weights hold no third party's data.
 
 def made_by(arguments: argparse.Namespace) -> str:
     """The commands of this run and of those before it, in order."""
-    command = f"`python training/train_face_regressor.py --epochs {arguments.epochs} --seed {arguments.seed}"
+    command = f"`python -m training.train_face_regressor --epochs {arguments.epochs} --seed {arguments.seed}"
     if arguments.start is None:
         return f"- Made by: `python -m training.render_faces` (its defaults), then\n  {command}`"
     card = arguments.start.with_suffix(".md").read_text("utf-8")
