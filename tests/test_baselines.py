@@ -11,6 +11,7 @@ import pytest
 
 from metatalk_lib.artifacts import load_json, sha256_file
 from metatalk_lib.baselines import audiodvp, step_clock
+from metatalk_lib.baselines.step_clock import StepClock, train_for
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_model import load_face_model
 from metatalk_lib.talk import load_character
@@ -124,24 +125,53 @@ def test_bad_input_is_refused(character: Path, trained: Path, tmp_path: Path) ->
         crop.write_bytes(before)
 
 
+class FakeTraining:
+    """A training whose steps take the given times, s, one time a training; `asked` are the steps of each."""
+
+    def __init__(self, times: list[float]):
+        self.times, self.asked = iter(times), []
+
+    def __call__(self, steps: int, clock: StepClock) -> str:
+        self.asked.append(steps)
+        # the first steps of a trial are slow
+        warm = step_clock.WARM_STEPS if steps == step_clock.TRIAL_STEPS else 0
+        times = np.full(steps + 1, next(self.times))
+        times[: warm + 1] *= 3
+        clock.stamps.extend(np.cumsum(times).tolist())
+        return f"training {len(self.asked)}"
+
+
+@pytest.mark.parametrize(
+    ("times", "asked", "seconds"),
+    [
+        ([0.5, 0.51], [20, 100], 51),
+        ([0.5, 0.25, 0.25], [20, 100, 200], 50),
+        ([0.5, 0.25, 0.5, 0.25], [20, 100, 200, 100], 25),
+        ([0.5, 0.0, 0.5], [20, 100, 100], 50),
+    ],
+    ids=["as the trial says", "faster than the trial", "never in time: the last stands", "killed when it was done"],
+)
+def test_a_training_takes_the_time_it_is_given(times, asked, seconds, tmp_path: Path):
+    training, checkpoint, plan = FakeTraining(times), tmp_path / "checkpoint", tmp_path / "plan.json"
+    checkpoint.touch()
+    trained, steps, taken = train_for(50.0, training, checkpoint, plan, {"batch": 1})
+    assert training.asked == asked
+    assert (trained, steps, taken) == (f"training {len(asked)}", asked[-1], pytest.approx(seconds))
+    assert not checkpoint.exists(), "what one training left is nothing for the next one"
+    training = FakeTraining([0.5, 0.5])
+    train_for(50.0, training, checkpoint, plan, {"batch": 1})
+    assert training.asked[0] == asked[-1], "a training that was killed goes on with the steps that were planned"
+    training = FakeTraining([0.5, 0.5])
+    train_for(50.0, training, checkpoint, plan, {"batch": 2})
+    assert training.asked == [20, 100], "the plan of other settings is none"
+
+
 def test_training_can_go_by_time(character: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def train(pairs, network, training, **_options):
-        asked.append(training.steps)
-        return trainer(pairs, network, training, **_options)
-
-    trainer = audiodvp.train_renderer
-    monkeypatch.setattr(audiodvp, "train_renderer", train)
-    # every look at the clock is half a second after the last one, so that every step takes that long
-    clock = itertools.count(step=0.5)
+    clock = itertools.count(step=0.25)
     monkeypatch.setattr(step_clock.time, "perf_counter", lambda: next(clock))
-    settings = replace(SETTINGS, seconds=11.0)
-    audiodvp.train(character, tmp_path, settings)
-    assert asked == [audiodvp.TRIAL_STEPS, 22]
+    # progress looks at the clock as often as the training does
+    monkeypatch.setattr(audiodvp, "track", lambda steps, *_, **__: steps)
+    audiodvp.train(character, tmp_path, replace(SETTINGS, seconds=5.5))
     history = load_json(tmp_path / "history.json")
-    assert history["steps"] == 22 != SETTINGS.steps
-    assert history["seconds"] >= 11.0, "progress looks at the clock as well"
-    assert not (tmp_path / "trial.safetensors").exists()
-    audiodvp.train(character, tmp_path, settings)
-    assert asked[2:] == [22], "a training that was killed goes on with the steps that were planned"
+    assert (history["steps"], history["seconds"]) == (22, 5.5)
+    assert history["steps"] != SETTINGS.steps

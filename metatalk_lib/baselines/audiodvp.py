@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
-from metatalk_lib.artifacts import load_json, save_json
+from metatalk_lib.artifacts import save_json
 from metatalk_lib.audio import Audio, frame_count_for, read_audio, to_mono_16k
 from metatalk_lib.audio_encoder import encode_audio, load_audio_encoder
 from metatalk_lib.audio_to_expression import (
@@ -31,7 +31,7 @@ from metatalk_lib.audio_to_expression import (
     save_a2e,
     train_a2e,
 )
-from metatalk_lib.baselines.step_clock import StepClock
+from metatalk_lib.baselines.step_clock import StepClock, train_for
 from metatalk_lib.composite import blend
 from metatalk_lib.crop import load_crop
 from metatalk_lib.driving import drive, predict_speech
@@ -67,8 +67,6 @@ PUBLIC_FPS = Fraction(25)
 GAN_WEIGHT = 0.01
 """Eq. 4's lambda: AudioDVP weights L1 by 100 and the adversarial term by 1."""
 MIN_TRAINING_FRAMES = 35
-TRIAL_STEPS, WARM_STEPS = 20, 5
-"""Steps from which the time of all is told, and those at the beginning that do not count."""
 A2E_EPOCHS, A2E_BATCH, A2E_RATE = 10, 5, 1e-3
 ERODE_ITERATIONS = 9
 BLUR_SIZE_PX, BLUR_SIGMA_PX = 5, 4.0
@@ -148,60 +146,31 @@ def train(
     network = RendererSettings(
         WINDOW, settings.width, settings.depth, settings.refine, SIZE_PX, pairs.roi, surroundings=False
     )
-    training = _training(settings)
+    checkpoint = folder / "checkpoint.safetensors"
+
+    def train_steps(count: int, clock: StepClock) -> tuple[NeuralRenderer, dict[str, list]]:
+        training = _training(replace(settings, steps=count))
+        steps = track(range(count), "training AudioDVP", unit="step")
+        return train_renderer(pairs, network, training, checkpoint=checkpoint, device=device, steps=steps, watch=clock)
+
     if settings.seconds > 0:
-        training = replace(training, steps=plan_steps(settings, pairs, network, training, folder, device))
-    clock, steps = StepClock(), track(range(training.steps), "training AudioDVP", unit="step")
-    renderer, losses = train_renderer(
-        pairs,
-        network,
-        training,
-        checkpoint=folder / "checkpoint.safetensors",
-        device=device,
-        steps=steps,
-        watch=clock,
-    )
+        trained = train_for(settings.seconds, train_steps, checkpoint, folder / "plan.json", asdict(settings))
+    else:
+        clock = StepClock()
+        trained = train_steps(settings.steps, clock), settings.steps, clock.seconds_per_step() * settings.steps
+    (renderer, losses), steps, seconds = trained
     save_renderer(renderer, folder / "renderer", losses)
     history = {
         "label": settings.label,
         "a2e": a2e_history,
         "renderer": losses,
-        "steps": training.steps,
-        "seconds": clock.seconds_per_step() * training.steps,
+        "steps": steps,
+        "seconds": seconds,
         "renderer_frames": int(pairs.valid.sum()),
     }
     save_json(folder / "history.json", history)
     remove_pairs(work)
     return history
-
-
-def plan_steps(
-    settings: AudioDVPSettings,
-    pairs: RendererPairs,
-    network: RendererSettings,
-    training: TrainingSettings,
-    folder: Path,
-    device: torch.device | None = None,
-) -> int:
-    """Steps that fit into `settings.seconds` on this machine, told from some that are then thrown away.
-
-    Args:
-        settings: with the time.
-        pairs, network, training: of the training that is to come.
-        folder: keeps the plan in `plan.json`, so that a killed training goes on with the same number.
-        device: where it runs.
-    """
-    plan = folder / "plan.json"
-    if plan.is_file() and (kept := load_json(plan))["settings"] == asdict(settings):
-        return int(kept["steps"])
-    checkpoint, clock = folder / "trial.safetensors", StepClock()
-    checkpoint.unlink(missing_ok=True)
-    trial = replace(training, steps=TRIAL_STEPS)
-    train_renderer(pairs, network, trial, checkpoint=checkpoint, device=device, watch=clock)
-    checkpoint.unlink(missing_ok=True)
-    steps = max(TRIAL_STEPS, round(settings.seconds / clock.seconds_per_step(after=WARM_STEPS)))
-    save_json(plan, {"settings": asdict(settings), "steps": steps})
-    return steps
 
 
 def train_own_speech(
