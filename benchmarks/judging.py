@@ -101,9 +101,10 @@ def repeat_rows(names: str, outputs: Path) -> list[Row]:
         run_all(name, outputs, force=True)
         seconds = time.perf_counter() - started
         after = read_tables(folder, name)
-        changed = sum(after[table] != text for table, text in before.items())
+        changed = [table for table, text in before.items() if after[table] != text]
         made_again = sum(path.stat().st_mtime_ns != stamp for path, stamp in videos.items())
-        rows.append(Row(f"{name}: tables that change when scored again, of {len(before)}", changed, "", "<=", 0))
+        label = f"{name}: tables that change when scored again, of {len(before)} {changed or ''}"
+        rows.append(Row(label, len(changed), "", "<=", 0))
         rows.append(Row(f"{name}: videos made again, of {len(videos)}", made_again, "", "<=", 0))
         rows.append(Row(f"{name}: scoring again", seconds, "s", None, None))
     return rows
@@ -112,12 +113,13 @@ def repeat_rows(names: str, outputs: Path) -> list[Row]:
 def read_tables(folder: Path, character: str) -> dict[str, bytes]:
     """A character's tables as they lie on disk.
 
-    Of Tables 2 and 3 the character's own rows: the others are taken from the characters that were finished by then.
+    Of tables of several characters its own rows: the others are taken from the characters that were finished by then.
     """
     tables = {path.name: path.read_bytes() for path in (*folder.glob("*.csv"), folder / "scores.json")}
-    for name in ("table2.csv", "table3.csv"):
-        header, *lines = tables[name].splitlines()
-        tables[name] = b"\n".join([header, *(line for line in lines if line.startswith(f"{character},".encode()))])
+    for name, text in tables.items():
+        header, *lines = text.splitlines()
+        if header.startswith(b"character,"):
+            tables[name] = b"\n".join([header, *(line for line in lines if line.startswith(f"{character},".encode()))])
     return tables
 
 

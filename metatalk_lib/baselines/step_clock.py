@@ -55,7 +55,8 @@ def train_for(
         What the last training gave, its steps, and the seconds it took.
     """
     kept = load_json(plan) if plan.is_file() else {}
-    steps, trainings = (kept["steps"], kept["trainings"]) if kept.get("settings") == settings else (TRIAL_STEPS, 0)
+    kept = kept if kept.get("settings") == settings else {}
+    steps, trainings = kept.get("steps", TRIAL_STEPS), kept.get("trainings", 0)
     while True:
         clock = StepClock()
         trained = train(steps, clock)
