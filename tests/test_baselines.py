@@ -167,6 +167,14 @@ def test_a_training_takes_the_time_it_is_given(times, asked, seconds, tmp_path: 
 
 
 def test_training_can_go_by_time(character: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def train(pairs, network, training, **options):
+        asked.append(training.steps)
+        return trainer(pairs, network, training, **options)
+
+    trainer = audiodvp.train_renderer
+    monkeypatch.setattr(audiodvp, "train_renderer", train)
     clock = itertools.count(step=0.25)
     monkeypatch.setattr(step_clock.time, "perf_counter", lambda: next(clock))
     # progress looks at the clock as often as the training does
@@ -175,3 +183,6 @@ def test_training_can_go_by_time(character: Path, tmp_path: Path, monkeypatch: p
     history = load_json(tmp_path / "history.json")
     assert (history["steps"], history["seconds"]) == (22, 5.5)
     assert history["steps"] != SETTINGS.steps
+    assert asked == [step_clock.TRIAL_STEPS, 22]
+    audiodvp.train(character, tmp_path, replace(SETTINGS, seconds=5.5))
+    assert asked[2:] == [22, 22], "goes on with the planned steps; finds nothing left to time, and so trains once more"

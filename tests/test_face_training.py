@@ -1,6 +1,5 @@
 """Random studio people, and the commands that render them and learn from them, on a very small scale."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -14,32 +13,26 @@ from metatalk_lib.artifacts import load_arrays
 from metatalk_lib.dense_landmarks import choose_points, load_regressor, mean_template
 from metatalk_lib.errors import DataError
 from metatalk_lib.face_model import load_face_model
+from metatalk_lib.paths import PROJECT_ROOT
 from metatalk_lib.speech import Phoneme
 from metatalk_lib.studio.cast import CHARACTERS
 from metatalk_lib.studio.extras import perform_at_random, sample_extra
 from metatalk_lib.studio.truth import project_truth, true_control_vertices
+from training import render_faces
+from training import train_face_regressor as train
 
-TRAINING = Path(__file__).parent.parent / "training"
 SPOKEN = [((Phoneme("_", 0.0, 0.2), Phoneme("m", 0.2, 0.4), Phoneme("ɑː", 0.4, 0.8)), 0.8)]
-
-
-def load_command(name: str):
-    """A command of `training/` as a module; the folder is no package."""
-    spec = importlib.util.spec_from_file_location(name, TRAINING / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory) -> Path:
     """Two small people, two pictures each."""
     folder = tmp_path_factory.mktemp("people")
-    render = load_command("render_faces")
-    render.SIZE, render.FACE_PX, render.spoken_corpus = 112, 64.0, lambda: SPOKEN
-    for seed in (0, 1):
-        render.render_person(folder / f"{seed:05d}.npz", seed, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("SIZE", 112), ("FACE_PX", 64.0), ("spoken_corpus", lambda: SPOKEN)):
+            patch.setattr(render_faces, name, value)
+        for seed in (0, 1):
+            render_faces.render_person(folder / f"{seed:05d}.npz", seed, 2)
     return folder
 
 
@@ -77,7 +70,6 @@ def test_truth_lies_on_the_pictures(people):
 
 
 def test_examples_show_the_points_where_they_are(people):
-    train = load_command("train_face_regressor")
     model = load_face_model()
     points, template = choose_points(model), mean_template(model)
     faces = train.Faces(sorted(people.glob("*.npz")), model, points)
@@ -92,7 +84,6 @@ def test_examples_show_the_points_where_they_are(people):
 
 
 def test_a_short_training_leaves_loadable_weights_and_a_card(people, tmp_path, monkeypatch):
-    train = load_command("train_face_regressor")
     command = ["train", "--faces", str(people), "--output", str(tmp_path), "--epochs", "1", "--processes", "1"]
     monkeypatch.setattr(sys, "argv", command)
     monkeypatch.setattr(train, "HELD_OUT_SHARE", 0.5)
@@ -121,7 +112,7 @@ def test_two_processes_learn_together(people, tmp_path):
         (people / f"{number:05d}.npz").write_bytes((people / "00001.npz").read_bytes())
     command = [sys.executable, "-m", "training.train_face_regressor", "--faces", str(people), "--epochs", "1"]
     command += ["--output", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=TRAINING.parent)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=PROJECT_ROOT)
     assert done.returncode == 0, done.stderr
     assert "2 rendered people, 4 pictures" in done.stdout
     assert load_regressor(tmp_path / "face_regressor_open.safetensors").mouth_points > 60

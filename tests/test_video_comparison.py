@@ -61,8 +61,8 @@ def test_every_video_stands_beside_the_controls(clips: dict[str, Path], judges: 
     assert table.loc["backwards", "mouth landmark distance, %"] > table.loc["blurred", "mouth landmark distance, %"]
     assert table.loc["static frame", "flicker ratio"] < 1
     assert {"LSE-D (open)", "LSE-C (open)", "offset, frames", "FFD (open)", "likeness"} < set(table.columns)
-    again = compare_videos({"backwards": clips["backwards"]}, clips["true"], **judges)
-    assert table.drop(index="blurred").equals(again), "a row depends on the others, or on the run"
+    again = compare_videos({name: clips[name] for name in ("backwards", "blurred")}, clips["true"], **judges)
+    assert table.equals(again.loc[table.index]), "a row depends on the run, or on the order"
 
 
 def test_one_recording_can_judge_all(clips: dict[str, Path], judges: dict, tmp_path: Path, monkeypatch):
