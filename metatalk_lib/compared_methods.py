@@ -20,6 +20,7 @@ from metatalk_lib.baselines import atvg, audiodvp, make_it_talk, wav2lip
 from metatalk_lib.errors import DataError
 from metatalk_lib.stage import code_fingerprint
 from metatalk_lib.talk import talk
+from metatalk_lib.threads import draw_ahead
 
 ABLATIONS = {"Baseline": "AudioDVP", "Our A2E": "Our A2E", "High definition": "High definition", "Ours": "Ours"}
 """Row of Table 3 to method."""
@@ -34,6 +35,8 @@ PERSON_FILES = (
 
 SETTINGS_FILES = ("a2e.json", "renderer.json", "references.npz")
 """What counts beside a trained method's weights."""
+VIDEOS_AT_ONCE = 2
+"""One method reads, draws or encodes while another one's network works."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def make_videos(
     recordings: Mapping[str, tuple[Path, int]],
     folder: Path,
 ) -> dict[str, dict[str, Path]]:
-    """Every method's video of every recording.
+    """Every method's video of every recording, `VIDEOS_AT_ONCE` at once, which share torch's threads.
 
     Args:
         methods: of `list_methods`.
@@ -133,13 +136,17 @@ def make_videos(
         DataError: as `make_video`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made: dict[str, dict[str, Path]] = {}
-    for name, method in methods.items():
-        stem = name.lower().replace(" ", "_")
-        made[name] = {
-            recording: make_video(method, character_dir, audio, folder / f"{stem}_{recording}.mp4", start_frame=start)
-            for recording, (audio, start) in recordings.items()
-        }
+    jobs = [(name, recording) for name in methods for recording in recordings]
+
+    def make(job: tuple[str, str]) -> Path:
+        (name, recording), (audio, start) = job, recordings[job[1]]
+        output = folder / f"{name.lower().replace(' ', '_')}_{recording}.mp4"
+        return make_video(methods[name], character_dir, audio, output, start_frame=start)
+
+    threads = max(1, torch.get_num_threads() // VIDEOS_AT_ONCE)
+    made: dict[str, dict[str, Path]] = {name: {} for name in methods}
+    for (name, recording), path in zip(jobs, draw_ahead(make, jobs, VIDEOS_AT_ONCE, threads=threads), strict=True):
+        made[name][recording] = path
     return made
 
 

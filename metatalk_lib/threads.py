@@ -29,10 +29,12 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def draw_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Yield `function(item)` in the items' order from threads in which torch works alone.
+def draw_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, *, threads: int = 1
+) -> Iterator[Result]:
+    """Yield `function(item)` in the items' order from `workers` threads, in each of which torch has `threads`.
 
     One frame is too little work for a second thread of torch. What is set there must not reach the reader's thread.
     """
     with torch_threads(torch.get_num_threads()):
-        yield from map_ahead(function, items, workers, lambda: torch.set_num_threads(1))
+        yield from map_ahead(function, items, workers, lambda: torch.set_num_threads(threads))

@@ -1,9 +1,11 @@
 """The compared methods: which there are, what they are called, and when a video is made again."""
 
+import threading
 from pathlib import Path
 
 import drawn_character as drawn
 import pytest
+import torch
 from synthetic import make_tone_audio
 
 from metatalk_lib import compared_methods
@@ -12,6 +14,7 @@ from metatalk_lib.compared_methods import ABLATIONS, Method, list_methods, make_
 from metatalk_lib.errors import DataError
 from metatalk_lib.tables import ABLATIONS as TABLE3_ROWS
 from metatalk_lib.tables import METHODS
+from metatalk_lib.threads import torch_threads
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +92,29 @@ def test_a_video_whose_making_failed_is_made_again(tmp_path: Path, character: Pa
 
 
 def test_every_method_says_every_recording(tmp_path: Path, character: Path, recording: Path):
-    counter = Counter()
-    made = make_videos({"Our A2E": counter.method}, character, {"held_out": (recording, 7)}, tmp_path / "videos")
-    assert made == {"Our A2E": {"held_out": tmp_path / "videos" / "our_a2e_held_out.mp4"}}
+    methods, folder = {"Our A2E": Counter().method, "ATVG": Counter().method}, tmp_path / "videos"
+    made = make_videos(methods, character, {"held_out": (recording, 7), "driving": (recording, 0)}, folder)
+    assert {method: list(videos) for method, videos in made.items()} == {
+        name: ["held_out", "driving"] for name in methods
+    }
+    assert made["Our A2E"]["held_out"] == folder / "our_a2e_held_out.mp4"
     assert made["Our A2E"]["held_out"].read_text() == "tone.wav 7"
+    assert made["ATVG"]["driving"].read_text() == "tone.wav 0"
+
+
+def test_two_videos_are_made_at_once_and_share_torchs_threads(tmp_path: Path, character: Path, recording: Path):
+    both, threads = threading.Barrier(2, timeout=20), []
+
+    def speak(_audio: Path, output: Path, _start: int) -> None:
+        both.wait()
+        threads.append(torch.get_num_threads())
+        output.write_text("spoken")
+
+    with torch_threads(4):
+        methods = {name: Method(name, name, speak) for name in ("ATVG", "Ours")}
+        make_videos(methods, character, {"held_out": (recording, 0)}, tmp_path / "videos")
+        assert torch.get_num_threads() == 4
+    assert threads == [2, 2]
 
 
 def test_missing_files_are_named(tmp_path: Path, character: Path, recording: Path):

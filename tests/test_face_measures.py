@@ -117,3 +117,12 @@ def test_features_belong_to_the_face_and_not_to_its_place():
         compute_face_features(frames[:2], landmarks[:1])
     with pytest.raises(ParameterError, match="1 frames, 2 sets of landmarks"):
         compute_face_features(frames[:1], landmarks[:2])
+
+
+def test_features_of_many_frames_are_those_of_each_alone_in_the_same_order():
+    frames, landmarks = moving_face(21)
+    together = compute_face_features(frames, landmarks)
+    for frame_id in (0, 10, 20):
+        alone = compute_face_features([frames[frame_id]], landmarks[[frame_id]])
+        np.testing.assert_array_equal(together[[frame_id]], alone)
+    assert len(np.unique(together[:, 0])) == 21

@@ -41,10 +41,11 @@ def target() -> Coefficients:
 
 @pytest.fixture
 def videos(tmp_path, model, target, monkeypatch):
-    """Two utterances of the target; no detector finds a face in a drawn sheet, so landmarks come from the model."""
+    """Two utterances of the target, the second one 1 px aside; no detector finds a face in a drawn sheet, so landmarks
+    come from the model."""
 
-    def track(_frames, **_options) -> LandmarkTrack:
-        landmarks = predicted_landmarks(model, target, SIZE).astype(np.float32)
+    def track(_frames, *, name, **_options) -> LandmarkTrack:
+        landmarks = predicted_landmarks(model, target, SIZE).astype(np.float32) + int(name.stem)
         boxes = np.tile(np.float32([0, 0, SIZE, SIZE]), (FRAMES, 1))
         return LandmarkTrack(np.arange(FRAMES), landmarks, landmarks, boxes, np.ones(FRAMES, dtype=bool))
 
@@ -97,6 +98,21 @@ def test_a_fit_without_its_stamp_is_made_again(model, target, videos, tmp_path):
     (folder / "001.npz").write_bytes(b"torn")
     assert len(reconstruct_pairs(model, videos, target, folder, settings=LANDMARKS_ALONE)) == 2
     assert len(Coefficients.load(folder / "001.npz")) == FRAMES
+
+
+def test_fits_come_in_the_order_of_their_videos_and_a_bad_one_leaves_the_others(model, target, videos, tmp_path):
+    folder = tmp_path / "pseudo"
+    turned = reconstruct_pairs(model, videos[::-1], target, folder, settings=LANDMARKS_ALONE)
+    saved = [Coefficients.load(folder / f"{name}.npz").pack() for name in ("001", "000")]
+    np.testing.assert_array_equal([fit.pack() for fit in turned], saved)
+    assert not np.allclose(*saved)
+    oblong = videos[0].with_name("002.mp4")
+    write_video(oblong, [np.zeros((64, 96, 3), np.uint8)] * FRAMES, fps=Fraction(25))
+    other = replace(target, identity=target.identity + 0.1)
+    with pytest.raises(DataError, match="002.mp4 is 96x64"):
+        reconstruct_pairs(model, [*videos, oblong], other, folder, settings=LANDMARKS_ALONE)
+    for path in videos:
+        np.testing.assert_allclose(Coefficients.load(folder / f"{path.stem}.npz").identity, other.identity)
 
 
 def test_agreement_with_the_teacher(model, target, tmp_path):
