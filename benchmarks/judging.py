@@ -45,6 +45,7 @@ NEEDED = 6
 EQUAL_TIME = 0.10
 """By this share the two training times may differ."""
 JUDGED_ON = {"judging_recordings": 2, "judging_seconds": 6.0}
+"""Other people's speech for LSE, more of it than in the demo."""
 SPEED_SECONDS, SPEED_SIDE, SPEED_LIMIT_S = 15, 768, 60.0
 
 
@@ -53,7 +54,7 @@ def run_all(names: str, outputs: Path, *, force: bool = False) -> None:
     stages = select_stages("06", "06") if force else select_stages("01", "06")
     for name in names:
         files = character_params_path(name), profile_params_path("demo")
-        # more to judge on than in the demo; the ablation of notebook 05 takes long, and nothing here reads it
+        # the ablation of notebook 05 takes long, and nothing here reads it
         overrides = {"outputs_dir": str(outputs), "audiodvp_equal_time": True, "ablation_steps": 0, **JUDGED_ON}
         run_character({"character": name} | load_params(*files, overrides=overrides), stages, force=force)
 

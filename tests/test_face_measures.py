@@ -9,7 +9,7 @@ import pytest
 from face_clips import moving_face, wall
 from synthetic import make_coefficients
 
-from metatalk_lib import face_measures
+from metatalk_lib import face_measures, face_recognition_features
 from metatalk_lib.crop import CropTransform
 from metatalk_lib.errors import FaceError, ParameterError
 from metatalk_lib.face_measures import (
@@ -126,3 +126,10 @@ def test_features_of_many_frames_are_those_of_each_alone_in_the_same_order():
         alone = compute_face_features([frames[frame_id]], landmarks[[frame_id]])
         np.testing.assert_array_equal(together[[frame_id]], alone)
     assert len(np.unique(together[:, 0])) == 21
+
+
+def test_features_do_not_depend_on_the_number_of_frames_that_are_kept(monkeypatch):
+    frames, landmarks = moving_face(7)
+    whole = compute_face_features(frames, landmarks)
+    monkeypatch.setattr(face_recognition_features, "_GROUP", 3)
+    np.testing.assert_array_equal(compute_face_features(iter(frames), landmarks), whole)
