@@ -1,5 +1,7 @@
 """What is measured on faces: landmarks, likeness and the Fréchet distance, on drawn faces that dlib sees."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -133,3 +135,8 @@ def test_features_do_not_depend_on_the_number_of_frames_that_are_kept(monkeypatc
     whole = compute_face_features(frames, landmarks)
     monkeypatch.setattr(face_recognition_features, "_GROUP", 3)
     np.testing.assert_array_equal(compute_face_features(iter(frames), landmarks), whole)
+
+
+def test_the_processes_of_the_features_start_without_torch():
+    program = "import sys, metatalk_lib.face_recognition_features; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
