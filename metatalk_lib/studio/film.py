@@ -26,7 +26,7 @@ from metatalk_lib.studio.scene import Pose, Scene
 from metatalk_lib.studio.truth import compute_truth
 from metatalk_lib.video import write_video
 
-FORMAT = 7  # part of every key: raise it when the same choices would give other pictures
+FORMAT = 8  # part of every key: raise it when the same choices would give other pictures
 WORKERS = 2
 
 
