@@ -139,7 +139,8 @@ def make_videos(
     jobs = [(name, recording) for name in methods for recording in recordings]
 
     def make(job: tuple[str, str]) -> Path:
-        (name, recording), (audio, start) = job, recordings[job[1]]
+        name, recording = job
+        audio, start = recordings[recording]
         output = folder / f"{name.lower().replace(' ', '_')}_{recording}.mp4"
         return make_video(methods[name], character_dir, audio, output, start_frame=start)
 

@@ -30,7 +30,7 @@ from metatalk_lib.video import probe_video, read_frames
 MAX_MISSING_FRACTION = 0.05
 INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
 MM_PER_DM = 100.0
-FIT_VERSION = 3  # raised when the same video gives another fit, so that no old one is kept
+FIT_VERSION = 4  # raised when the same video gives another fit, so that no old one is kept
 
 
 def reconstruct_pairs(

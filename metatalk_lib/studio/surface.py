@@ -5,10 +5,10 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-# Compiled functions are also marked `no_type_check`: a wrapper that checks shapes in tests could not be compiled.
 FAST_MATH = {"nnan", "ninf", "nsz"}
 # No flag that lets rounding change: the compiler would use it differently in a loop just compiled than in the same one
 # read from the cache, and the first run on a machine would draw other pixels than all later ones.
+# Compiled functions are also marked `no_type_check`: a wrapper that checks shapes in tests could not be compiled.
 JIT = {"cache": True, "nogil": True, "fastmath": FAST_MATH, "error_model": "numpy"}
 # Rounding may put a sample on a shared edge outside of both neighbours; the margin leaves no pinholes.
 MARGIN = np.float32(-1e-5)
