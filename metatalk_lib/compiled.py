@@ -9,6 +9,9 @@ import numba
 def compile_loop(function: Callable) -> Callable:
     """Compile a function of loops over arrays; the machine code is kept on disk and runs without interpreter lock.
 
+    No flag lets the compiler change rounding: it would use it differently in a loop just compiled than in the same one
+    read from the disk, and a first run would draw other pixels than all later ones.
+
     The shape checker of the tests wraps every function it imports, and a wrapper cannot be compiled, so the function
     inside is taken.
 

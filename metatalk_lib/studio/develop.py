@@ -1,13 +1,10 @@
 """From linear light to the camera's 8-bit picture: exposure, a soft shoulder, sRGB, grain."""
 
-from typing import no_type_check
-
-import numba
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from metatalk_lib.compiled import compile_loop
 from metatalk_lib.studio.characters import Character
-from metatalk_lib.studio.surface import JIT
 
 SHOULDER = 0.55  # linear light above which highlights are compressed
 _LEVELS = 4096
@@ -17,8 +14,7 @@ SRGB = np.where(_linear <= 0.0031308, 12.92 * _linear, 1.055 * np.maximum(_linea
 )
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _develop(image, behind, cover, grain, offset_x, offset_y, exposure, strength, table, picture):
     height, width = picture.shape[:2]
     knee = np.float32(SHOULDER)

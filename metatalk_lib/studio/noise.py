@@ -1,15 +1,11 @@
 """Repeatable smooth noise over points in space, the grain of everything painted in the studio."""
 
-from typing import no_type_check
-
-import numba
 import numpy as np
 
-from metatalk_lib.studio.surface import JIT
+from metatalk_lib.compiled import compile_loop
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _hash(x, y, z, seed):
     value = np.uint32(x * 374761393 + y * 668265263 + z * 2147483647 + seed * 1274126177)
     value = np.uint32((value ^ (value >> np.uint32(13))) * np.uint32(1274126177))
@@ -19,8 +15,7 @@ def _hash(x, y, z, seed):
     ) - np.float32(1.0)
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def lattice_noise(points, frequency, octaves, seed):
     """Sum of `octaves` smooth value noises, each twice as fine and half as strong; values about -1 to 1.
 

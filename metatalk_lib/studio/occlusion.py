@@ -1,12 +1,10 @@
 """What is baked once for the resting figure: how much of the surroundings and of the key light reaches each vertex."""
 
-from typing import no_type_check
-
-import numba
 import numpy as np
 from jaxtyping import Float
 
-from metatalk_lib.studio.surface import JIT, rasterize
+from metatalk_lib.compiled import compile_loop
+from metatalk_lib.studio.surface import rasterize
 
 WINDOW = 5.6  # dm: width of the region that casts and receives shadows, centred on the throat
 RESOLUTION = 448
@@ -35,8 +33,7 @@ def spread_cone(axis: Float[np.ndarray, "3"], radius: float, count: int) -> Floa
     return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _accumulate(x, y, near, buffer, bias, weight, total):
     """Add each vertex's share of light from one direction: the mean of the four nearest shadow tests."""
     size = buffer.shape[0]

@@ -4,25 +4,20 @@ All colours are linear RGB. Skin uses Lambert's cosine wrapped further round for
 that scatters below the surface looks, and two highlights, one broad and one narrow.
 """
 
-from typing import no_type_check
-
-import numba
 import numpy as np
 
+from metatalk_lib.compiled import compile_loop
 from metatalk_lib.studio.mesh import CAVITY, CLOTH, EYE_LEFT, EYE_RIGHT, SCARF, TEETH_LOWER, TEETH_UPPER, TONGUE
-from metatalk_lib.studio.surface import JIT
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _wrap(cosine, width):
     return max(np.float32(0.0), (cosine + width) / (np.float32(1.0) + width)) / (
         np.float32(1.0) + np.float32(0.5) * width
     )
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _highlight(nx, ny, nz, lx, ly, lz, vx, vy, vz, power):
     """Normalised Blinn-Phong lobe times the cosine to the light."""
     cosine = nx * lx + ny * ly + nz * lz
@@ -38,8 +33,7 @@ def _highlight(nx, ny, nz, lx, ly, lz, vx, vy, vz, power):
     return (power + np.float32(8.0)) * np.float32(0.0398) * half**power * fresnel * cosine
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _sample(texture, u, v, out):
     """Bilinear texture look-up into `out`; u to the right and v down, both 0 to 1."""
     height, width, channels = texture.shape
@@ -53,8 +47,7 @@ def _sample(texture, u, v, out):
         out[k] = upper * (1 - fy) + lower * fy
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _shade_skin(n, view, texel, occlusion, visible, lights, tangle, out):
     """Skin, lips and scalp. `texel` is red, green, blue, gloss, and the slope of the relief in head axes."""
     gx = tangle[0, 0] * texel[4] + tangle[0, 1] * texel[5] + tangle[0, 2] * texel[6]
@@ -110,8 +103,7 @@ def _shade_skin(n, view, texel, occlusion, visible, lights, tangle, out):
         out[k] = texel[k] * (direct + ambient * bounce) + mirror + rim * ambient * occlusion
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _shade_eye(n, view, local, colour, occlusion, visible, lights, out):
     """An eyeball; `local` is the point on the unit sphere in the eye's own axes, z along the gaze."""
     radius = np.sqrt(local[0] ** 2 + local[1] ** 2)
@@ -161,8 +153,7 @@ def _shade_eye(n, view, local, colour, occlusion, visible, lights, out):
         )
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _shade_plain(n, view, r, g, b, gloss, occlusion, visible, lights, out):
     """Teeth, tongue and mouth: a soft Lambert with a wet highlight."""
     direct = visible * _wrap(n[0] * lights[0, 0] + n[1] * lights[0, 1] + n[2] * lights[0, 2], np.float32(0.5))
@@ -180,8 +171,7 @@ def _shade_plain(n, view, r, g, b, gloss, occlusion, visible, lights, out):
         out[k] = base * (lights[1, k] * direct + lights[3, k] * fill + ambient * occlusion) + shine * lights[1, k]
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _tooth_gaps(x, upper):
     """Darkening between neighbouring teeth, by the distance from the middle line in decimetres."""
     position = abs(x)
@@ -194,8 +184,7 @@ def _tooth_gaps(x, upper):
     return np.float32(0.74) + np.float32(0.26) * min(np.float32(1.0), gap)
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _shade_cloth(n, view, rest, cloth, occlusion, visible, lights, out):
     """Woven or knitted cloth. `cloth` rows: colour, second colour, (pattern, scale, fuzz)."""
     pattern = int(cloth[2, 0])
@@ -224,8 +213,7 @@ def _shade_cloth(n, view, rest, cloth, occlusion, visible, lights, out):
         out[k] = colour * (lights[1, k] * key + lights[3, k] * fill + lights[5, k] * rim + ambient * occlusion)
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def shade_image(
     identifiers,
     buffer,

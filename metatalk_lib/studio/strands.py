@@ -4,14 +4,12 @@ Growing them is in `hair`; here they are lit once, placed and drawn in every fra
 """
 
 from dataclasses import dataclass
-from typing import no_type_check
 
-import numba
 import numpy as np
 from jaxtyping import Float, Int
 
+from metatalk_lib.compiled import compile_loop
 from metatalk_lib.studio.mesh import PIVOT
-from metatalk_lib.studio.surface import JIT
 
 CELL = 0.055  # dm: edge of a cell of the density grid
 ORIGIN = np.array([-2.2, 4.2, -1.6], dtype=np.float32)
@@ -50,8 +48,7 @@ class Strands:
     density: Float[np.ndarray, "X Y Z"]
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def fill_density(points, amount, origin, cell, grid):
     """Add `amount` to the grid cell of every point."""
     for i in range(points.shape[0]):
@@ -62,8 +59,7 @@ def fill_density(points, amount, origin, cell, grid):
             grid[x, y, z] += amount
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def march(points, direction, grid, origin, cell, steps, skip, result):
     """exp(-sum of density) along a ray from each point; `skip` is the distance left out at its start, in cells."""
     nx, ny, nz = grid.shape
@@ -94,8 +90,7 @@ def transmittance(
     return result
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _place(anchors, shares, offsets, follow, vertices, rotation, pivot, sway, shift, placed):
     for i in range(anchors.shape[0]):
         if anchors[i, 0] >= 0:
@@ -112,8 +107,7 @@ def _place(anchors, shares, offsets, follow, vertices, rotation, pivot, sway, sh
                 placed[i, k] = follow[i] * turned + (1 - follow[i]) * offsets[i, k] + shift[k]
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _light_point(tx, ty, tz, vx, vy, vz, colour, occlusion, visible, lights, out):
     """Hair reflects in cones about its direction: one white lobe, one coloured, and a soft sine falloff."""
     for k in range(3):
@@ -147,8 +141,7 @@ def _light_point(tx, ty, tz, vx, vy, vz, colour, occlusion, visible, lights, out
             )
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def _draw(
     starts,
     placed,

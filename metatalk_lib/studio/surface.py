@@ -1,21 +1,14 @@
 """Which triangle each sample of a picture shows: perspective screen coordinates, vertex normals, a z-buffer."""
 
-from typing import no_type_check
-
-import numba
 import numpy as np
 
-FAST_MATH = {"nnan", "ninf", "nsz"}
-# No flag that lets rounding change: the compiler would use it differently in a loop just compiled than in the same one
-# read from the cache, and the first run on a machine would draw other pixels than all later ones.
-# Compiled functions are also marked `no_type_check`: a wrapper that checks shapes in tests could not be compiled.
-JIT = {"cache": True, "nogil": True, "fastmath": FAST_MATH, "error_model": "numpy"}
+from metatalk_lib.compiled import compile_loop
+
 # Rounding may put a sample on a shared edge outside of both neighbours; the margin leaves no pinholes.
 MARGIN = np.float32(-1e-5)
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def project_vertices(vertices, focal, centre_x, centre_y, samples, screen, inverse_depth):
     """Pixel coordinates (in samples of 1/samples pixel) and 1/depth of camera-space vertices; depth is 10 - z."""
     for i in range(vertices.shape[0]):
@@ -25,8 +18,7 @@ def project_vertices(vertices, focal, centre_x, centre_y, samples, screen, inver
         inverse_depth[i] = w
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def compute_normals(vertices, triangles, normals):
     """Area-weighted unit vertex normals."""
     normals[:] = 0.0
@@ -46,8 +38,7 @@ def compute_normals(vertices, triangles, normals):
         normals[i, 2] /= length
 
 
-@numba.njit(**JIT)
-@no_type_check
+@compile_loop
 def rasterize(screen, nearness, triangles, clip, both_sides, identifiers, buffer):
     """Nearest triangle of every sample.
 
