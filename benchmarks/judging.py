@@ -24,15 +24,17 @@ from metatalk_lib.artifacts import load_json
 from metatalk_lib.audio import read_audio
 from metatalk_lib.frechet_judge import load_frechet_judge
 from metatalk_lib.intervals import to_estimate
-from metatalk_lib.landmarks import track_landmarks
+from metatalk_lib.landmarks import LandmarkTrack, track_landmarks
 from metatalk_lib.lip_sync_error import score_clip
 from metatalk_lib.lip_sync_judge import embed_video, load_judge
 from metatalk_lib.metric_catalogue import is_better
 from metatalk_lib.params import character_params_path, load_params, profile_params_path
 from metatalk_lib.paths import PROJECT_ROOT
+from metatalk_lib.read_ahead import map_ahead
 from metatalk_lib.run import run_character, select_stages
 from metatalk_lib.stage import load_summary
 from metatalk_lib.studio import ensure_studio_video
+from metatalk_lib.threads import CORES, draw_ahead
 from metatalk_lib.video import probe_video, read_frames, write_video
 from metatalk_lib.video_comparison import compare_videos
 
@@ -44,8 +46,14 @@ NEEDED = 6
 """Characters of the seven on which ours must be better in all four."""
 EQUAL_TIME = 0.10
 """By this share the two training times may differ."""
-JUDGED_ON = {"judging_recordings": 2, "judging_seconds": 6.0}
-"""Other people's speech for LSE, more of it than in the demo."""
+JUDGED_BY = {
+    "judging_recordings": 2,
+    "judging_seconds": 6.0,
+    "lip_sync_network": "open",
+    "frechet_network": "open",
+    "compared_weights": "open",
+}
+"""More of other people's speech than in the demo, and what is shipped whatever is placed beside it."""
 SPEED_SECONDS, SPEED_SIDE, SPEED_LIMIT_S = 15, 768, 60.0
 
 
@@ -55,7 +63,7 @@ def run_all(names: str, outputs: Path, *, force: bool = False) -> None:
     for name in names:
         files = character_params_path(name), profile_params_path("demo")
         # the ablation of notebook 05 takes long, and nothing here reads it
-        overrides = {"outputs_dir": str(outputs), "audiodvp_equal_time": True, "ablation_steps": 0, **JUDGED_ON}
+        overrides = {"outputs_dir": str(outputs), "audiodvp_equal_time": True, "ablation_steps": 0, **JUDGED_BY}
         run_character({"character": name} | load_params(*files, overrides=overrides), stages, force=force)
 
 
@@ -85,8 +93,8 @@ def method_rows(names: str, outputs: Path) -> list[Row]:
 
 def time_row(name: str, outputs: Path) -> Row:
     """How far the baseline's training time is from ours, as a share."""
-    ours = load_summary(outputs, name, "05_neural_renderer")["timings_s"]["training"]
-    theirs = load_json(outputs / name / "06_evaluation" / "audiodvp" / "history.json")["seconds"]
+    folders = (Path("05_neural_renderer"), Path("06_evaluation", "audiodvp", "renderer"))
+    ours, theirs = (load_json(outputs / name / folder / "history.json")["seconds"][-1] for folder in folders)
     label = f"{name}: training times, {ours:.0f} s and {theirs:.0f} s, differ by"
     return Row(label, abs(theirs / ours - 1), "", "<=", EQUAL_TIME)
 
@@ -142,20 +150,26 @@ def speed_rows() -> list[Row]:
 
 
 def measure_speed(clip: Path, worse: Path) -> list[Row]:
-    """SSIM, PSNR, landmarks and LSE of one video against the true one, then everything else."""
+    """SSIM, PSNR, landmark distance and LSE of one video against the true one, then everything else."""
     judge, info = load_judge("open"), probe_video(worse)
+
+    def follow(path: Path) -> LandmarkTrack:
+        return track_landmarks(read_frames(path), frame_count=info.frame_count, fps=info.fps, name=path)
+
+    def compare(pair: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
+        return metrics.ssim(*pair), metrics.psnr(*pair)
+
     started = time.perf_counter()
-    landmarks = track_landmarks(read_frames(worse), frame_count=info.frame_count, fps=info.fps, name=worse)
-    score_clip(embed_video(judge, worse, landmarks=landmarks.raw_landmarks)[0])
-    for frame, original in zip(read_frames(worse), read_frames(clip), strict=True):
-        metrics.ssim_map(frame, original)
-        metrics.psnr(frame, original)
+    truth, found = draw_ahead(follow, (clip, worse), CORES)
+    metrics.landmark_distance(found.landmarks, truth.landmarks)
+    score_clip(embed_video(judge, worse, landmarks=found.raw_landmarks)[0])
+    list(map_ahead(compare, zip(read_frames(worse), read_frames(clip), strict=True), CORES))
     seconds = time.perf_counter() - started
     started = time.perf_counter()
     compare_videos({"worse": worse}, clip, lip_sync=judge, frechet=load_frechet_judge("open"))
     label = f"a clip of {SPEED_SECONDS} s, {SPEED_SIDE} px"
     return [
-        Row(f"{label}: SSIM, PSNR, landmarks, LSE (tracker)", seconds, "s", "<=", SPEED_LIMIT_S),
+        Row(f"{label}: SSIM, PSNR, landmark distance, LSE (tracker)", seconds, "s", "<=", SPEED_LIMIT_S),
         Row(f"{label}: all of `metatalk compare`, with controls", time.perf_counter() - started, "s", None, None),
     ]
 

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.report import Row
 from metatalk_lib.audio import read_audio, to_mono_16k
-from metatalk_lib.evaluation import ENVELOPE_MIN_FRAMES
+from metatalk_lib.evaluation import ENVELOPE_VERDICT_SECONDS
 from metatalk_lib.face_measures import follow_face
 from metatalk_lib.landmarks import mouth_opening
 from metatalk_lib.lip_sync_error import FPS, EmbeddedClip, score_clip
@@ -86,7 +86,7 @@ def studio_rows(judge: LipSyncJudge, names: str) -> list[Row]:
     for name in names:
         path = ensure_studio_video(name, STUDIO_SECONDS)
         clips += cut_clips(judge, path, name)
-        controls = score_controls(judge, embed_video(judge, path)[0])
+        controls = score_controls(judge, embed_video(judge, path))
         failures = find_lse_failures(controls)
         truth = controls[GROUND_TRUTH]
         print(
@@ -111,7 +111,7 @@ def envelope_rows(path: Path, name: str) -> list[Row]:
         ]
     static = np.full(info.frame_count, openings[0][0])
     controls = compute_sync_controls(openings[0], envelope, reencoded_opening=openings[1], static_opening=static)
-    failures = find_control_failures(controls, min_frames=ENVELOPE_MIN_FRAMES)
+    failures = find_control_failures(controls, min_frames=round(ENVELOPE_VERDICT_SECONDS * info.fps))
     return [
         Row(f"{name}: envelope controls in the wrong order {failures}", len(failures), "", "<=", 0),
         Row(f"{name}: envelope r of the truth", controls[GROUND_TRUTH].correlation, "", None, None),

@@ -24,6 +24,9 @@ from metatalk_lib.params import CropConfig, character_params_path, load_params, 
 from metatalk_lib.paths import STAGES
 from metatalk_lib.studio import studio_video_path
 
+TIMES = {"summary.json": "timings_s", "history.json": "seconds"}
+"""Files that tell how long something took, and under which name."""
+
 
 def run_stage(stage: str, outputs: Path, *, kill_after_s: float | None = None) -> float | None:
     """Run one stage of character B on the smoke profile; optionally kill it with all its processes.
@@ -50,15 +53,22 @@ def run_stage(stage: str, outputs: Path, *, kill_after_s: float | None = None) -
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """Relative path -> checksum of every file; of `summary.json` without its timings."""
-    sums = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            sums[str(path.relative_to(folder))] = sha256_file(path)
-    summary = load_json(folder / "summary.json")
-    del summary["timings_s"]
-    sums["summary.json"] = hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()
-    return sums
+    """Relative path -> checksum of every file, of those in `TIMES` without the times that they tell."""
+    return {str(path.relative_to(folder)): _checksum(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _checksum(path: Path) -> str:
+    if path.name not in TIMES:
+        return sha256_file(path)
+    told = _without(load_json(path), TIMES[path.name])
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _without(value: object, name: str) -> object:
+    """A value of JSON without the entries of that name."""
+    if isinstance(value, dict):
+        return {key: _without(entry, name) for key, entry in value.items() if key != name}
+    return value
 
 
 def differing_files(stage: str, outputs: Path, fractions: Sequence[float]) -> dict[float, list[str]]:

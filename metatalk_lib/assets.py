@@ -240,6 +240,11 @@ def find_asset(name: str) -> Asset:
     raise ParameterError(f"no asset `{name}`. There are: {', '.join(asset.name for asset in ASSETS)}.")
 
 
+def list_placed() -> list[str]:
+    """Names of the official files that are there."""
+    return [asset.name for asset in ASSETS if asset.path is not None and asset.is_present]
+
+
 def verify_asset(asset: Asset) -> str:
     """Check a placed file against its known checksum and return a one-word status.
 

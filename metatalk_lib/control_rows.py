@@ -13,7 +13,8 @@ from metatalk_lib.metric_catalogue import is_better
 from metatalk_lib.sync import CONTROL_ROWS, CONTROL_SHIFT, EARLY, LATE, REENCODED, SHUFFLED, SILENCE, STATIC_FRAME
 
 ORDER_BLIND = dict.fromkeys(("FFD (open)", "FID", "flicker ratio"), (SHUFFLED, LATE, EARLY))
-"""Controls that hold the same frames in another order, which these measures cannot see and are not asked about."""
+"""Controls that hold the same frames in another order: a Fréchet distance cannot see it, the flicker of whole stretches
+that were moved hardly can, and they are not asked about it."""
 
 IMAGE_ORDER = ("SSIM", "SSIM in mask", "PSNR in mask, dB", "flicker ratio")
 """Measures of images that must keep the order. Sharpness cannot: every control is as sharp as the truth, which is what

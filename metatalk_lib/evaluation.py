@@ -44,10 +44,10 @@ SYNC_METRICS = ("opening r", "opening r, best lag", "best lag, frames", "envelop
 OPEN_METRICS = ("SSIM in mask", "PSNR in mask, dB", "sharpness ratio in mask", *SYNC_METRICS)
 LEAST_FLICKER = 1e-9
 """Keeps the ratio finite where the original stands still."""
-MIN_FRAMES = 70
-"""From this length controls must come out in order: 3 s at 25 fps, of which a video may lack some frames."""
-ENVELOPE_MIN_FRAMES = 245
-"""The same for the envelope measure, which is weaker: 10 s at 25 fps."""
+VERDICT_SECONDS = 2.8
+"""From this length controls must come out in order: 3 s, of which a video may lack some frames."""
+ENVELOPE_VERDICT_SECONDS = 9.8
+"""The same for the envelope measure, which is weaker: 10 s."""
 
 
 @dataclass(frozen=True)

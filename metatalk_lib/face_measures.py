@@ -15,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float, Int, UInt8
 
 from metatalk_lib.errors import ParameterError
-from metatalk_lib.face_detector import face_width
+from metatalk_lib.face_detector import FacePosition, face_width
 from metatalk_lib.face_recognition_features import compute_face_features, compute_likeness
 from metatalk_lib.frechet_distance import compute_frechet_distance
 from metatalk_lib.frechet_judge import FrechetJudge, compute_inception_features
@@ -65,14 +65,19 @@ class FaceMeasures:
 
 
 def follow_face(
-    frames: Iterable[UInt8[np.ndarray, "H W 3"]], *, frame_count: int, fps: Fraction, name: str | Path
+    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    *,
+    frame_count: int,
+    fps: Fraction,
+    name: str | Path,
+    face_position: FacePosition = "largest",
 ) -> LandmarkTrack:
-    """Landmarks of the largest face of a finished video; arguments and errors as `measure_faces`."""
+    """Landmarks of one face of a finished video, of several the one at `face_position`; the rest as `measure_faces`."""
     return track_landmarks(
         frames,
         frame_count=frame_count,
         fps=fps,
-        face_position="largest",
+        face_position=face_position,
         max_missing_fraction=MAX_BRIDGED_FRACTION,
         name=name,
     )

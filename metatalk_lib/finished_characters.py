@@ -4,7 +4,7 @@ Nothing is measured here: everything is read from `scores.json` and `moments.npz
 characters that were finished by then; `metatalk run` with several characters writes them once more when all are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,13 +12,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from metatalk_lib import tables
-from metatalk_lib.artifacts import atomic_path, load_json
+from metatalk_lib.artifacts import atomic_path, load_json, sha256_file
 from metatalk_lib.comparison_figures import plot_methods_by_moments
 from metatalk_lib.errors import DataError
 from metatalk_lib.evaluation import Moments
 from metatalk_lib.findings import describe_ablation, describe_against_baseline
 from metatalk_lib.metric_catalogue import METRICS
+from metatalk_lib.params import EvaluationConfig, StageConfig
 from metatalk_lib.paths import ensure_dir
+from metatalk_lib.stage import code_fingerprint
 from metatalk_lib.tables import PAPER_METRICS, Scores
 
 CAPTIONS = {
@@ -37,7 +39,7 @@ class Finished(NamedTuple):
         ablations: character to row of Table 3 to metric to value.
         moments: character to the pictures of Fig. 3.
         labels: what each method is called.
-        left_out: why a finished character is missing, a sentence each.
+        notes: why a finished character is missing, and which of another's figures mean nothing, a sentence each.
     """
 
     methods: dict[str, Scores]
@@ -45,7 +47,7 @@ class Finished(NamedTuple):
     ablations: dict[str, Scores]
     moments: dict[str, Moments]
     labels: dict[str, str]
-    left_out: list[str]
+    notes: list[str]
 
     @property
     def open_metrics(self) -> list[str]:
@@ -71,11 +73,11 @@ class Finished(NamedTuple):
         return {name: (table, CAPTIONS[name]) for name, table in built.items()}
 
     def describe(self) -> str:
-        """What Table 3 says in words, and who is left out."""
+        """What Table 3 says in words, and the notes."""
         names = [name for name in tables.order_metrics(self.open_metrics) if name in self._seen]
         measures = [name for name in names if tables.stands_for_paper(name)]
         parts = [describe_against_baseline(self.ablations, measures), describe_ablation(self.ablations, measures)]
-        return "\n".join([*parts, *self.left_out])
+        return "\n".join([*parts, *self.notes])
 
     def plot_figure3(self) -> Figure:
         """The paper's Fig. 3."""
@@ -86,13 +88,29 @@ class Finished(NamedTuple):
         )
 
 
+def describe_protocol(config: EvaluationConfig, weights: Iterable[Path], person_dir: Path) -> dict[str, object]:
+    """By what a character was judged: the stage's parameters, but for the person's and the machine's, weights and code.
+
+    Only characters whose protocols are equal stand in one table.
+
+    Args:
+        config: of the stage.
+        weights: files of those who judge and of the methods.
+        person_dir: the character's folder; what lies in it is the person's.
+    """
+    others = {*StageConfig.model_fields, "controls_must_hold"}
+    settings = {name: value for name, value in config.model_dump().items() if name not in others}
+    sums = {path.name: sha256_file(path)[:12] for path in weights if not path.is_relative_to(person_dir)}
+    return {**settings, **sums, "code": code_fingerprint("06_evaluation")[:12]}
+
+
 def load_finished(outputs_dir: Path, *, current: str = "") -> Finished:
     """Read what is finished.
 
     Args:
         outputs_dir: folder of all characters.
         current: the character that is being evaluated; it is taken although its stage is not finished yet, and its
-            labels decide who can stand beside it.
+            methods and protocol decide who can stand beside it. Without one, those that most characters have decide.
 
     Raises:
         DataError: no character is finished, or a file cannot be read.
@@ -105,18 +123,22 @@ def load_finished(outputs_dir: Path, *, current: str = "") -> Finished:
     if not folders:
         raise DataError(f"{outputs_dir}: no character has finished 06_evaluation. Run metatalk run --to 06.")
     kept = {name: load_json(folder / "scores.json") for name, folder in folders.items()}
-    labels, left_out = next(iter(kept.values()))["labels"], []
-    for name, found in list(kept.items()):
-        if other := _find_difference(labels, found["labels"]):
-            left_out.append(f"{name} is left out: its {other}. Run 06_evaluation of it again.")
+    judged = {name: {**found["labels"], **found.get("protocol", {})} for name, found in kept.items()}
+    common = judged[current or _find_most_common(judged)]
+    notes = []
+    for name, other in judged.items():
+        if difference := _find_difference(common, other):
+            notes.append(f"{name} is left out: its {difference}. Run 06_evaluation of it again.")
             del kept[name]
+        elif wrong := kept[name].get("wrong_controls"):
+            notes.append(f"{name}: controls in the wrong order; its figures mean nothing in: {', '.join(wrong)}.")
     names = sorted(kept)
     return Finished(
         {name: {method: kept[name]["methods"][method] for method in tables.METHODS} for name in names},
         *({name: kept[name][part] for name in names} for part in ("controls", "ablation")),
         {name: Moments.load(folders[name] / "moments.npz") for name in names},
-        labels,
-        left_out,
+        kept[names[0]]["labels"],
+        notes,
     )
 
 
@@ -142,8 +164,14 @@ def write_tables(outputs_dir: Path, *, seed: int) -> Path:
     return folder
 
 
-def _find_difference(labels: Mapping[str, str], others: Mapping[str, str]) -> str:
-    for method, label in labels.items():
-        if others.get(method) != label:
-            return f"{method} is `{others.get(method, 'missing')}`, not `{label}`"
+def _find_most_common(judged: Mapping[str, Mapping[str, object]]) -> str:
+    """A character whose methods and protocol most have; the first of them in order of their names."""
+    counts = {name: sum(own == other for other in judged.values()) for name, own in judged.items()}
+    return max(sorted(counts), key=lambda name: counts[name])
+
+
+def _find_difference(common: Mapping[str, object], other: Mapping[str, object]) -> str:
+    for name in [*common, *(name for name in other if name not in common)]:
+        if (here := other.get(name, "missing")) != (there := common.get(name, "missing")):
+            return f"{name} is `{here}`, not `{there}`"
     return ""

@@ -8,6 +8,7 @@ character's test split is the tail that stage 01 held out; the recordings of oth
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +36,7 @@ from metatalk_lib.lip_sync_judge import (
     OFFSET,
     LipSyncJudge,
     average_clips,
+    average_tracks,
     embed_video,
     find_lse_failures,
     load_judge,
@@ -49,8 +51,8 @@ from metatalk_lib.tables import METHODS, style_table
 from metatalk_lib.video import read_frames, write_video
 
 HELD_OUT, DRIVING = "held_out", "driving"
-EXACT, CHEAT_SSIM, CHEAT_SHARPNESS, REENCODED_SSIM = 1e-6, 0.999, 0.8, 0.9
-"""How near 1 a copy must come, what cheats must stay below, and what encoding must keep."""
+EXACT, CHEAT_SHARPNESS, REENCODED_SSIM = 1e-6, 0.8, 0.9
+"""How near 1 a copy must come, what the blurred face must stay below, and what encoding must keep."""
 
 
 class Tail(NamedTuple):
@@ -83,6 +85,11 @@ class Judges(NamedTuple):
         """What their figures are called."""
         return [*self.lip_sync.metrics, self.frechet.metric]
 
+    @property
+    def files(self) -> list[Path]:
+        """Their weights."""
+        return [*self.lip_sync.files, *self.frechet.files]
+
 
 def load_tail(stage: Stage, config: EvaluationConfig) -> Tail:
     """The held-out frames and their sound, which goes to `recordings/held_out.wav`.
@@ -112,7 +119,10 @@ def load_judges(stage: Stage, config: EvaluationConfig, tail: Tail) -> Judges:
         DataError: weights are missing, or do not fit.
         ParameterError: the tail or the recordings are too short for S3FD's tracks.
     """
-    lip_sync = load_judge(config.lip_sync_network, config.lip_sync_recipe, device=stage.device)
+    person = load_summary(config.outputs_dir, config.character, "01_crop")["parameters"]
+    position = "largest" if person["face_position"] == "only" else person["face_position"]
+    options = {"face_position": position, "device": stage.device}
+    lip_sync = load_judge(config.lip_sync_network, config.lip_sync_recipe, **options)
     shortest = min(len(tail.frames) / float(tail.frames.fps), config.judging_seconds)
     if lip_sync.detector is not None and shortest * FPS < MIN_DETECTIONS:
         raise ParameterError(
@@ -120,7 +130,7 @@ def load_judges(stage: Stage, config: EvaluationConfig, tail: Tail) -> Judges:
             f"recordings has {shortest:.2f} s. Raise held_out_seconds and judging_seconds."
         )
     judges = Judges(lip_sync, load_frechet_judge(config.frechet_network, device=stage.device))
-    record_weights(stage, (*judges.lip_sync.files, *judges.frechet.files))
+    record_weights(stage, judges.files)
     return judges
 
 
@@ -156,11 +166,12 @@ def write_recordings(stage: Stage, config: EvaluationConfig, tail: Tail) -> dict
     }
 
 
-def choose_baseline(config: EvaluationConfig) -> audiodvp.AudioDVPSettings:
+def choose_baseline(stage: Stage, config: EvaluationConfig) -> audiodvp.AudioDVPSettings:
     """Size and length of the AudioDVP baseline; with `audiodvp_equal_time`, the seconds that stage 05 trained ours."""
     seconds = 0.0
     if config.audiodvp_equal_time:
-        seconds = _our_training_seconds(config)
+        history = stage.input("05_neural_renderer", "history.json")
+        seconds = float(load_json(history)["seconds"][-1])
     return audiodvp.AudioDVPSettings(
         width=config.audiodvp_width,
         depth=config.audiodvp_depth,
@@ -204,21 +215,15 @@ def describe_training(history: Mapping[str, object], stage: Stage) -> tuple[dict
     Returns:
         A row for a table, and label to (seconds, loss) for `comparison_figures.plot_training_plateaus`.
     """
-    config = stage.config
-    ours = load_json(stage.input("05_neural_renderer", "history.json"))
-    our_seconds = _our_training_seconds(config)
+    ours, theirs = load_json(stage.input("05_neural_renderer", "history.json")), history["renderer"]
     row = {
-        "steps": history["steps"],
-        "seconds": history["seconds"],
-        "seconds of ours": our_seconds,
+        "steps": theirs["step"][-1],
+        "seconds": theirs["seconds"][-1],
+        "seconds of ours": ours["seconds"][-1],
         "own-speech frames of A2E": history["a2e"]["frames"],
         "frames of the renderer": history["renderer_frames"],
     }
-    curves = {
-        str(history["label"]): _over_time(history["renderer"], float(history["seconds"])),
-        "Ours": _over_time(ours, our_seconds),
-    }
-    return row, curves
+    return row, {str(history["label"]): _over_time(theirs), "Ours": _over_time(ours)}
 
 
 def judge_original(judges: Judges, tail: Tail, folder: Path) -> dict[str, LipSyncError]:
@@ -237,9 +242,10 @@ def judge_original(judges: Judges, tail: Tail, folder: Path) -> dict[str, LipSyn
         path, first = folder / f"{name}.mp4", tail.start
         shown = read_frames(frames.source, first, first + len(frames))
         write_video(path, shown, fps=frames.fps, crf=crf, audio=sound)
-        clips[name] = max(embed_video(judges.lip_sync, path), key=lambda clip: len(clip.seen))
+        clips[name] = embed_video(judges.lip_sync, path)
     rows = score_controls(judges.lip_sync, clips["ground_truth"])
-    return {GROUND_TRUTH: rows.pop(GROUND_TRUTH), REENCODED: score_clip(clips["ground_truth_reencoded"]), **rows}
+    reencoded = average_tracks(map(score_clip, clips["ground_truth_reencoded"]))
+    return {GROUND_TRUTH: rows.pop(GROUND_TRUTH), REENCODED: reencoded, **rows}
 
 
 def leave_out(videos: Mapping[str, Mapping[str, Path]], recording: str) -> dict[str, dict[str, Path]]:
@@ -273,21 +279,21 @@ def describe_measures(judges: Judges) -> Styler:
 
 
 def find_passing_cheats(images: pd.DataFrame) -> list[str]:
-    """Cheats that an image measure takes for the truth, and an untouched copy that it does not.
+    """Cheats that an image measure takes for the encoded truth, and an untouched copy that it does not take for it.
 
     Args:
         images: of `evaluation.measure_images`.
     """
-    copy = float(images.loc[PASS_THROUGH, "SSIM in mask"])
+    copy, encoded = (float(images.loc[name, "SSIM in mask"]) for name in (PASS_THROUGH, REENCODED))
     passing = [] if abs(copy - 1) < EXACT else [f"an untouched copy has SSIM in mask {copy:.6f}, not 1"]
     for name in CHEATS:
         value = float(images.loc[name, "SSIM in mask"])
-        if name != PASS_THROUGH and value >= CHEAT_SSIM:
-            passing.append(f"`{name}` has SSIM in mask {value:.4f}")
+        if name != PASS_THROUGH and value >= encoded:
+            passing.append(f"`{name}` has SSIM in mask {value:.4f}, the truth once more encoded {encoded:.4f}")
     blur = float(images.loc[BLURRED, "sharpness ratio in mask"])
     if blur >= CHEAT_SHARPNESS:
         passing.append(f"`{BLURRED}` has a sharpness ratio of {blur:.3f}")
-    if float(images.loc[REENCODED, "SSIM in mask"]) <= REENCODED_SSIM:
+    if encoded <= REENCODED_SSIM:
         passing.append(f"encoding alone costs more than {1 - REENCODED_SSIM:.2f} of SSIM in mask")
     return passing
 
@@ -295,6 +301,7 @@ def find_passing_cheats(images: pd.DataFrame) -> list[str]:
 def find_failures(
     judges: Judges,
     frame_count: int,
+    fps: Fraction,
     *,
     images: pd.DataFrame,
     faces: pd.DataFrame,
@@ -306,6 +313,7 @@ def find_failures(
     Args:
         judges: name the measures.
         frame_count: of the tail.
+        fps: frames a second.
         images: of `evaluation.measure_images`, with the control rows.
         faces: of `face_measures.compare_faces`, with the control rows.
         sync: control scores of `evaluation.measure_sync`.
@@ -314,11 +322,11 @@ def find_failures(
     Returns:
         Measure to sentences; None where the clip is too short for a verdict.
     """
-    least = {"opening": evaluation.MIN_FRAMES, "envelope": evaluation.ENVELOPE_MIN_FRAMES}
+    seconds = {"opening": evaluation.VERDICT_SECONDS, "envelope": evaluation.ENVELOPE_VERDICT_SECONDS}
     found: dict[str, list[str] | None] = {
-        name: find_control_failures(rows, min_frames=least[name]) for name, rows in sync.items()
+        name: find_control_failures(rows, min_frames=round(seconds[name] * fps)) for name, rows in sync.items()
     }
-    if frame_count < evaluation.MIN_FRAMES:
+    if frame_count < round(evaluation.VERDICT_SECONDS * fps):
         return {"LSE": None, "images": None, "faces": None, **found}
     face_metrics = (LANDMARK_DISTANCE, LIKENESS, judges.frechet.metric)
     return {
@@ -388,12 +396,7 @@ def list_clips(videos: Mapping[str, Mapping[str, Path]], labels: Mapping[str, st
     ]
 
 
-def _our_training_seconds(config: EvaluationConfig) -> float:
-    summary = load_summary(config.outputs_dir, config.character, "05_neural_renderer")
-    return float(summary["timings_s"]["training"])
-
-
-def _over_time(losses: Mapping[str, list], seconds: float) -> tuple[np.ndarray, np.ndarray]:
+def _over_time(losses: Mapping[str, list]) -> tuple[np.ndarray, np.ndarray]:
     """Losses over time; the first, a mean over the first steps, stands at the start as well."""
-    steps, loss = np.array([0, *losses["step"]], float), losses["reconstruction"]
-    return seconds * steps / steps[-1], np.array([loss[0], *loss], float)
+    seconds, loss = losses["seconds"], losses["reconstruction"]
+    return np.array([0, *seconds], float), np.array([loss[0], *loss], float)

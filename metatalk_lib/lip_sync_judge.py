@@ -6,7 +6,7 @@ this project follows everywhere. Figures of two networks or two recipes are neve
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +21,7 @@ from metatalk_lib.assets import find_asset, require_file
 from metatalk_lib.audio import Recording, read_audio, to_mono_16k, to_pcm16
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_crops import MIN_BOXES, crop_faces
-from metatalk_lib.face_detector import boxes_of_faces
+from metatalk_lib.face_detector import FacePosition, boxes_of_faces
 from metatalk_lib.face_measures import follow_face
 from metatalk_lib.intervals import Estimate, bootstrap_mean
 from metatalk_lib.lip_sync_error import (
@@ -71,12 +71,14 @@ class LipSyncJudge:
         is_open: whether its weights are this project's.
         detector: S3FD for the recipe `s3fd`; None for `tracker`.
         files: the weights' files.
+        face_position: which of several faces `tracker` follows.
     """
 
     network: SyncNet
     is_open: bool
     detector: S3FDSyncNet | None = None
     files: tuple[Path, ...] = ()
+    face_position: FacePosition = "largest"
 
     @property
     def metrics(self) -> tuple[str, str]:
@@ -88,6 +90,7 @@ def load_judge(
     network: str = "auto",
     recipe: str = "tracker",
     *,
+    face_position: FacePosition = "largest",
     device: torch.device | None = None,
 ) -> LipSyncJudge:
     """The judge that the parameters name.
@@ -95,14 +98,17 @@ def load_judge(
     Args:
         network: `open` weights, the published `syncnet`, or `auto`: the published ones where they are placed.
         recipe: `tracker`, or `s3fd`, which needs the asset `s3fd_syncnet`.
+        face_position: which of several faces is judged; `s3fd` takes all that it finds, and can choose none.
         device: where the networks run; CPU by default.
 
     Raises:
         DataError: weights are missing, or do not fit.
-        ParameterError: no such network or recipe.
+        ParameterError: no such network or recipe, or a face that the recipe cannot choose.
     """
     if network not in ("auto", "open", "syncnet") or recipe not in ("tracker", "s3fd"):
         raise ParameterError(f"no judge `{network}` with `{recipe}`: auto, open or syncnet with tracker or s3fd.")
+    if recipe == "s3fd" and face_position != "largest":
+        raise ParameterError(f"lip_sync_recipe s3fd judges all faces, not the {face_position} one. Use tracker.")
     device = device or torch.device("cpu")
     is_open = network == "open" or (network == "auto" and not find_asset("syncnet").is_present)
     syncnet = load_open_syncnet() if is_open else load_published(SyncNet, "syncnet")
@@ -111,7 +117,7 @@ def load_judge(
     if recipe == "s3fd":
         detector = load_published(S3FDSyncNet, "s3fd_syncnet").to(device)
         files.append(require_file("s3fd_syncnet"))
-    return LipSyncJudge(syncnet.to(device), is_open, detector, tuple(files))
+    return LipSyncJudge(syncnet.to(device), is_open, detector, tuple(files), face_position)
 
 
 def load_open_syncnet() -> SyncNet:
@@ -154,7 +160,8 @@ def embed_video(
     pcm = check_sound(path, recording or read_audio(path))
     if judge.detector is None:
         if landmarks is None:
-            found = follow_face(frames_at_25(path), frame_count=frame_count_at_25(path), fps=Fraction(FPS), name=path)
+            shown = {"frame_count": frame_count_at_25(path), "fps": Fraction(FPS), "name": path}
+            found = follow_face(frames_at_25(path), face_position=judge.face_position, **shown)
             landmarks = found.raw_landmarks
         faces = np.stack(list(crop_faces(frames_at_25(path), boxes_of_faces(landmarks))))
         return [embed_clip(judge.network, faces, pcm)]
@@ -207,14 +214,20 @@ def score_videos(judge: LipSyncJudge, videos: Mapping[str, Mapping[str, Path]]) 
         DataError, FaceError, ParameterError: as `embed_video`.
     """
 
-    def score(path: Path) -> list[float]:
-        return np.mean([score_clip(clip) for clip in embed_video(judge, path)], axis=0).tolist()
+    def score(path: Path) -> LipSyncError:
+        return average_tracks(map(score_clip, embed_video(judge, path)))
 
     names = [(method, recording) for method, recordings in videos.items() for recording in recordings]
     scored = draw_ahead(score, (videos[method][recording] for method, recording in names), CORES)
     scored = track(scored, "judging lips", total=len(names), unit="clip")
     rows = [(*name, *scores) for name, scores in zip(names, scored, strict=True)]
     return pd.DataFrame(rows, columns=["method", "recording", *judge.metrics, OFFSET])
+
+
+def average_tracks(scores: Iterable[LipSyncError]) -> LipSyncError:
+    """Mean of the scores of one video's face tracks, as the published scores are; the offset is their median."""
+    distances, confidences, offsets = zip(*scores, strict=True)
+    return LipSyncError(float(np.mean(distances)), float(np.mean(confidences)), round(float(np.median(offsets))))
 
 
 def average_clips(clips: pd.DataFrame, judge: LipSyncJudge, *, seed: int) -> dict[str, dict[str, Estimate]]:
@@ -231,33 +244,33 @@ def average_clips(clips: pd.DataFrame, judge: LipSyncJudge, *, seed: int) -> dic
     }
 
 
-def score_controls(judge: LipSyncJudge, clip: EmbeddedClip) -> dict[str, LipSyncError]:
-    """The control rows of LSE, from an original clip.
+def score_controls(judge: LipSyncJudge, clips: Sequence[EmbeddedClip]) -> dict[str, LipSyncError]:
+    """The control rows of LSE, from an original video.
 
     Args:
         judge: the network.
-        clip: of the original video with its own sound.
+        clips: `embed_video` of the original with its own sound.
 
     Returns:
-        Scores by row name: the clip itself; its sound turned round by half the clip; late and early by 5 frames;
-        silent; and the clip's first five frames held throughout.
+        Scores by row name: the video itself; its sound turned round by half the clip; late and early by 5 frames;
+        silent; and the clip's first five frames held throughout; means over the face tracks.
 
     Raises:
-        ParameterError: the clip is too short to be shifted.
+        ParameterError: a clip is too short to be shifted.
     """
-    if len(clip.seen) <= 2 * CONTROL_SHIFT:
+    if (least := min(len(clip.seen) for clip in clips)) <= 2 * CONTROL_SHIFT:
         needed = 2 * CONTROL_SHIFT + MIN_FRAMES
-        raise ParameterError(f"LSE's controls need {needed} frames, got {len(clip.seen) + MIN_FRAMES - 1}.")
-    heard = clip.heard
-    silent = embed_speech(judge.network, np.zeros(2 * FPS * SAMPLES_PER_FRAME, np.int16))[:1].expand_as(heard)
-    return {
-        GROUND_TRUTH: score_clip(clip),
-        SHUFFLED: score_clip(EmbeddedClip(clip.seen, heard.roll(len(heard) // 2, dims=0))),
-        LATE: score_clip(clip.shifted(CONTROL_SHIFT)),
-        EARLY: score_clip(clip.shifted(-CONTROL_SHIFT)),
-        SILENCE: score_clip(EmbeddedClip(clip.seen, silent)),
-        STATIC_FRAME: score_clip(EmbeddedClip(clip.seen[:1].expand_as(clip.seen), heard)),
+        raise ParameterError(f"LSE's controls need {needed} frames, got {least + MIN_FRAMES - 1}.")
+    silence = embed_speech(judge.network, np.zeros(2 * FPS * SAMPLES_PER_FRAME, np.int16))[:1]
+    changes: dict[str, Callable[[EmbeddedClip], EmbeddedClip]] = {
+        GROUND_TRUTH: lambda clip: clip,
+        SHUFFLED: lambda clip: EmbeddedClip(clip.seen, clip.heard.roll(len(clip.heard) // 2, dims=0)),
+        LATE: lambda clip: clip.shifted(CONTROL_SHIFT),
+        EARLY: lambda clip: clip.shifted(-CONTROL_SHIFT),
+        SILENCE: lambda clip: EmbeddedClip(clip.seen, silence.expand_as(clip.heard)),
+        STATIC_FRAME: lambda clip: EmbeddedClip(clip.seen[:1].expand_as(clip.seen), clip.heard),
     }
+    return {name: average_tracks(score_clip(change(clip)) for clip in clips) for name, change in changes.items()}
 
 
 def find_lse_failures(controls: Mapping[str, LipSyncError]) -> list[str]:

@@ -8,7 +8,7 @@ import difflib
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -36,6 +36,9 @@ class StageConfig(BaseModel):
     """CPU threads; results are bit-equal only for equal thread counts."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run; `auto` takes the accelerator where there is one."""
+
+    takes_what_is_placed: ClassVar[bool] = False
+    """Whether `auto` in one of the stage's own parameters takes an official file where it is placed."""
 
     @classmethod
     def from_notebook(cls: type[Config], namespace: Mapping[str, Any]) -> Config:
@@ -150,7 +153,7 @@ class RendererConfig(StageConfig):
     """Path of the recording to speak; empty speaks `driving_text` with a synthetic voice."""
     driving_text: str = "Give me any recording, and my lips will follow every word of it."
     """What a synthetic voice says where there is no recording."""
-    driving_voice: str = "en-us+f2"
+    driving_voice: str = "en-us+belinda"
     """Voice of espeak-ng for `driving_text`."""
     renderer_references: int = Field(default=3, ge=0, le=8)
     """Real frames that are warped to the drawn face and lend it their pixels, of several the last one chosen by pose;
@@ -208,6 +211,8 @@ class RendererConfig(StageConfig):
 class EvaluationConfig(StageConfig):
     """06: the paper's tables."""
 
+    takes_what_is_placed: ClassVar[bool] = True
+
     evaluation_seconds: float = Field(default=20.0, gt=0)
     """Longest stretch of the held-out tail that is compared, s."""
     audiodvp_width: int = Field(default=16, ge=1, le=128)
@@ -236,6 +241,8 @@ class EvaluationConfig(StageConfig):
     """What cuts the face out for it; `s3fd` is the published recipe and needs its weights."""
     frechet_network: Literal["auto", "open", "inception"] = "auto"
     """Features of the Fréchet distance: a face network (FFD), Inception (FID), or Inception where it is placed."""
+    controls_must_hold: bool = True
+    """Stop where a measure's control rows come out in the wrong order; false says so and goes on to stage 07."""
 
 
 class UserStudyConfig(StageConfig):

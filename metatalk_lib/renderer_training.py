@@ -63,6 +63,7 @@ class _Trainer:
         self.optimizer = torch.optim.Adam(self.generator.parameters(), training.learning_rate)
         self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), ADVERSARY_RATE, betas=ADVERSARY_BETAS)
         self.history: list[list[float]] = []
+        self.seconds: list[float] = []  # from the beginning to the end of each step, without what was lost to a kill
 
     def set_up(self) -> None:
         """Move everything to its device, or devices."""
@@ -137,7 +138,7 @@ class _Trainer:
         for name, optimizer in (("optimizer", self.optimizer), ("adversary_optimizer", self.adversary_optimizer)):
             for index, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"{name}.{index}.{key}": value for key, value in state.items()}
-        state = {"step": self.step, "history": self.history, "fingerprint": fingerprint}
+        state = {"step": self.step, "history": self.history, "seconds": self.seconds, "fingerprint": fingerprint}
         save_weights(path, tensors, {"state": json.dumps(state)})
 
     def load(self, path: Path, fingerprint: str) -> bool:
@@ -152,7 +153,7 @@ class _Trainer:
             raise DataError(f"the checkpoint {path} cannot be read ({error}). Delete it and train again.") from error
         if state["fingerprint"] != fingerprint:
             return False
-        self.step, self.history = state["step"], state["history"]
+        self.step, self.history, self.seconds = state["step"], state["history"], state["seconds"]
         self.generator.load_state_dict(_part(tensors, "generator"))
         self.adversary.load_state_dict(_part(tensors, "adversary"))
         _restore_optimizer(self.optimizer, _part(tensors, "optimizer"))
@@ -205,7 +206,8 @@ def train_renderer(
             device only.
 
     Returns:
-        The renderer, and its losses: `step`, `reconstruction`, `adversarial`, `discriminator`, means of 10 steps.
+        The renderer, and its history, a value for every 10 steps: `step`, the last of them, `seconds` that it took up
+        to there, and the mean losses `reconstruction`, `adversarial`, `discriminator`.
 
     Raises:
         ParameterError: the pairs and the settings disagree, no row is valid, or there are fewer devices.
@@ -237,7 +239,7 @@ def train_renderer(
             f"the training stopped at step {trainer.step} of {training.steps} ({checkpoint}). Run it again: it goes on."
         )
     network = trainer.generator.to(device or torch.device("cpu"))
-    return NeuralRenderer(network.eval(), model), summarise_history(trainer.history)
+    return NeuralRenderer(network.eval(), model), summarise_history(trainer.history, trainer.seconds)
 
 
 def check_devices(device: torch.device | None, devices: int, training: TrainingSettings) -> None:
@@ -303,6 +305,7 @@ def _train(
             watch(trainer.step, NeuralRenderer(trainer.generator, batches.model))
 
     tell()
+    begun = time.perf_counter() - (trainer.seconds[-1] if trainer.seconds else 0.0)
     stream = read_ahead((batches.draw(step, *place) for step in range(trainer.step, training.steps)), depth=2)
     with closing(stream) as drawn:
         for step in range(training.steps) if steps is None else steps:
@@ -312,6 +315,7 @@ def _train(
                 # dropout draws from the global generator; a seed of its own for each step makes resuming exact
                 torch.manual_seed(training.seed * 1_000_003 + step)
                 trainer.advance(next(drawn))
+            trainer.seconds.append(time.perf_counter() - begun)
             is_due = trainer.step % training.checkpoint_steps == 0 or time.monotonic() - saved > CHECKPOINT_S
             if fabric.is_global_zero and (is_due or trainer.step == training.steps):
                 trainer.save(checkpoint, fingerprint)
@@ -320,12 +324,18 @@ def _train(
     fabric.barrier()
 
 
-def summarise_history(rows: list[list[float]]) -> dict[str, list[int] | list[float]]:
-    """Means of `LOG_STEPS` steps; the last group may be shorter."""
-    groups = [rows[start : start + LOG_STEPS] for start in range(0, len(rows), LOG_STEPS)]
+def summarise_history(losses: list[list[float]], seconds: list[float]) -> dict[str, list[int] | list[float]]:
+    """Means of `LOG_STEPS` steps, and when each group ended; the last may be shorter.
+
+    Args:
+        losses: `LOSSES` of every step.
+        seconds: from the beginning to the end of every step.
+    """
+    groups = [losses[start : start + LOG_STEPS] for start in range(0, len(losses), LOG_STEPS)]
     means = np.array([np.mean(group, axis=0) for group in groups]).reshape(-1, len(LOSSES))
-    ends = np.minimum(LOG_STEPS * np.arange(1, len(groups) + 1), len(rows))
-    return {"step": ends.tolist()} | {name: means[:, column].tolist() for column, name in enumerate(LOSSES)}
+    ends = [min(LOG_STEPS * number, len(losses)) for number in range(1, len(groups) + 1)]
+    columns = {name: means[:, column].tolist() for column, name in enumerate(LOSSES)}
+    return {"step": ends, "seconds": [seconds[end - 1] for end in ends], **columns}
 
 
 def compute_fingerprint(

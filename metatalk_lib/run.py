@@ -10,6 +10,7 @@ from traitlets.config import Config
 
 from metatalk_lib import errors
 from metatalk_lib.artifacts import load_json, sha256_input
+from metatalk_lib.assets import list_placed
 from metatalk_lib.errors import DataError, MetaTalkError, ParameterError
 from metatalk_lib.params import STAGE_CONFIGS, StageConfig
 from metatalk_lib.paths import NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
@@ -91,13 +92,15 @@ def execute_stage(stage: str, config: StageConfig) -> Path:
 
 
 def is_up_to_date(stage: str, config: StageConfig) -> bool:
-    """True when the stage was finished with the same parameters, code and input checksums."""
+    """True when the stage was finished with the same parameters, code, input checksums and choice of official files."""
     folder = stage_dir(config.outputs_dir, config.character, stage)
     try:
         summary = load_json(folder / "summary.json")
     except DataError:
         return False
     if summary.get("parameters") != config.model_dump() or summary.get("code") != code_fingerprint(stage):
+        return False
+    if config.takes_what_is_placed and summary.get("official_files") != list_placed():
         return False
     inputs = {Path(path): checksum for path, checksum in summary.get("inputs", {}).items()}
     return all(path.exists() and sha256_input(path) == checksum for path, checksum in inputs.items())

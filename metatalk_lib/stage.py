@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from metatalk_lib.artifacts import load_json, save_json, sha256_input
+from metatalk_lib.assets import list_placed
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.params import StageConfig
 from metatalk_lib.paths import NOTEBOOKS_DIR, PROJECT_ROOT, STAGES, ensure_dir, resolve_path
@@ -107,6 +108,7 @@ class Stage:
             "versions": {name: version(name) for name in RECORDED_PACKAGES} | {"python": platform.python_version()},
             "machine": f"{platform.machine()}, {self.config.threads} threads, {self.device}",
             "inputs": self._inputs,
+            "official_files": list_placed(),
             "counts": _plain(counts or {}, self.name),
             "metrics": _plain(metrics or {}, self.name),
             "timings_s": {name: round(value, 3) for name, value in self._timings.items()}
@@ -148,10 +150,16 @@ def load_summary(outputs_dir: str | Path, character: str, stage: str) -> dict[st
 
 @functools.cache
 def code_fingerprint(stage: str) -> str:
-    """Hex digest of the library's sources and the stage's notebook: when it changes, the stage is out of date."""
+    """Hex digest of the library's sources and the notebook's code cells: when it changes, the stage is out of date.
+
+    What a run writes into a notebook, and its text, do not count: it may be executed and saved where it lies.
+    """
     digest = hashlib.sha256()
-    for path in [*sorted((PROJECT_ROOT / "metatalk_lib").rglob("*.py")), NOTEBOOKS_DIR / f"{stage}.ipynb"]:
-        digest.update(path.name.encode() + path.read_bytes() if path.exists() else b"")
+    for path in sorted((PROJECT_ROOT / "metatalk_lib").rglob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    notebook = NOTEBOOKS_DIR / f"{stage}.ipynb"
+    cells = json.loads(notebook.read_text("utf-8"))["cells"] if notebook.exists() else []
+    digest.update("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code").encode())
     return digest.hexdigest()
 
 

@@ -18,7 +18,7 @@ from metatalk_lib.audio import Recording, read_audio
 from metatalk_lib.control_rows import IMAGE_ORDER, find_order_failures, order_controls
 from metatalk_lib.crop import NATURAL_SIDE
 from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.evaluation import IMAGE_METRICS, MIN_FRAMES, RIM_PER_SIDE, average_pictures, show_mouths
+from metatalk_lib.evaluation import IMAGE_METRICS, RIM_PER_SIDE, VERDICT_SECONDS, average_pictures, show_mouths
 from metatalk_lib.face_detector import face_width
 from metatalk_lib.face_measures import (
     LANDMARK_DISTANCE,
@@ -33,6 +33,7 @@ from metatalk_lib.lip_sync_error import FPS, LipSyncError, score_clip
 from metatalk_lib.lip_sync_judge import (
     OFFSET,
     LipSyncJudge,
+    average_tracks,
     check_sound,
     embed_video,
     find_lse_failures,
@@ -112,7 +113,8 @@ def find_failures(table: pd.DataFrame, reference: Path) -> list[str] | None:
     Returns:
         One sentence for each failure; None where the clip is too short for a verdict.
     """
-    if probe_video(reference).frame_count < MIN_FRAMES:
+    known = probe_video(reference)
+    if known.frame_count < round(VERDICT_SECONDS * known.fps):
         return None
     pictures = [name for name in (*IMAGE_ORDER, LANDMARK_DISTANCE, LIKENESS, "FFD (open)", "FID") if name in table]
     distance, confidence = (next(name for name in table if name.startswith(start)) for start in ("LSE-D", "LSE-C"))
@@ -198,9 +200,7 @@ def _judge_lips(
     for name, path in track(paths.items(), "judging lips", unit="video"):
         known = faces[name].raw_landmarks if probe_video(path).fps == FPS else None
         clips = embed_video(judge, path, recording, landmarks=known)
-        rows[name] = np.mean([score_clip(clip) for clip in clips], axis=0)
-        if name == GROUND_TRUTH:
-            rows |= {control: np.array(score) for control, score in score_controls(judge, clips[0]).items()}
+        rows |= score_controls(judge, clips) if name == GROUND_TRUTH else {name: average_tracks(map(score_clip, clips))}
     columns = [*judge.metrics, OFFSET]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 

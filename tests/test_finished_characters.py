@@ -12,19 +12,31 @@ from metatalk_lib.artifacts import save_json
 from metatalk_lib.cli import app
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.evaluation import Moments
-from metatalk_lib.finished_characters import load_finished, write_tables
+from metatalk_lib.finished_characters import describe_protocol, load_finished, write_tables
+from metatalk_lib.params import EvaluationConfig
 from metatalk_lib.sync import CONTROL_ROWS, GROUND_TRUTH, REENCODED
 from metatalk_lib.tables import ABLATIONS, METHODS, build_controls
 
 LABELS = {name: name for name in METHODS} | {"Wav2Lip": "Wav2Lip (open weights)"}
 
 
-def finish(outputs: Path, name: str, ssim: float, *, wav2lip: str = LABELS["Wav2Lip"], is_done: bool = True) -> None:
+def finish(
+    outputs: Path,
+    name: str,
+    ssim: float,
+    *,
+    wav2lip: str = LABELS["Wav2Lip"],
+    is_done: bool = True,
+    wrong: tuple[str, ...] = (),
+    **protocol: object,
+) -> None:
     """Write what stage 06 of a character leaves; every method scores the same."""
     folder = outputs / name / "06_evaluation"
     score = {"SSIM": ssim, "LSE-D (open)": [8.0, 7.5, 8.5, 3], "opening r": 0.5}
     saved = {
         "labels": LABELS | {"Wav2Lip": wav2lip},
+        "protocol": {"lip_sync_recipe": "tracker"} | protocol,
+        "wrong_controls": list(wrong),
         "methods": {method: score for method in METHODS},
         "controls": {row: {"SSIM": 0.9, "LSE-D (open)": 9.0} for row in (GROUND_TRUTH, REENCODED, *CONTROL_ROWS)},
         "ablation": {row: score for row in ABLATIONS},
@@ -68,9 +80,36 @@ def test_methods_of_another_kind_do_not_stand_in_one_table(tmp_path: Path):
     assert tuple(methods["A"]) == METHODS, "in the paper's order, which JSON does not keep"
     found = load_finished(tmp_path, current="B")
     assert list(found.methods) == ["B"]
-    (said,) = found.left_out
+    (said,) = found.notes
     assert said.startswith("A is left out: its Wav2Lip is `Wav2Lip (open weights)`, not `Wav2Lip`.")
     assert said in found.describe()
+
+
+def test_who_was_judged_otherwise_than_most_is_left_out(tmp_path: Path):
+    finish(tmp_path, "A", 0.8, lip_sync_recipe="s3fd")
+    finish(tmp_path, "B", 0.9, wrong=("LSE",))
+    finish(tmp_path, "C", 0.9)
+    found = load_finished(tmp_path)
+    assert list(found.methods) == ["B", "C"]
+    assert found.notes[0].startswith("A is left out: its lip_sync_recipe is `s3fd`, not `tracker`.")
+    assert found.notes[1] == "B: controls in the wrong order; its figures mean nothing in: LSE."
+    assert list(load_finished(tmp_path, current="A").methods) == ["A"]
+
+
+def test_the_protocol_is_of_what_judges_not_of_the_person(tmp_path: Path):
+    weights, own = tmp_path / "judge.bin", tmp_path / "A" / "a2e.bin"
+    own.parent.mkdir()
+    for path in (weights, own):
+        path.write_bytes(b"1")
+    protocols = [
+        describe_protocol(EvaluationConfig(**values), [weights, own], tmp_path / "A")
+        for values in ({}, {"character": "B", "threads": 1, "controls_must_hold": False}, {"lip_sync_recipe": "s3fd"})
+    ]
+    assert protocols[0] == protocols[1] != protocols[2]
+    own.write_bytes(b"2")
+    assert describe_protocol(EvaluationConfig(), [weights, own], tmp_path / "A") == protocols[0]
+    weights.write_bytes(b"2")
+    assert describe_protocol(EvaluationConfig(), [weights, own], tmp_path / "A") != protocols[0]
 
 
 def test_nothing_finished_is_an_error(tmp_path: Path):

@@ -7,13 +7,15 @@ import pytest
 from metatalk_lib.audio import read_audio
 from metatalk_lib.errors import ParameterError
 from metatalk_lib.judging_recordings import JUDGING_VOICES, write_judging_recordings
+from metatalk_lib.params import RendererConfig
 from metatalk_lib.speech import VOICES
 from metatalk_lib.studio.cast import CHARACTERS
 
 
 def test_voices_are_nobodys():
+    voices = (*JUDGING_VOICES, RendererConfig().driving_voice)
     variants = {voice.partition("+")[2] for voice in (*VOICES, *(one.voice for one in CHARACTERS.values()))}
-    assert not variants & {voice.partition("+")[2] for voice in JUDGING_VOICES}
+    assert not variants & {voice.partition("+")[2] for voice in voices}
 
 
 def test_recordings_are_of_the_asked_length_and_come_again(tmp_path: Path):

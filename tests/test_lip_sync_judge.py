@@ -94,8 +94,9 @@ def separable_clip(frames: int = 120) -> EmbeddedClip:
 
 def test_controls_of_a_good_measure_are_in_order(judge: LipSyncJudge, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lip_sync_judge, "embed_speech", lambda *_: torch.full((5, 32), 3.0))
-    controls = score_controls(judge, separable_clip())
+    controls = score_controls(judge, [separable_clip()])
     assert find_lse_failures(controls) == []
+    assert score_controls(judge, [separable_clip(), separable_clip()]) == controls, "tracks are averaged"
     assert controls["audio 5 frames late"].offset == -5
     assert controls["audio 5 frames early"].offset == 5
     assert controls["silence"].confidence < 0.5 * controls["ground truth"].confidence

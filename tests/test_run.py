@@ -1,13 +1,15 @@
 """Choosing stages, skipping what is up to date."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from metatalk_lib import run, stage
 from metatalk_lib.errors import ParameterError
-from metatalk_lib.params import CropConfig
+from metatalk_lib.params import CropConfig, EvaluationConfig
 from metatalk_lib.run import is_up_to_date, select_stages
-from metatalk_lib.stage import open_stage
+from metatalk_lib.stage import code_fingerprint, open_stage
 
 
 def test_stages_are_selected_by_number_or_name():
@@ -27,23 +29,47 @@ def test_up_to_date_means_same_parameters_and_inputs(tmp_path: Path):
     source.write_bytes(b"1")
     config = CropConfig(outputs_dir=str(tmp_path), threads=1)
     assert not is_up_to_date("01_crop", config)
-    stage = open_stage("01_crop", config)
-    stage.external_input(source)
+    opened = open_stage("01_crop", config)
+    opened.external_input(source)
     assert not is_up_to_date("01_crop", config)
-    stage.finish()
+    opened.finish()
     assert is_up_to_date("01_crop", config)
     assert not is_up_to_date("01_crop", config.model_copy(update={"seed": 1}))
     source.write_bytes(b"2")
     assert not is_up_to_date("01_crop", config)
 
 
+def test_a_file_that_auto_would_take_makes_the_evaluation_out_of_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shared = {"outputs_dir": str(tmp_path), "threads": 1}
+    configs = {"01_crop": CropConfig(**shared), "06_evaluation": EvaluationConfig(**shared)}
+    for name, config in configs.items():
+        open_stage(name, config).finish()
+        assert is_up_to_date(name, config)
+    monkeypatch.setattr(run, "list_placed", lambda: ["syncnet"])
+    assert is_up_to_date("01_crop", configs["01_crop"])
+    assert not is_up_to_date("06_evaluation", configs["06_evaluation"])
+
+
+def test_what_a_run_writes_into_a_notebook_is_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fingerprint(code: str, text: str = "", outputs: tuple[str, ...] = ()) -> str:
+        cells = [
+            {"cell_type": "markdown", "source": [text]},
+            {"cell_type": "code", "source": [code], "outputs": outputs},
+        ]
+        (tmp_path / "01_crop.ipynb").write_text(json.dumps({"cells": cells}), "utf-8")
+        return code_fingerprint.__wrapped__("01_crop")
+
+    monkeypatch.setattr(stage, "NOTEBOOKS_DIR", tmp_path)
+    assert fingerprint("a = 1") == fingerprint("a = 1", "Text.", ("1",)) != fingerprint("a = 2")
+
+
 def test_a_new_file_in_a_searched_folder_is_a_changed_input(tmp_path: Path):
     corpus = tmp_path / "corpus"
     (corpus / "one").mkdir(parents=True)
     config = CropConfig(outputs_dir=str(tmp_path / "outputs"), threads=1)
-    stage = open_stage("01_crop", config)
-    stage.external_input(corpus)
-    stage.finish()
+    opened = open_stage("01_crop", config)
+    opened.external_input(corpus)
+    opened.finish()
     assert is_up_to_date("01_crop", config)
     (corpus / "one" / "new.wav").write_bytes(b"1")
     assert not is_up_to_date("01_crop", config)

@@ -5,6 +5,9 @@ sees seven synthetic frames and nothing else; training on full renders cut by th
 renders (its own mismatch, kept); eroded and blurred compositing. The finished square is enlarged into the source frame
 by the crop's inverse, so that all methods are compared at the same place.
 
+Ours begins its renderer with the shipped prior, which was trained on other people; this one begins with random weights,
+as the published does.
+
 What is shared with ours, and so differs from the published code: the face model and its fit, the open audio encoder,
 the trainers' optimisation schedules (A2E starts from ridge regression, the renderer's rate falls along a cosine, no
 mirrored images), the L1 loss over the mask only, and the mask's rectangle in place of the square where the depth
@@ -31,7 +34,7 @@ from metatalk_lib.audio_to_expression import (
     save_a2e,
     train_a2e,
 )
-from metatalk_lib.baselines.step_clock import StepClock, train_for
+from metatalk_lib.baselines.timed_training import train_for
 from metatalk_lib.composite import blend
 from metatalk_lib.crop import load_crop
 from metatalk_lib.driving import drive, predict_speech
@@ -146,29 +149,27 @@ def train(
     network = RendererSettings(
         WINDOW, settings.width, settings.depth, settings.refine, SIZE_PX, pairs.roi, surroundings=False
     )
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint, plan = folder / "checkpoint.safetensors", folder / "plan.json"
 
-    def train_steps(count: int, clock: StepClock) -> tuple[NeuralRenderer, dict[str, list]]:
+    def train_steps(count: int) -> tuple[NeuralRenderer, dict[str, list]]:
         training = _training(replace(settings, steps=count))
         steps = track(range(count), "training AudioDVP", unit="step")
-        return train_renderer(pairs, network, training, checkpoint=checkpoint, device=device, steps=steps, watch=clock)
+        return train_renderer(pairs, network, training, checkpoint=checkpoint, device=device, steps=steps)
 
     if settings.seconds > 0:
-        trained = train_for(settings.seconds, train_steps, checkpoint, folder / "plan.json", asdict(settings))
+        renderer, losses = train_for(settings.seconds, train_steps, checkpoint, plan, asdict(settings))
     else:
-        clock = StepClock()
-        trained = train_steps(settings.steps, clock), settings.steps, clock.seconds_per_step() * settings.steps
-    (renderer, losses), steps, seconds = trained
+        renderer, losses = train_steps(settings.steps)
     save_renderer(renderer, folder / "renderer", losses)
     history = {
         "label": settings.label,
         "a2e": a2e_history,
         "renderer": losses,
-        "steps": steps,
-        "seconds": seconds,
         "renderer_frames": int(pairs.valid.sum()),
     }
     save_json(folder / "history.json", history)
+    for path in (checkpoint, plan):  # a training that is asked for again is one from the beginning
+        path.unlink(missing_ok=True)
     remove_pairs(work)
     return history
 
