@@ -2,7 +2,7 @@
 
     python -m benchmarks.resume [--stages 01 05] [--fractions 0.25 0.5 0.75]
 
-No file may differ. The cheat row alters one byte of one file, and must be found out.
+No file may differ, but in how long something took. The cheat row alters one byte of one file, and must be found out.
 """
 
 import argparse

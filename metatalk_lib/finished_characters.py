@@ -24,7 +24,8 @@ from metatalk_lib.stage import code_fingerprint
 from metatalk_lib.tables import PAPER_METRICS, Scores
 
 CAPTIONS = {
-    "table2": "Table 2. Brackets in a character's rows are over its recordings, in the mean's over characters.",
+    "table2": "Table 2. Brackets in a character's rows are over its recordings (of two or three they are little more "
+    "than the range), in the mean's over characters.",
     "controls": "Controls of Table 2: what each measure says of the truth, and of lips to other sound or to none.",
     "table3": "Table 3. The paper's figures are means over its seven characters.",
 }
