@@ -242,7 +242,7 @@ def find_asset(name: str) -> Asset:
 
 def list_placed() -> list[str]:
     """Names of the official files that are there."""
-    return [asset.name for asset in ASSETS if asset.path is not None and asset.is_present]
+    return [asset.name for asset in ASSETS if asset.tier == "official" and asset.is_present]
 
 
 def verify_asset(asset: Asset) -> str:

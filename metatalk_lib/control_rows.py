@@ -4,11 +4,13 @@ For measures of pictures a control is the original with, in every frame, the mou
 not worse than the truth that was merely encoded once more, the measure is no measure on this clip.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from metatalk_lib.errors import ParameterError
+from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.metric_catalogue import is_better
 from metatalk_lib.sync import CONTROL_ROWS, CONTROL_SHIFT, EARLY, LATE, REENCODED, SHUFFLED, SILENCE, STATIC_FRAME
 
@@ -76,6 +78,26 @@ def find_order_failures(table: pd.DataFrame, *metrics: str) -> list[str]:
             if row not in ORDER_BLIND.get(metric, ()) and not is_better(metric, truth, value):
                 failures.append(f"{metric}: `{row}` scores {value:.4g}, the re-encoded truth {truth:.4g}")
     return failures
+
+
+def check_controls(verdicts: Mapping[str, list[str] | None], *, must_hold: bool) -> str:
+    """What the controls say of the measures, in one sentence.
+
+    Args:
+        verdicts: measure to failures; None where the clip is too short to say.
+        must_hold: whether a failure is an error.
+
+    Raises:
+        DataError: controls come out in the wrong order although they must hold.
+    """
+    wrong = {name: describe_verdict(failures) for name, failures in verdicts.items() if failures}
+    if not wrong:
+        return "No control comes out in the wrong order."
+    said = "; ".join(f"{name}: {failures}" for name, failures in wrong.items())
+    said = f"Controls in the wrong order, so that these measures say nothing of this video: {said}."
+    if must_hold:
+        raise DataError(f"{said} Hold out a longer tail, or set controls_must_hold to false and leave them out.")
+    return said
 
 
 def describe_verdict(failures: list[str] | None) -> str:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, UInt8
 
 from metatalk_lib.errors import ParameterError
-from metatalk_lib.sync import GROUND_TRUTH
+from metatalk_lib.sync import GROUND_TRUTH, REENCODED
 
 BLUR_SHARE = 1 / 40
 """Standard deviation of the heavy blur, as a share of the crop's side: lips and teeth melt into one."""
@@ -20,6 +21,8 @@ FILL_SHARE = 1 / 8
 MID_GREY = 128
 FILL_REDUCTION = 4
 """The fill is smooth, so that it is computed on a smaller copy."""
+EXACT, CHEAT_SHARPNESS, REENCODED_SSIM = 1e-6, 0.8, 0.9
+"""How near 1 a copy must come, what the blurred face must stay below, and what encoding must keep."""
 
 
 def pass_through(
@@ -110,3 +113,23 @@ def make_cheat(
     if mask.shape != original.shape[:2] or first.shape != original.shape:
         raise ParameterError(f"sizes differ: frame {original.shape}, mask {mask.shape}, first frame {first.shape}.")
     return CHEATS[name](original, mask, first)
+
+
+def find_passing_cheats(images: pd.DataFrame) -> list[str]:
+    """Cheats that an image measure takes for the encoded truth, and a copy that it does not take for the truth.
+
+    Args:
+        images: of `evaluation.measure_images`.
+    """
+    copy, encoded = (float(images.loc[name, "SSIM in mask"]) for name in (PASS_THROUGH, REENCODED))
+    passing = [] if abs(copy - 1) < EXACT else [f"an untouched copy has SSIM in mask {copy:.6f}, not 1"]
+    for name in CHEATS:
+        value = float(images.loc[name, "SSIM in mask"])
+        if name != PASS_THROUGH and value >= encoded:
+            passing.append(f"`{name}` has SSIM in mask {value:.4f}, the truth once more encoded {encoded:.4f}")
+    blur = float(images.loc[BLURRED, "sharpness ratio in mask"])
+    if blur >= CHEAT_SHARPNESS:
+        passing.append(f"`{BLURRED}` has a sharpness ratio of {blur:.3f}")
+    if encoded <= REENCODED_SSIM:
+        passing.append(f"encoding alone costs more than {1 - REENCODED_SSIM:.2f} of SSIM in mask")
+    return passing

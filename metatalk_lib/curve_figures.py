@@ -192,7 +192,7 @@ def plot_renderer_history(history: Mapping[str, Sequence[int] | Sequence[float]]
     """Losses of the neural face renderer over the steps: reconstruction, and both sides of the adversary.
 
     Args:
-        history: `step`, `reconstruction` (in units of the pixel range [-1, 1]), `adversarial`, `discriminator`.
+        history: with `step`, `reconstruction` (in units of the pixel range [-1, 1]), `adversarial`, `discriminator`.
     """
     figure, (left_ax, right_ax) = subplots(1, 2, figsize=(10, 3), layout="tight")
     steps = history["step"]

@@ -90,7 +90,7 @@ class Finished(NamedTuple):
 
 
 def describe_protocol(config: EvaluationConfig, weights: Iterable[Path], person_dir: Path) -> dict[str, object]:
-    """By what a character was judged: the stage's parameters, but for the person's and the machine's, weights and code.
+    """By what a character was judged: weights, code, and the parameters that no other stage has.
 
     Only characters whose protocols are equal stand in one table.
 
@@ -99,7 +99,8 @@ def describe_protocol(config: EvaluationConfig, weights: Iterable[Path], person_
         weights: files of those who judge and of the methods.
         person_dir: the character's folder; what lies in it is the person's.
     """
-    others = {*StageConfig.model_fields, "controls_must_hold"}
+    choices = {"lip_sync_network", "frechet_network", "compared_weights"}  # what was chosen is told by the checksums
+    others = {*StageConfig.model_fields, *choices, "controls_must_hold"}
     settings = {name: value for name, value in config.model_dump().items() if name not in others}
     sums = {path.name: sha256_file(path)[:12] for path in weights if not path.is_relative_to(person_dir)}
     return {**settings, **sums, "code": code_fingerprint("06_evaluation")[:12]}

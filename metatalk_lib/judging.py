@@ -22,9 +22,9 @@ from metatalk_lib.audio import read_audio
 from metatalk_lib.baselines import audiodvp
 from metatalk_lib.compared_methods import ABLATIONS, PERSON_FILES
 from metatalk_lib.control_rows import IMAGE_ORDER, find_order_failures
-from metatalk_lib.controls import BLURRED, CHEATS, PASS_THROUGH
+from metatalk_lib.controls import CHEATS
 from metatalk_lib.driving import cut_audio
-from metatalk_lib.errors import ParameterError
+from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.face_measures import LANDMARK_DISTANCE, LIKENESS
 from metatalk_lib.face_model import FaceModel, load_face_model
 from metatalk_lib.frechet_judge import FrechetJudge, load_frechet_judge
@@ -51,8 +51,6 @@ from metatalk_lib.tables import METHODS, style_table
 from metatalk_lib.video import read_frames, write_video
 
 HELD_OUT, DRIVING = "held_out", "driving"
-EXACT, CHEAT_SHARPNESS, REENCODED_SSIM = 1e-6, 0.8, 0.9
-"""How near 1 a copy must come, what the blurred face must stay below, and what encoding must keep."""
 
 
 class Tail(NamedTuple):
@@ -120,8 +118,7 @@ def load_judges(stage: Stage, config: EvaluationConfig, tail: Tail) -> Judges:
         ParameterError: the tail or the recordings are too short for S3FD's tracks.
     """
     person = load_summary(config.outputs_dir, config.character, "01_crop")["parameters"]
-    position = "largest" if person["face_position"] == "only" else person["face_position"]
-    options = {"face_position": position, "device": stage.device}
+    options = {"face_position": person["face_position"], "device": stage.device}
     lip_sync = load_judge(config.lip_sync_network, config.lip_sync_recipe, **options)
     shortest = min(len(tail.frames) / float(tail.frames.fps), config.judging_seconds)
     if lip_sync.detector is not None and shortest * FPS < MIN_DETECTIONS:
@@ -170,8 +167,7 @@ def choose_baseline(stage: Stage, config: EvaluationConfig) -> audiodvp.AudioDVP
     """Size and length of the AudioDVP baseline; with `audiodvp_equal_time`, the seconds that stage 05 trained ours."""
     seconds = 0.0
     if config.audiodvp_equal_time:
-        history = stage.input("05_neural_renderer", "history.json")
-        seconds = float(load_json(history)["seconds"][-1])
+        seconds = float(_load_our_history(stage)["seconds"][-1])
     return audiodvp.AudioDVPSettings(
         width=config.audiodvp_width,
         depth=config.audiodvp_depth,
@@ -215,7 +211,7 @@ def describe_training(history: Mapping[str, object], stage: Stage) -> tuple[dict
     Returns:
         A row for a table, and label to (seconds, loss) for `comparison_figures.plot_training_plateaus`.
     """
-    ours, theirs = load_json(stage.input("05_neural_renderer", "history.json")), history["renderer"]
+    ours, theirs = _load_our_history(stage), history["renderer"]
     row = {
         "steps": theirs["step"][-1],
         "seconds": theirs["seconds"][-1],
@@ -276,26 +272,6 @@ def describe_measures(judges: Judges) -> Styler:
     """Every measure of the notebook with its direction, ideal value, formula and region, as a table."""
     names = [*judges.names, "SSIM", *evaluation.OPEN_METRICS, LANDMARK_DISTANCE, LIKENESS, evaluation.FLICKER, OFFSET]
     return style_table(describe_metrics(names), caption=SYMBOLS)
-
-
-def find_passing_cheats(images: pd.DataFrame) -> list[str]:
-    """Cheats that an image measure takes for the encoded truth, and an untouched copy that it does not take for it.
-
-    Args:
-        images: of `evaluation.measure_images`.
-    """
-    copy, encoded = (float(images.loc[name, "SSIM in mask"]) for name in (PASS_THROUGH, REENCODED))
-    passing = [] if abs(copy - 1) < EXACT else [f"an untouched copy has SSIM in mask {copy:.6f}, not 1"]
-    for name in CHEATS:
-        value = float(images.loc[name, "SSIM in mask"])
-        if name != PASS_THROUGH and value >= encoded:
-            passing.append(f"`{name}` has SSIM in mask {value:.4f}, the truth once more encoded {encoded:.4f}")
-    blur = float(images.loc[BLURRED, "sharpness ratio in mask"])
-    if blur >= CHEAT_SHARPNESS:
-        passing.append(f"`{BLURRED}` has a sharpness ratio of {blur:.3f}")
-    if encoded <= REENCODED_SSIM:
-        passing.append(f"encoding alone costs more than {1 - REENCODED_SSIM:.2f} of SSIM in mask")
-    return passing
 
 
 def find_failures(
@@ -394,6 +370,14 @@ def list_clips(videos: Mapping[str, Mapping[str, Path]], labels: Mapping[str, st
         if method in videos
         for name in (HELD_OUT, DRIVING)
     ]
+
+
+def _load_our_history(stage: Stage) -> dict[str, list]:
+    path = stage.input("05_neural_renderer", "history.json")
+    history = load_json(path)
+    if "seconds" not in history:
+        raise DataError(f"{path} does not tell how long the training took. Run 05_neural_renderer again.")
+    return history
 
 
 def _over_time(losses: Mapping[str, list]) -> tuple[np.ndarray, np.ndarray]:

@@ -90,7 +90,7 @@ def load_judge(
     network: str = "auto",
     recipe: str = "tracker",
     *,
-    face_position: FacePosition = "largest",
+    face_position: FacePosition = "only",
     device: torch.device | None = None,
 ) -> LipSyncJudge:
     """The judge that the parameters name.
@@ -98,7 +98,8 @@ def load_judge(
     Args:
         network: `open` weights, the published `syncnet`, or `auto`: the published ones where they are placed.
         recipe: `tracker`, or `s3fd`, which needs the asset `s3fd_syncnet`.
-        face_position: which of several faces is judged; `s3fd` takes all that it finds, and can choose none.
+        face_position: which of several faces is judged. `s3fd` judges all that it finds, so that it takes `only` alone;
+            `tracker` then follows the largest.
         device: where the networks run; CPU by default.
 
     Raises:
@@ -107,8 +108,9 @@ def load_judge(
     """
     if network not in ("auto", "open", "syncnet") or recipe not in ("tracker", "s3fd"):
         raise ParameterError(f"no judge `{network}` with `{recipe}`: auto, open or syncnet with tracker or s3fd.")
-    if recipe == "s3fd" and face_position != "largest":
+    if recipe == "s3fd" and face_position != "only":
         raise ParameterError(f"lip_sync_recipe s3fd judges all faces, not the {face_position} one. Use tracker.")
+    followed = "largest" if face_position == "only" else face_position
     device = device or torch.device("cpu")
     is_open = network == "open" or (network == "auto" and not find_asset("syncnet").is_present)
     syncnet = load_open_syncnet() if is_open else load_published(SyncNet, "syncnet")
@@ -117,7 +119,7 @@ def load_judge(
     if recipe == "s3fd":
         detector = load_published(S3FDSyncNet, "s3fd_syncnet").to(device)
         files.append(require_file("s3fd_syncnet"))
-    return LipSyncJudge(syncnet.to(device), is_open, detector, tuple(files), face_position)
+    return LipSyncJudge(syncnet.to(device), is_open, detector, tuple(files), followed)
 
 
 def load_open_syncnet() -> SyncNet:

@@ -216,7 +216,7 @@ def starting_weights(settings: RendererSettings, *, use_prior: bool) -> Mapping[
 
 
 def save_renderer(renderer: NeuralRenderer, folder: Path, history: dict[str, list[int] | list[float]]) -> None:
-    """Write `generator.safetensors`, `renderer.json`, `history.json` and the bank; equal renderers give equal bytes."""
+    """Write `generator.safetensors`, `renderer.json`, the bank and `history.json`; equal values give equal bytes."""
     save_weights(folder / "generator.safetensors", renderer.network.state_dict())
     save_json(folder / "renderer.json", asdict(renderer.settings))
     save_json(folder / "history.json", history)

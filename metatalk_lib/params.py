@@ -8,7 +8,7 @@ import difflib
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -37,8 +37,10 @@ class StageConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run; `auto` takes the accelerator where there is one."""
 
-    takes_what_is_placed: ClassVar[bool] = False
-    """Whether `auto` in one of the stage's own parameters takes an official file where it is placed."""
+    @property
+    def takes_what_is_placed(self) -> bool:
+        """Whether a parameter leaves it to the official files that are placed what is used."""
+        return False
 
     @classmethod
     def from_notebook(cls: type[Config], namespace: Mapping[str, Any]) -> Config:
@@ -211,8 +213,6 @@ class RendererConfig(StageConfig):
 class EvaluationConfig(StageConfig):
     """06: the paper's tables."""
 
-    takes_what_is_placed: ClassVar[bool] = True
-
     evaluation_seconds: float = Field(default=20.0, gt=0)
     """Longest stretch of the held-out tail that is compared, s."""
     audiodvp_width: int = Field(default=16, ge=1, le=128)
@@ -243,6 +243,11 @@ class EvaluationConfig(StageConfig):
     """Features of the Fréchet distance: a face network (FFD), Inception (FID), or Inception where it is placed."""
     controls_must_hold: bool = True
     """Stop where a measure's control rows come out in the wrong order; false says so and goes on to stage 07."""
+
+    @property
+    def takes_what_is_placed(self) -> bool:
+        """True where a network or the compared methods' weights are `auto`."""
+        return "auto" in (self.compared_weights, self.lip_sync_network, self.frechet_network)
 
 
 class UserStudyConfig(StageConfig):

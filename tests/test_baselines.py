@@ -180,10 +180,20 @@ def test_training_can_go_by_time(character: Path, tmp_path: Path, monkeypatch: p
     history = audiodvp.train(character, tmp_path, replace(SETTINGS, seconds=5.5))
     assert (history["renderer"]["step"][-1], history["renderer"]["seconds"][-1]) == (22, 5.5)
     assert asked == [timed_training.TRIAL_STEPS, 22]
+    assert not (tmp_path / "plan.json").exists(), "another training plans its own steps"
 
 
-def test_training_again_in_the_same_folder_takes_its_time_again(character: Path, tmp_path: Path) -> None:
+def test_training_again_begins_anew(character: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+
+    def train(*arguments, checkpoint, steps, **options):
+        assert not checkpoint.exists()
+        return trainer(
+            *arguments, checkpoint=checkpoint, steps=(done.append(step) or step for step in steps), **options
+        )
+
+    trainer = audiodvp.train_renderer
+    monkeypatch.setattr(audiodvp, "train_renderer", train)
     for _ in range(2):
-        history = audiodvp.train(character, tmp_path, SETTINGS)
-        assert history["renderer"]["seconds"][-1] > 0
-    assert not (tmp_path / "checkpoint.safetensors").exists()
+        audiodvp.train(character, tmp_path, SETTINGS)
+    assert done == 2 * list(range(SETTINGS.steps))

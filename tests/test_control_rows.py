@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metatalk_lib.control_rows import find_order_failures, order_controls
-from metatalk_lib.errors import ParameterError
+from metatalk_lib.control_rows import check_controls, find_order_failures, order_controls
+from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.sync import CONTROL_ROWS, REENCODED
 
 
@@ -54,3 +54,13 @@ def test_missing_rows_and_columns_are_named():
         find_order_failures(make_table().drop(index="silence"), "SSIM in mask")
     with pytest.raises(ParameterError, match="no `PSNR in mask, dB`"):
         find_order_failures(make_table(), "PSNR in mask, dB")
+
+
+def test_controls_that_must_hold_stop_the_run():
+    verdicts = {"LSE": ["`silence` has LSE-D 3.00"], "faces": [], "envelope": None}
+    said = check_controls(verdicts, must_hold=False)
+    assert said.startswith("Controls in the wrong order")
+    assert "LSE: `silence` has LSE-D 3.00." in said
+    with pytest.raises(DataError, match=r"LSE: `silence` has LSE-D 3\.00\. Hold out a longer tail"):
+        check_controls(verdicts, must_hold=True)
+    assert check_controls({"faces": [], "envelope": None}, must_hold=True) == "No control comes out in the wrong order."

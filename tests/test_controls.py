@@ -4,10 +4,13 @@ import inspect
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from metatalk_lib import controls, metrics
+from metatalk_lib.controls import BLURRED, CHEATS, PASS_THROUGH, find_passing_cheats
 from metatalk_lib.errors import ParameterError
+from metatalk_lib.sync import REENCODED
 
 
 def drawn_face(opening: int = 6, size: int = 160) -> np.ndarray:
@@ -67,3 +70,14 @@ def test_bad_input_is_refused() -> None:
         controls.make_cheat("nothing", original, mask, original)
     with pytest.raises(ParameterError, match="sizes differ"):
         inspect.unwrap(controls.make_cheat)(controls.STATIC_MOUTH, original, mask[1:], original)
+
+
+def test_image_measures_that_see_nothing_are_named():
+    values = {PASS_THROUGH: (1.0, 1.0), REENCODED: (0.97, 1.0)}
+    values |= {name: (0.8, 0.5) for name in CHEATS if name != PASS_THROUGH}
+    images = pd.DataFrame.from_dict(values, orient="index", columns=["SSIM in mask", "sharpness ratio in mask"])
+    assert find_passing_cheats(images) == []
+    images.loc[BLURRED] = (0.98, 0.9)
+    images.loc[PASS_THROUGH, "SSIM in mask"] = 0.99
+    images.loc[REENCODED, "SSIM in mask"] = 0.85
+    assert len(find_passing_cheats(images)) == 4

@@ -103,7 +103,11 @@ def test_the_protocol_is_of_what_judges_not_of_the_person(tmp_path: Path):
         path.write_bytes(b"1")
     protocols = [
         describe_protocol(EvaluationConfig(**values), [weights, own], tmp_path / "A")
-        for values in ({}, {"character": "B", "threads": 1, "controls_must_hold": False}, {"lip_sync_recipe": "s3fd"})
+        for values in (
+            {},
+            {"character": "B", "threads": 1, "controls_must_hold": False, "lip_sync_network": "open"},
+            {"lip_sync_recipe": "s3fd"},
+        )
     ]
     assert protocols[0] == protocols[1] != protocols[2]
     own.write_bytes(b"2")

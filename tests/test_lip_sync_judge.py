@@ -11,9 +11,11 @@ from face_clips import moving_face, wall
 from metatalk_lib import lip_sync_judge
 from metatalk_lib.audio import Audio
 from metatalk_lib.errors import DataError, FaceError, ParameterError
+from metatalk_lib.face_measures import follow_face
 from metatalk_lib.lip_sync_error import EmbeddedClip, LipSyncError, score_clip
 from metatalk_lib.lip_sync_judge import (
     LipSyncJudge,
+    average_tracks,
     embed_video,
     find_lse_failures,
     frame_count_at_25,
@@ -96,10 +98,32 @@ def test_controls_of_a_good_measure_are_in_order(judge: LipSyncJudge, monkeypatc
     monkeypatch.setattr(lip_sync_judge, "embed_speech", lambda *_: torch.full((5, 32), 3.0))
     controls = score_controls(judge, [separable_clip()])
     assert find_lse_failures(controls) == []
-    assert score_controls(judge, [separable_clip(), separable_clip()]) == controls, "tracks are averaged"
     assert controls["audio 5 frames late"].offset == -5
     assert controls["audio 5 frames early"].offset == 5
     assert controls["silence"].confidence < 0.5 * controls["ground truth"].confidence
+
+
+def test_the_scores_of_face_tracks_are_averaged(judge: LipSyncJudge, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lip_sync_judge, "embed_speech", lambda *_: torch.full((5, 32), 3.0))
+    scores = [LipSyncError(4.0, 3.0, 0), LipSyncError(6.0, 1.0, 0), LipSyncError(8.0, 0.5, 6)]
+    assert average_tracks(scores) == LipSyncError(6.0, 1.5, 0)
+    near, far = separable_clip(), separable_clip(60)
+    far = EmbeddedClip(far.seen, far.heard + 1.0)
+    alone = [score_controls(judge, [clip])["ground truth"] for clip in (near, far)]
+    assert score_controls(judge, [near, far])["ground truth"] == average_tracks(alone)
+
+
+def test_the_face_that_is_meant_is_followed(video: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def follow(*arguments: object, face_position: str, **options: object) -> object:
+        asked.append(face_position)
+        return follow_face(*arguments, **options)
+
+    monkeypatch.setattr(lip_sync_judge, "follow_face", follow)
+    for position in ("right", "only"):
+        embed_video(load_judge("open", face_position=position), video)
+    assert asked == ["right", "largest"]
 
 
 def test_a_blind_measure_fails_its_controls():
@@ -143,3 +167,6 @@ def test_absent_weights_are_named():
         load_judge("syncnet")
     with pytest.raises(DataError, match="sfd_face.pth"):
         load_judge("open", "s3fd")
+    for position in ("largest", "left"):
+        with pytest.raises(ParameterError, match=f"judges all faces, not the {position} one. Use tracker"):
+            load_judge("open", "s3fd", face_position=position)

@@ -45,17 +45,19 @@ def test_a_file_that_auto_would_take_makes_the_evaluation_out_of_date(tmp_path: 
     for name, config in configs.items():
         open_stage(name, config).finish()
         assert is_up_to_date(name, config)
+    chosen = dict.fromkeys(("compared_weights", "lip_sync_network", "frechet_network"), "open")
+    open_stage("06_evaluation", settled := EvaluationConfig(**shared, character="B", **chosen)).finish()
     monkeypatch.setattr(run, "list_placed", lambda: ["syncnet"])
     assert is_up_to_date("01_crop", configs["01_crop"])
+    assert is_up_to_date("06_evaluation", settled)
     assert not is_up_to_date("06_evaluation", configs["06_evaluation"])
 
 
 def test_what_a_run_writes_into_a_notebook_is_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def fingerprint(code: str, text: str = "", outputs: tuple[str, ...] = ()) -> str:
-        cells = [
-            {"cell_type": "markdown", "source": [text]},
-            {"cell_type": "code", "source": [code], "outputs": outputs},
-        ]
+        injected = {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": ["seed = 1"]}
+        executed = {"cell_type": "code", "metadata": {}, "source": [code], "outputs": outputs}
+        cells = [{"cell_type": "markdown", "source": [text]}, executed, *([injected] if outputs else [])]
         (tmp_path / "01_crop.ipynb").write_text(json.dumps({"cells": cells}), "utf-8")
         return code_fingerprint.__wrapped__("01_crop")
 
