@@ -68,7 +68,7 @@ def detect_for_syncnet(network: S3FDSyncNet, image: UInt8[np.ndarray, "H W 3"]) 
     return found[suppress(found, SYNCNET_OVERLAP)]
 
 
-def link_tracks(detections: Iterable[Float[np.ndarray, "K 5"]]) -> list[FaceTrack]:
+def link_tracks(detections: Iterable[Float[np.ndarray, "_ 5"]]) -> list[FaceTrack]:
     """Faces through a clip of one shot, in the order of their first frames.
 
     A face goes on where it overlaps the track's last box by more than 0.5 (intersection over union), after at most 25
