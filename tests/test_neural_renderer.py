@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from safetensors import safe_open
 from safetensors.torch import load_file
 from synthetic import make_coefficients, make_face_model
 
@@ -75,10 +77,15 @@ def assert_equal_weights(one, other):
 
 
 def assert_equal_checkpoints(one: Path, other: Path) -> None:
-    """All that the next step depends on; the times that the steps took may differ."""
+    """All that the next step depends on, and the losses; the times that the steps took may differ."""
     kept, wanted = load_file(one), load_file(other)
     assert kept.keys() == wanted.keys()
     assert all(torch.equal(kept[name], wanted[name]) for name in kept)
+    states = []
+    for path in (one, other):
+        with safe_open(path, "pt") as file:
+            states.append(json.loads(file.metadata()["state"]) | {"seconds": None})
+    assert states[0] == states[1]
 
 
 def test_it_learns_to_follow_the_synthetic_face(tmp_path: Path):
