@@ -92,7 +92,9 @@ def check_controls(verdicts: Mapping[str, list[str] | None], *, must_hold: bool)
     """
     wrong = {name: describe_verdict(failures) for name, failures in verdicts.items() if failures}
     if not wrong:
-        return "No control comes out in the wrong order."
+        unasked = [name for name, failures in verdicts.items() if failures is None]
+        note = f"; the clip is too short to ask {', '.join(unasked)}" if unasked else ""
+        return f"No control comes out in the wrong order{note}."
     said = "; ".join(f"{name}: {failures}" for name, failures in wrong.items())
     said = f"Controls in the wrong order, so that these measures say nothing of this video: {said}."
     if must_hold:

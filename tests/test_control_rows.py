@@ -63,4 +63,6 @@ def test_controls_that_must_hold_stop_the_run():
     assert "LSE: `silence` has LSE-D 3.00." in said
     with pytest.raises(DataError, match=r"LSE: `silence` has LSE-D 3\.00\. Hold out a longer tail"):
         check_controls(verdicts, must_hold=True)
-    assert check_controls({"faces": [], "envelope": None}, must_hold=True) == "No control comes out in the wrong order."
+    assert check_controls({"faces": []}, must_hold=True) == "No control comes out in the wrong order."
+    said = check_controls({"faces": [], "LSE": None, "envelope": None}, must_hold=True)
+    assert said == "No control comes out in the wrong order; the clip is too short to ask LSE, envelope."
