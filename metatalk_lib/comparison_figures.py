@@ -158,7 +158,7 @@ def plot_metric_radar(scores: Scores, metrics: Sequence[str], *, labels: Mapping
 
 
 def plot_training_plateaus(histories: Mapping[str, tuple[Curve, Curve]], *, loss_label: str) -> Figure:
-    """Loss of several trainings over wall time: as measured, its running mean, and the time that all of them had.
+    """Loss of several trainings over wall time: as measured, its running mean, and the end of the shortest.
 
     The legend says how much the mean loss changed from the last tenth but one of the time to the last: near 0 is a
     plateau.
@@ -178,12 +178,12 @@ def plot_training_plateaus(histories: Mapping[str, tuple[Curve, Curve]], *, loss
     for row, (label, curve) in enumerate(histories.items()):
         seconds, loss = _check_curve(label, *curve)
         smooth, colour = _running_mean(loss), PALETTE[row % len(PALETTE)]
-        change = 100 * (_mean_of_tail(seconds, loss, 1) / _mean_of_tail(seconds, loss, 2) - 1)
+        change = measure_plateau(seconds, loss)
         ax.plot(seconds, loss, color=colour, linewidth=0.5, alpha=0.35)
         name = f"{label}: {seconds[-1]:.0f} s, last tenth {change:+.1f} % on the one before"
         ax.plot(seconds, smooth, color=colour, linestyle=LINES[row % len(LINES)], linewidth=2, label=name)
         ends.append(seconds[-1])
-    ax.axvline(min(ends), color=GREY, linewidth=1, label=f"time that all were given: {min(ends):.0f} s")
+    ax.axvline(min(ends), color=GREY, linewidth=1, label=f"end of the shortest: {min(ends):.0f} s")
     ax.set(xlabel="training time, s", ylabel=loss_label, xlim=(0, 1.02 * max(ends)), ylim=(0, None))
     ax.legend(fontsize=9)
     return figure
@@ -358,6 +358,11 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
     low = np.maximum(np.arange(len(values)) - half, 0)
     high = np.minimum(np.arange(len(values)) + half + 1, len(values))
     return (sums[high] - sums[low]) / (high - low)
+
+
+def measure_plateau(seconds: Float[np.ndarray, " N"], loss: Float[np.ndarray, " N"]) -> float:
+    """How much the mean loss changed from the last tenth but one of the time to the last, %; near 0 is a plateau."""
+    return 100 * (_mean_of_tail(seconds, loss, 1) / _mean_of_tail(seconds, loss, 2) - 1)
 
 
 def _mean_of_tail(seconds: np.ndarray, values: np.ndarray, part: int) -> float:

@@ -120,14 +120,26 @@ def drive(
     )
 
 
-def cut_audio(audio_path: Path, start_s: Fraction | float, output: Path) -> Path:
-    """Write a recording's part from `start_s` seconds on as WAV, at its own rate; returns `output`.
+def cut_audio(
+    audio_path: Path, start_s: Fraction | float, output: Path, *, length_s: Fraction | float | None = None
+) -> Path:
+    """Write a recording's part from `start_s` seconds on as WAV, at its own rate.
+
+    Args:
+        audio_path: the recording.
+        start_s: where the part begins, s.
+        output: the file to write.
+        length_s: of the part, s; None takes all that is left, which is also the most.
+
+    Returns:
+        `output`.
 
     Raises:
         ParameterError: nothing is left.
     """
     audio = read_audio(audio_path)
-    samples = audio.samples[round(start_s * audio.rate) :]
+    stop = None if length_s is None else round((start_s + length_s) * audio.rate)
+    samples = audio.samples[round(start_s * audio.rate) : stop]
     if not len(samples):
         raise ParameterError(f"{audio_path} ends before {float(start_s):.2f} s. Choose an earlier start.")
     write_audio(output, Audio(samples, audio.rate))

@@ -27,7 +27,15 @@ from metatalk_lib.landmarks import LandmarkTrack, mouth_opening
 from metatalk_lib.progress import track
 from metatalk_lib.read_ahead import map_ahead, read_ahead
 from metatalk_lib.renderer_data import dilated_mask
-from metatalk_lib.sync import CONTROL_ROWS, REENCODED, STATIC_FRAME, SyncScore, compute_sync, compute_sync_controls
+from metatalk_lib.sync import (
+    CONTROL_ROWS,
+    GROUND_TRUTH,
+    REENCODED,
+    STATIC_FRAME,
+    SyncScore,
+    compute_sync,
+    compute_sync_controls,
+)
 from metatalk_lib.threads import CORES
 from metatalk_lib.video import write_video
 
@@ -37,6 +45,8 @@ IMAGE_METRICS = ("SSIM in mask", "SSIM", "PSNR in mask, dB", "sharpness ratio in
 that of the squared error over all frames. Sharpness leaves the mask's rim out, where a visible seam would count as
 detail. Flicker is the squared change from frame to frame in the mask, over the original's.
 Ideal: 1, 1, infinity, 1, 1. A flat grey patch keeps much of SSIM in mask (skin is smooth too) and is told by PSNR."""
+SSIM_METRICS = ("SSIM", "SSIM uniform", "SSIM zero-padded")
+"""The three variants of `metrics.SsimVariant`, in its order."""
 RIM_PER_SIDE = 1 / 16
 """Width of the mask's rim that sharpness leaves out, in units of the crop's side; seams of all methods lie in it."""
 SYNC_METRICS = ("opening r", "opening r, best lag", "best lag, frames", "envelope r")
@@ -200,19 +210,21 @@ def measure_ssim_variants(held_out: HeldOut, videos: Mapping[str, FinishedVideo]
         gaussian: row name to the column `SSIM` of `measure_images`, which is not measured twice.
 
     Returns:
-        Columns `gaussian` (Wang et al., the one of every other table), `uniform` (scikit-image's default) and
-        `zero_padded` (pytorch_ssim), means over the frames.
+        Rows: the original, then the videos; columns `SSIM_METRICS`: Wang et al.'s window (the one of every other
+        table), scikit-image's default and pytorch_ssim's, means over the frames.
     """
-    known, *others = get_args(metrics.SsimVariant)
+    _, *others = get_args(metrics.SsimVariant)
 
     def measure(pair: tuple[np.ndarray, np.ndarray]) -> list[float]:
         return [metrics.ssim(*pair, variant=variant) for variant in others]
 
+    shown = {name: partial(video.crops, held_out) for name, video in videos.items()}
+    shown = {GROUND_TRUTH: held_out.originals, **shown}
     rows = {}
-    for name, video in track(videos.items(), "telling SSIM's variants", unit="video"):
-        pairs = zip(video.crops(held_out), held_out.originals(), strict=True)
+    for name, read in track(shown.items(), "telling SSIM's variants", unit="video"):
+        pairs = zip(read(), held_out.originals(), strict=True)
         rows[name] = [gaussian[name], *np.mean(list(map_ahead(measure, pairs, CORES)), axis=0)]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=[known, *others]).rename_axis("video")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(SSIM_METRICS)).rename_axis("video")
 
 
 def load_references(held_out: HeldOut, landmarks_path: Path) -> References:

@@ -17,7 +17,7 @@ from metatalk_lib.comparison_figures import plot_methods_by_moments
 from metatalk_lib.errors import DataError
 from metatalk_lib.evaluation import Moments
 from metatalk_lib.findings import describe_ablation, describe_against_baseline
-from metatalk_lib.metric_catalogue import METRICS
+from metatalk_lib.metric_catalogue import METRICS, find_metric
 from metatalk_lib.params import EvaluationConfig, StageConfig
 from metatalk_lib.paths import ensure_dir
 from metatalk_lib.stage import code_fingerprint
@@ -26,7 +26,7 @@ from metatalk_lib.tables import PAPER_METRICS, Scores
 CAPTIONS = {
     "table2": "Table 2. Brackets in a character's rows are over its recordings (of two or three they are little more "
     "than the range), in the mean's over characters.",
-    "controls": "Controls of Table 2: what each measure says of the truth, and of lips to other sound or to none.",
+    "controls": "Controls of Tables 2 and 3: what each measure says of the truth, and of lips to other sound or none.",
     "table3": "Table 3. The paper's figures are means over its seven characters.",
 }
 
@@ -39,6 +39,7 @@ class Finished(NamedTuple):
         controls: character to control row to metric to value.
         ablations: character to row of Table 3 to metric to value.
         moments: character to the pictures of Fig. 3.
+        crop_px: character to the side of the crop that images are compared in.
         labels: what each method is called.
         notes: why a finished character is missing, and which of another's figures mean nothing, a sentence each.
     """
@@ -47,6 +48,7 @@ class Finished(NamedTuple):
     controls: dict[str, Scores]
     ablations: dict[str, Scores]
     moments: dict[str, Moments]
+    crop_px: dict[str, int]
     labels: dict[str, str]
     notes: list[str]
 
@@ -71,7 +73,11 @@ class Finished(NamedTuple):
             "controls": tables.build_controls(self.controls, open_metrics=metrics),
             "table3": tables.build_table3(self.ablations, open_metrics=metrics, seed=seed),
         }
-        return {name: (table, CAPTIONS[name]) for name, table in built.items()}
+        sides = ", ".join(f"{name} {side}" for name, side in self.crop_px.items())
+        return {
+            name: (table, f"{CAPTIONS[name]} SSIM: {find_metric('SSIM').region}; side in px: {sides}.")
+            for name, table in built.items()
+        }
 
     def describe(self) -> str:
         """What Table 3 says in words, and the notes."""
@@ -124,21 +130,29 @@ def load_finished(outputs_dir: Path, *, current: str = "") -> Finished:
         folders = {current: outputs_dir / current / "06_evaluation"} | folders
     if not folders:
         raise DataError(f"{outputs_dir}: no character has finished 06_evaluation. Run metatalk run --to 06.")
-    kept = {name: load_json(folder / "scores.json") for name, folder in folders.items()}
-    judged = {name: {**found["labels"], **found.get("protocol", {})} for name, found in kept.items()}
+    found = {name: load_json(folder / "scores.json") for name, folder in folders.items()}
+    kept = {name: scores for name, scores in found.items() if "crop_px" in scores}
+    if not kept:
+        raise DataError(f"{outputs_dir}: every scores.json is an older version's. Run 06_evaluation again.")
+    judged = {name: {**scores["labels"], **scores["protocol"]} for name, scores in kept.items()}
     common = judged[current or _find_most_common(judged)]
-    notes = []
+    notes = [
+        f"{name} is left out: its scores are an older version's. Run 06_evaluation of it again."
+        for name in found
+        if name not in kept
+    ]
     for name, other in judged.items():
         if difference := _find_difference(common, other):
             notes.append(f"{name} is left out: its {difference}. Run 06_evaluation of it again.")
             del kept[name]
-        elif wrong := kept[name].get("wrong_controls"):
+        elif wrong := kept[name]["wrong_controls"]:
             notes.append(f"{name}: controls in the wrong order; its figures mean nothing in: {', '.join(wrong)}.")
     names = sorted(kept)
     return Finished(
         {name: {method: kept[name]["methods"][method] for method in tables.METHODS} for name in names},
         *({name: kept[name][part] for name in names} for part in ("controls", "ablation")),
         {name: Moments.load(folders[name] / "moments.npz") for name in names},
+        {name: int(kept[name]["crop_px"]) for name in names},
         kept[names[0]]["labels"],
         notes,
     )

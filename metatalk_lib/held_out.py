@@ -78,7 +78,7 @@ class FinishedVideo:
     is_crop: bool = False
 
     def crops(self, held_out: HeldOut) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
-        """Its frames in the crop, as many as are held out.
+        """Its frames in the crop, as many as are compared; `fit_length` has seen to it that no more than one is left.
 
         Raises:
             DataError: size, rate or length do not belong to the held-out frames.
@@ -130,12 +130,12 @@ def fit_length(held_out: HeldOut, videos: Iterable[FinishedVideo]) -> HeldOut:
         videos: driven by the tail's audio, whose length may differ from the picture's by one frame.
 
     Raises:
-        DataError: a video lacks more than one frame.
+        DataError: a video has more than one frame too few or too many.
     """
     counts = {video.path: probe_video(video.path).frame_count for video in videos}
     for path, count in counts.items():
-        if count < len(held_out) - 1:
+        if abs(count - len(held_out)) > 1:
             raise DataError(
-                f"{path} has {count} frames, {len(held_out)} are held out. Make it again with the whole tail."
+                f"{path} has {count} frames, {len(held_out)} are compared. Make it again with the tail's sound."
             )
     return held_out.shortened(min([len(held_out), *counts.values()]))

@@ -46,7 +46,14 @@ from metatalk_lib.metric_catalogue import SYMBOLS, describe_metrics
 from metatalk_lib.params import EvaluationConfig
 from metatalk_lib.s3fd_detection import MIN_DETECTIONS
 from metatalk_lib.stage import Stage, code_fingerprint, load_summary
-from metatalk_lib.sync import CONTROL_ROWS, GROUND_TRUTH, REENCODED, SyncScore, find_control_failures
+from metatalk_lib.sync import (
+    CONTROL_ROWS,
+    GROUND_TRUTH,
+    REENCODED,
+    SyncScore,
+    find_control_failures,
+    find_lag_failures,
+)
 from metatalk_lib.tables import METHODS, style_table
 from metatalk_lib.video import read_frames, write_video
 
@@ -90,7 +97,7 @@ class Judges(NamedTuple):
 
 
 def load_tail(stage: Stage, config: EvaluationConfig) -> Tail:
-    """The held-out frames and their sound, which goes to `recordings/held_out.wav`.
+    """The held-out frames that are compared and their sound, which goes to `recordings/held_out.wav`.
 
     Raises:
         DataError: an earlier stage is not finished, or nothing is held out.
@@ -98,8 +105,8 @@ def load_tail(stage: Stage, config: EvaluationConfig) -> Tail:
     crop_path, audio_path = stage.input("01_crop", "crop.json"), stage.input("01_crop", "audio.wav")
     coefficients_path = stage.input("03_reconstruction", "coefficients.npz")
     frames = load_held_out(crop_path, coefficients_path, audio_path, max_seconds=config.evaluation_seconds)
-    seconds = frames.frame_id[0] / float(frames.fps)
-    audio = cut_audio(audio_path, seconds, stage.output("recordings/held_out.wav"))
+    start, length = (Fraction(count) / frames.fps for count in (int(frames.frame_id[0]), len(frames)))
+    audio = cut_audio(audio_path, start, stage.output("recordings/held_out.wav"), length_s=length)
     return Tail(frames, audio, load_face_model(frames.coefficients.face_model))
 
 
@@ -270,7 +277,8 @@ def tabulate_lip_sync(
 
 def describe_measures(judges: Judges) -> Styler:
     """Every measure of the notebook with its direction, ideal value, formula and region, as a table."""
-    names = [*judges.names, "SSIM", *evaluation.OPEN_METRICS, LANDMARK_DISTANCE, LIKENESS, evaluation.FLICKER, OFFSET]
+    pictures = (*evaluation.SSIM_METRICS, *evaluation.OPEN_METRICS, evaluation.FLICKER)
+    names = [*judges.names, *pictures, LANDMARK_DISTANCE, LIKENESS, OFFSET]
     return style_table(describe_metrics(names), caption=SYMBOLS)
 
 
@@ -280,6 +288,7 @@ def find_failures(
     fps: Fraction,
     *,
     images: pd.DataFrame,
+    variants: pd.DataFrame,
     faces: pd.DataFrame,
     sync: Mapping[str, Mapping[str, SyncScore]],
     lip_sync: Mapping[str, LipSyncError],
@@ -291,6 +300,7 @@ def find_failures(
         frame_count: of the tail.
         fps: frames a second.
         images: of `evaluation.measure_images`, with the control rows.
+        variants: of `evaluation.measure_ssim_variants`, with the control rows.
         faces: of `face_measures.compare_faces`, with the control rows.
         sync: control scores of `evaluation.measure_sync`.
         lip_sync: rows of `judge_original`.
@@ -303,13 +313,16 @@ def find_failures(
         name: find_control_failures(rows, min_frames=round(seconds[name] * fps)) for name, rows in sync.items()
     }
     if frame_count < round(evaluation.VERDICT_SECONDS * fps):
-        return {"LSE": None, "images": None, "faces": None, **found}
+        unasked = ("LSE", "images", "SSIM's variants", "faces", "opening's lag")
+        return {**dict.fromkeys(unasked), **found}
     face_metrics = (LANDMARK_DISTANCE, LIKENESS, judges.frechet.metric)
     return {
         "LSE": find_lse_failures(lip_sync),
         "images": find_order_failures(images, *IMAGE_ORDER),
+        "SSIM's variants": find_order_failures(variants, *variants.columns),
         "faces": find_order_failures(faces, *face_metrics),
         **found,
+        "opening's lag": find_lag_failures(sync["opening"]),
     }
 
 

@@ -22,6 +22,7 @@ SSIM_FORMULA = (
     r"\frac{(2 \mu_x \mu_y + c_1)(2 \sigma_{xy} + c_2)}{(\mu_x^2 + \mu_y^2 + c_1)(\sigma_x^2 + \sigma_y^2 + c_2)}"
 )
 SYNCNET_REGION = "face crop of 224 px, 25 frames a second, offsets of up to 15 frames"
+CROP_REGION = "whole crop, mean over pixels and frames"
 OPENING_REGION = "mouth opening of every frame, px"
 WANG = "Wang et al. 2004"
 LSE_SOURCE = "Prajwal et al. 2020, section 4.2"
@@ -106,7 +107,17 @@ METRICS = (
         "Heusel et al. 2017, eq. 6; features of dlib's face network",
         "FID",
     ),
-    Metric("SSIM", "higher", 1.0, "", SSIM_FORMULA, "whole crop, mean over pixels and frames", WANG),
+    Metric("SSIM", "higher", 1.0, "", SSIM_FORMULA, f"{CROP_REGION}; Gaussian window of 11 px", WANG),
+    Metric("SSIM uniform", "higher", 1.0, "", SSIM_FORMULA, f"{CROP_REGION}; uniform window of 7 px", "scikit-image"),
+    Metric(
+        "SSIM zero-padded",
+        "higher",
+        1.0,
+        "",
+        SSIM_FORMULA,
+        f"{CROP_REGION} to its border; Gaussian window of 11 px over zeros outside",
+        "Po-Hsun-Su/pytorch-ssim",
+    ),
     Metric("SSIM in mask", "higher", 1.0, "", SSIM_FORMULA, "painted region, mean over pixels and frames", WANG),
     Metric(
         "PSNR in mask",

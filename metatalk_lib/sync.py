@@ -9,7 +9,7 @@ Two measures, both Pearson correlations over frames. They need no trained networ
 
 The control rows pair the original video with audio that it fits (ground truth) and that it does not fit (shuffled,
 shifted, silent), or a mouth that does not speak with the right audio (static frame). A measure that cannot tell these
-apart measures nothing; `find_control_failures` says so.
+apart measures nothing; `find_control_failures` and, of lags, `find_lag_failures` say so.
 """
 
 import itertools
@@ -33,6 +33,8 @@ CONTROL_MARGIN = 0.1
 """A control must fall this far below the ground truth."""
 REENCODED_SHARE = 0.8
 """Share of the ground truth's correlation that must survive re-encoding."""
+LAG_TOLERANCE = 1
+"""By so many frames the lag that is found may miss a control's."""
 SPEECH_RATE_HZ = 16000
 
 GROUND_TRUTH, REENCODED = "ground truth", "ground truth, re-encoded"
@@ -201,9 +203,7 @@ def find_control_failures(controls: Mapping[str, SyncScore], *, min_frames: int)
 
     Source: Original to this project.
     """
-    if GROUND_TRUTH not in controls:
-        raise ParameterError(f"the controls lack `{GROUND_TRUTH}`; they have: {', '.join(controls) or 'nothing'}.")
-    truth = controls[GROUND_TRUTH]
+    truth = _pick_truth(controls)
     if truth.frames < min_frames:
         return None
     failures = []
@@ -214,3 +214,38 @@ def find_control_failures(controls: Mapping[str, SyncScore], *, min_frames: int)
         if name not in (GROUND_TRUTH, REENCODED) and r > truth.correlation - CONTROL_MARGIN:
             failures.append(f"`{name}` scores {r:.2f}, not 0.1 below the truth's {truth.correlation:.2f}")
     return failures
+
+
+def find_lag_failures(controls: Mapping[str, SyncScore]) -> list[str]:
+    """Controls whose shift the search for the best lag does not find, or that it lifts to the truth.
+
+    The rule, for a measure as sharp in time as the mouth opening: truth, re-encoded truth and shifted sound lie within
+    one frame of their true lags, and every other control's best correlation lies at least 0.1 below the truth's best.
+
+    Args:
+        controls: rows of `compute_sync_controls`, of a clip that is long enough for a verdict.
+
+    Returns:
+        One sentence for each failure.
+
+    Raises:
+        ParameterError: the ground truth row is missing.
+
+    Source: Original to this project.
+    """
+    truth = _pick_truth(controls)
+    lags = {GROUND_TRUTH: 0, REENCODED: 0, LATE: -CONTROL_SHIFT, EARLY: CONTROL_SHIFT}
+    failures = []
+    for name, score in controls.items():
+        if name in lags and abs(score.best_lag - lags[name]) > LAG_TOLERANCE:
+            failures.append(f"`{name}` has its best lag at {score.best_lag}, not at {lags[name]}")
+        if name not in lags and score.best_correlation > truth.best_correlation - CONTROL_MARGIN:
+            best = f"{score.best_correlation:.2f} at lag {score.best_lag}"
+            failures.append(f"`{name}` scores {best}, not 0.1 below the truth's {truth.best_correlation:.2f}")
+    return failures
+
+
+def _pick_truth(controls: Mapping[str, SyncScore]) -> SyncScore:
+    if GROUND_TRUTH not in controls:
+        raise ParameterError(f"the controls lack `{GROUND_TRUTH}`; they have: {', '.join(controls) or 'nothing'}.")
+    return controls[GROUND_TRUTH]

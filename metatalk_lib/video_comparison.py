@@ -41,7 +41,15 @@ from metatalk_lib.lip_sync_judge import (
 )
 from metatalk_lib.playback import read_in_any_order
 from metatalk_lib.progress import track
-from metatalk_lib.sync import CONTROL_ROWS, GROUND_TRUTH, REENCODED, compute_sync
+from metatalk_lib.sync import (
+    CONTROL_ROWS,
+    GROUND_TRUTH,
+    REENCODED,
+    SyncScore,
+    compute_sync,
+    find_control_failures,
+    find_lag_failures,
+)
 from metatalk_lib.video import VideoInfo, probe_video, read_frames, write_video
 
 OPENING_METRICS = ("opening r", "opening r, best lag", "best lag, frames")
@@ -120,7 +128,16 @@ def find_failures(table: pd.DataFrame, reference: Path) -> list[str] | None:
     distance, confidence = (next(name for name in table if name.startswith(start)) for start in ("LSE-D", "LSE-C"))
     rows = table.loc[[GROUND_TRUTH, REENCODED, *CONTROL_ROWS], [distance, confidence, OFFSET]]
     scores = {str(name): LipSyncError(d, c, round(offset)) for name, d, c, offset in rows.itertuples()}
-    return find_order_failures(table, *pictures) + find_lse_failures(scores)
+    openings = {
+        str(name): SyncScore(r, best, round(lag), known.frame_count)
+        for name, r, best, lag in table.loc[rows.index, list(OPENING_METRICS)].itertuples()
+    }
+    return [
+        *find_order_failures(table, *pictures),
+        *find_lse_failures(scores),
+        *(f"opening r: {failure}" for failure in find_control_failures(openings, min_frames=0) or ()),
+        *(f"opening r, best lag: {failure}" for failure in find_lag_failures(openings)),
+    ]
 
 
 def name_videos(paths: Sequence[Path]) -> dict[str, Path]:

@@ -172,7 +172,7 @@ def test_trainings_share_a_time_axis_with_the_equal_time_marked() -> None:
     figure = plot_training_plateaus(histories, loss_label="L1, of 255")
     lines = {line.get_label().split(":")[0]: line for line in figure.axes[0].lines}
     np.testing.assert_allclose(lines["AudioDVP"].get_ydata(), 4.0)
-    assert list(lines["time that all were given"].get_xdata()) == [50, 50]
+    assert list(lines["end of the shortest"].get_xdata()) == [50, 50]
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels[0] == "AudioDVP: 100 s, last tenth +0.0 % on the one before"
     assert labels[1] == "Ours: 50 s, last tenth -8.7 % on the one before"  # 5.25 after 5.75

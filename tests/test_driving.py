@@ -58,6 +58,8 @@ def test_cutting_audio(tmp_path: Path):
     tail = read_audio(cut_audio(path, Fraction(3, 4), tmp_path / "tail.wav"))
     assert tail.rate == 16000
     assert np.array_equal(tail.samples, read_audio(path).samples[12000:])
+    part = read_audio(cut_audio(path, Fraction(1, 4), tmp_path / "part.wav", length_s=Fraction(1, 2)))
+    assert np.array_equal(part.samples, read_audio(path).samples[4000:12000])
     with pytest.raises(ParameterError, match="ends before 2.00 s"):
         cut_audio(path, 2.0, tmp_path / "none.wav")
 

@@ -101,11 +101,12 @@ def test_image_measures_rank_truth_first_and_cheats_below(
 def test_ssim_is_told_in_its_three_variants(held_out: HeldOut, model: FaceModel, perfect: FinishedVideo) -> None:
     gaussian = evaluation.measure_images(held_out, model, {"Ours": perfect})["SSIM"]
     table = evaluation.measure_ssim_variants(held_out, {"Ours": perfect}, gaussian)
-    assert table.columns.tolist() == ["gaussian", "uniform", "zero_padded"]
+    assert table.columns.tolist() == ["SSIM", "SSIM uniform", "SSIM zero-padded"]
+    assert table.loc["ground truth"].tolist() == pytest.approx([1, 1, 1])
     pairs = list(zip(perfect.crops(held_out), held_out.originals(), strict=True))
-    for variant in table.columns:
+    for column, variant in zip(table.columns, ("gaussian", "uniform", "zero_padded"), strict=True):
         expected = np.mean([metrics.ssim(*pair, variant=variant) for pair in pairs])
-        assert table.loc["Ours", variant] == pytest.approx(expected)
+        assert table.loc["Ours", column] == pytest.approx(expected)
     assert len(set(table.loc["Ours"].round(5))) == 3
 
 
@@ -203,11 +204,14 @@ def test_videos_that_do_not_fit_are_refused(held_out, model, perfect, tmp_path: 
     frames = list(read_frames(perfect.path))
     write_video(tmp_path / "short.mp4", frames[:-1], fps=held_out.fps)
     write_video(tmp_path / "shorter.mp4", frames[:-2], fps=held_out.fps)
+    write_video(tmp_path / "longer.mp4", [*frames, *frames[:2]], fps=held_out.fps)
     write_video(tmp_path / "small.mp4", [frame[:256, :256] for frame in frames], fps=held_out.fps)
     short, shorter = FinishedVideo(tmp_path / "short.mp4"), FinishedVideo(tmp_path / "shorter.mp4")
     assert len(fit_length(held_out, [perfect, short])) == TAIL - 1
-    with pytest.raises(DataError, match="14 frames, 16 are held out"):
+    with pytest.raises(DataError, match="14 frames, 16 are compared"):
         fit_length(held_out, [perfect, shorter])
+    with pytest.raises(DataError, match="18 frames, 16 are compared"):
+        fit_length(held_out, [perfect, FinishedVideo(tmp_path / "longer.mp4")])
     with pytest.raises(DataError, match="at least 16"):
         next(short.crops(held_out))
     with pytest.raises(DataError, match="256x256 px"):

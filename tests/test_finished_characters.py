@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from metatalk_lib import run
-from metatalk_lib.artifacts import save_json
+from metatalk_lib.artifacts import load_json, save_json
 from metatalk_lib.cli import app
 from metatalk_lib.errors import DataError, ParameterError
 from metatalk_lib.evaluation import Moments
@@ -35,6 +35,7 @@ def finish(
     score = {"SSIM": ssim, "LSE-D (open)": [8.0, 7.5, 8.5, 3], "opening r": 0.5}
     saved = {
         "labels": LABELS | {"Wav2Lip": wav2lip},
+        "crop_px": 512,
         "protocol": {"lip_sync_recipe": "tracker"} | protocol,
         "wrong_controls": list(wrong),
         "methods": {method: score for method in METHODS},
@@ -94,6 +95,21 @@ def test_who_was_judged_otherwise_than_most_is_left_out(tmp_path: Path):
     assert found.notes[0].startswith("A is left out: its lip_sync_recipe is `s3fd`, not `tracker`.")
     assert found.notes[1] == "B: controls in the wrong order; its figures mean nothing in: LSE."
     assert list(load_finished(tmp_path, current="A").methods) == ["A"]
+
+
+def test_scores_of_an_older_version_are_left_out(tmp_path: Path):
+    for name in "ABC":
+        finish(tmp_path, name, 0.9)
+    for name in "AB":
+        path = tmp_path / name / "06_evaluation" / "scores.json"
+        save_json(path, {key: value for key, value in load_json(path).items() if key != "crop_px"})
+    found = load_finished(tmp_path)
+    assert list(found.methods) == ["C"]
+    assert found.notes[0] == "A is left out: its scores are an older version's. Run 06_evaluation of it again."
+    assert found.build_tables(seed=0)["table2"][1].endswith("Gaussian window of 11 px; side in px: C 512.")
+    (tmp_path / "C" / "06_evaluation" / "summary.json").unlink()
+    with pytest.raises(DataError, match="every scores.json is an older version's"):
+        load_finished(tmp_path)
 
 
 def test_the_protocol_is_of_what_judges_not_of_the_person(tmp_path: Path):

@@ -9,6 +9,7 @@ import pytest
 
 from metatalk_lib import judging
 from metatalk_lib.artifacts import save_json
+from metatalk_lib.audio import read_audio
 from metatalk_lib.baselines import audiodvp
 from metatalk_lib.control_rows import CONTROL_ROWS
 from metatalk_lib.controls import CHEATS
@@ -48,6 +49,11 @@ def test_the_tail_is_the_test_split(stage):
     assert tail.start == drawn.HELD_OUT
     assert tail.audio == stage.dir / "recordings" / "held_out.wav"
     assert len(tail.frames) == drawn.FRAMES - drawn.HELD_OUT
+    part = stage.config.model_copy(update={"evaluation_seconds": 0.4})
+    tail = judging.load_tail(stage, part)
+    sound = read_audio(tail.audio)
+    assert len(tail.frames) == 10
+    assert len(sound.samples) / sound.rate == pytest.approx(0.4, abs=1e-3)  # the sound of what is compared, no more
 
 
 def test_all_methods_say_the_tail_and_other_peoples_speech(stage):
@@ -125,14 +131,17 @@ def test_the_verdict_names_every_measure_that_fails(judges: Judges):
     columns = {LANDMARK_DISTANCE: 3.0, LIKENESS: 0.9, "FFD (open)": 1.0}
     faces = pd.DataFrame(columns, index=[REENCODED, *CONTROL_ROWS])
     faces.loc[REENCODED] = (0.1, 0.99, 0.01)
-    given = {"images": images, "faces": faces, "sync": sync}
+    variants = pd.DataFrame({"SSIM uniform": 0.9, "SSIM zero-padded": 0.9}, index=[REENCODED, *CONTROL_ROWS])
+    variants.loc[REENCODED] = (0.97, 0.9)
+    given = {"images": images, "variants": variants, "faces": faces, "sync": sync}
     verdicts = judging.find_failures(judges, 300, Fraction(25), lip_sync=good, **given)
-    assert {name for name, failures in verdicts.items() if failures} == {"envelope"}
+    assert {name for name, failures in verdicts.items() if failures} == {"envelope", "SSIM's variants"}
+    assert "SSIM zero-padded: `silence`" in verdicts["SSIM's variants"][3]
     assert judging.find_failures(judges, 70, Fraction(25), lip_sync=bad, **given)["LSE"]
     for frame_count, fps in ((69, 25), (167, 60)):
         short = judging.find_failures(judges, frame_count, Fraction(fps), lip_sync=bad, **given)
         assert short["LSE"] is None
-        assert short["images"] is None
+        assert {short[name] for name in ("images", "SSIM's variants", "faces", "opening's lag")} == {None}
 
 
 def test_the_summary_is_plain_numbers():

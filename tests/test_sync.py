@@ -88,6 +88,19 @@ def test_a_measure_that_dies_of_encoding_is_reported() -> None:
     ]
 
 
+def test_lags_that_are_not_found_are_reported() -> None:
+    truth = speechlike_curve()
+    controls = controls_of(truth, truth)
+    assert sync.find_lag_failures(controls) == []
+    wrong = {"audio 5 frames late": sync.SyncScore(0.0, 1.0, -3, 200), "silence": sync.SyncScore(0.0, 0.95, 4, 200)}
+    assert sync.find_lag_failures(controls | wrong) == [
+        "`audio 5 frames late` has its best lag at -3, not at -5",
+        "`silence` scores 0.95 at lag 4, not 0.1 below the truth's 1.00",
+    ]
+    within_one = {"audio 5 frames early": sync.SyncScore(0.0, 1.0, 6, 200)}
+    assert sync.find_lag_failures(controls | within_one) == []
+
+
 def test_short_clips_get_no_verdict() -> None:
     truth = speechlike_curve(50)
     assert sync.find_control_failures(controls_of(truth, truth), min_frames=75) is None
@@ -103,3 +116,5 @@ def test_bad_input_is_refused() -> None:
         sync.compute_speech_envelope(np.zeros(9, np.float32), 0, FPS)
     with pytest.raises(ParameterError, match="lack `ground truth`"):
         sync.find_control_failures({}, min_frames=75)
+    with pytest.raises(ParameterError, match="lack `ground truth`"):
+        sync.find_lag_failures({})

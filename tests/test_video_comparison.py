@@ -21,7 +21,7 @@ from metatalk_lib.lip_sync_judge import OFFSET, LipSyncJudge
 from metatalk_lib.networks.syncnet import SyncNet
 from metatalk_lib.sync import GROUND_TRUTH, REENCODED
 from metatalk_lib.video import write_video
-from metatalk_lib.video_comparison import compare_videos, find_failures, lower_face_mask, name_videos
+from metatalk_lib.video_comparison import OPENING_METRICS, compare_videos, find_failures, lower_face_mask, name_videos
 
 FRAMES = 30
 
@@ -134,10 +134,20 @@ def test_controls_in_the_wrong_order_are_named(tmp_path: Path):
     table.loc[[GROUND_TRUTH, REENCODED]] = (1.0, 1.0, 50.0, 1.0, 0.0, 1.0, 0.0, 6.0, 3.0, 0.0)
     table.loc["audio 5 frames late", ["LSE-D (open)", "LSE-C (open)", OFFSET]] = (6.1, 2.9, -5.0)
     table.loc["audio 5 frames early", ["LSE-D (open)", "LSE-C (open)", OFFSET]] = (6.1, 2.9, 5.0)
+    table[list(OPENING_METRICS)] = (0.1, 0.3, 7.0)
+    table.loc[[GROUND_TRUTH, REENCODED], list(OPENING_METRICS)] = (1.0, 1.0, 0.0)
+    table.loc["audio 5 frames late", list(OPENING_METRICS)] = (0.1, 1.0, -5.0)
+    table.loc["audio 5 frames early", list(OPENING_METRICS)] = (0.1, 1.0, 5.0)
     write_video(tmp_path / "true.mp4", moving_face(75)[0], fps=Fraction(25))
     assert find_failures(table, tmp_path / "true.mp4") == []
     table.loc["silence", "likeness"] = 1.0
     table.loc["static frame", "LSE-D (open)"] = 6.0
+    table.loc["silence", "opening r"] = 0.95
+    table.loc["audio 5 frames early", "best lag, frames"] = 2.0
     said = find_failures(table, tmp_path / "true.mp4")
-    assert len(said) == 1 + 4
+    assert len(said) == 1 + 4 + 2
     assert said[0] == "likeness: `silence` scores 1, the re-encoded truth 1"
+    assert said[-2:] == [
+        "opening r: `silence` scores 0.95, not 0.1 below the truth's 1.00",
+        "opening r, best lag: `audio 5 frames early` has its best lag at 2, not at 5",
+    ]

@@ -1,7 +1,8 @@
 """Wav2Lip as a compared method: its network paints the mouth of every source frame, at the source's definition.
 
-With the published weights it is Wav2Lip by its own recipe; without them the same topology at a quarter of its width,
-trained by this project on studio people, takes its place under the name "Wav2Lip (open weights)".
+With the published weights it is Wav2Lip by its own recipe, but that the face boxes are told from stage 01's landmarks,
+not by S3FD; without them the same topology at a quarter of its width, trained by this project on studio people, takes
+its place under the name "Wav2Lip (open weights)".
 """
 
 from pathlib import Path
