@@ -3,6 +3,7 @@
 import inspect
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -36,6 +37,12 @@ def test_ssim_reproduces_the_golden_values_of_all_three_variants(variant: str, k
     first, second = golden_pair()
     with np.load(GOLDEN) as golden:
         assert metrics.ssim(first, second, variant=variant) == pytest.approx(float(golden[key]), abs=2e-5)
+
+
+def test_ssim_reproduces_the_golden_value_of_grey_images() -> None:
+    grey = [np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) for image in golden_pair()]
+    with np.load(GOLDEN) as golden:
+        assert metrics.ssim(*grey, variant="uniform") == pytest.approx(float(golden["skimage_gray_default"]), abs=2e-5)
 
 
 def test_ssim_map_equals_scikit_image_everywhere() -> None:

@@ -14,6 +14,7 @@ from metatalk_lib.networks.s3fd import S3FDSyncNet, S3FDWav2Lip
 from metatalk_lib.networks.syncnet import SyncNet
 from metatalk_lib.networks.vg_net import VGNet
 from metatalk_lib.networks.voice_encoder import VoiceEncoder
+from metatalk_lib.s3fd_detection import make_anchors
 
 
 def build(network_class: type[nn.Module], name: str) -> nn.Module:
@@ -57,7 +58,8 @@ def test_s3fd_of_wav2lip():
 
 def test_s3fd_of_syncnet():
     offsets, probabilities = build(S3FDSyncNet, "s3fd_syncnet")(*build_inputs("s3fd_syncnet"))
-    check("s3fd_syncnet", loc=offsets, conf_softmax=probabilities)
+    anchors = make_anchors([(24, 32), (12, 16), (6, 8), (3, 4), (2, 2), (1, 1)]) / torch.tensor([128, 96, 128, 96])
+    check("s3fd_syncnet", loc=offsets, conf_softmax=probabilities, priors=anchors)
 
 
 def test_vg_net_with_one_face_and_with_two():

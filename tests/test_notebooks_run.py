@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from test_cli import assert_one_line_error, metatalk
@@ -17,6 +19,8 @@ from metatalk_lib.params import STAGE_CONFIGS, load_params
 from metatalk_lib.paths import NOTEBOOKS_DIR, PARAMS_DIR, STAGES
 from metatalk_lib.run import is_up_to_date
 from metatalk_lib.stage import load_summary
+from metatalk_lib.sync import CONTROL_ROWS, GROUND_TRUTH, REENCODED
+from metatalk_lib.tables import METHODS
 from metatalk_lib.video import probe_video
 
 
@@ -59,6 +63,27 @@ def test_every_stage_leaves_its_summary(outputs: Path):
         summary = load_summary(outputs, "B", stage)
         assert summary["parameters"]["character"] == "B"
         assert summary["inputs"], f"{stage} read nothing?"
+
+
+@pytest.mark.slow
+def test_the_evaluation_writes_its_tables_with_controls_and_the_figure(outputs: Path):
+    folder = outputs / "B" / "06_evaluation"
+    read = {
+        path.stem: pd.read_csv(path, dtype=str).set_index("video")
+        for path in (folder / f"{name}.csv" for name in ("images", "ssim_variants", "faces", "sync", "lip_sync"))
+    }
+    for name in ("table2", "controls", "table3", "clips", *read):
+        assert {path.suffix for path in folder.glob(f"{name}.*")} == {".csv", ".html", ".tex"}
+    for name, table in read.items():
+        assert {GROUND_TRUTH, REENCODED, *CONTROL_ROWS, *METHODS} <= set(table.index), name
+    table2 = pd.read_csv(folder / "table2.csv", dtype=str).set_index(["character", "metric"])
+    ours = table2.loc["B", "Ours"]
+    assert ours["SSIM"] != "not yet"
+    assert ours["LSE-D"] == "not yet", "an official figure without official weights"
+    assert table2.loc[("B", "LSE-D"), "Ours (paper)"] == "9.878"
+    assert len(pd.read_csv(folder / "table3.csv", dtype=str)) > 4
+    height, width, _ = cv2.imread(str(folder / "figure3.jpg")).shape
+    assert min(height, width) > 300
 
 
 @pytest.mark.slow

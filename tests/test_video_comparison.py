@@ -15,7 +15,7 @@ from metatalk_lib import lip_sync_judge
 from metatalk_lib.audio import Audio, write_audio
 from metatalk_lib.cli import app
 from metatalk_lib.control_rows import CONTROL_ROWS
-from metatalk_lib.errors import DataError, ParameterError
+from metatalk_lib.errors import DataError, FaceError, ParameterError
 from metatalk_lib.frechet_judge import FrechetJudge
 from metatalk_lib.lip_sync_judge import OFFSET, LipSyncJudge
 from metatalk_lib.networks.syncnet import SyncNet
@@ -95,6 +95,24 @@ def test_videos_that_differ_are_refused_with_both_values(clips: dict[str, Path],
     write_video(tmp_path / "one.mp4", frames[:1], fps=Fraction(25))
     with pytest.raises(ParameterError, match="lasts 0.04 s; needed are 1 s"):
         compare_videos({}, tmp_path / "one.mp4", **judges)
+
+
+def test_sounds_that_judge_nothing_and_faces_that_are_not_there_are_refused(
+    clips: dict[str, Path], judges: dict, tmp_path: Path
+):
+    frames = moving_face(FRAMES)[0]
+    silent = Audio(np.zeros((FRAMES * 640, 1), np.float32), 16000)
+    write_video(tmp_path / "mute.mp4", frames, fps=Fraction(25), audio=silent)
+    write_video(tmp_path / "faceless.mp4", [np.full_like(frames[0], 90)] * FRAMES, fps=Fraction(25), audio=noise(1.2))
+    write_audio(tmp_path / "long.wav", noise(3))
+    for name, error, message in (
+        ("mute", DataError, r"mute.mp4: the sound is silent: its peak is 0 of 32768"),
+        ("faceless", FaceError, r"faceless.mp4.*no face"),
+    ):
+        with pytest.raises(error, match=message):
+            compare_videos({name: tmp_path / f"{name}.mp4"}, clips["true"], **judges)
+    with pytest.raises(DataError, match=r"true.mp4 shows 1.20 s of picture, its sound lasts 3.00 s"):
+        compare_videos({"blurred": clips["blurred"]}, clips["true"], audio=tmp_path / "long.wav", **judges)
 
 
 def test_rows_are_named_after_files():

@@ -16,6 +16,7 @@ import numpy as np
 from metatalk_lib.audio import FEATURE_RATE, to_mono_16k, to_pcm16
 from metatalk_lib.speech import Speech, pad_with_pauses, synthesize
 from metatalk_lib.speech_augmentation import scale_throat
+from metatalk_lib.studio import Character
 from metatalk_lib.studio.cast import CHARACTERS
 from metatalk_lib.studio.extras import sample_extra
 from metatalk_lib.studio.motion import perform
@@ -34,7 +35,7 @@ from training.speech_corpus import (
 )
 from training.words import WORDS, draw_text
 
-FPS = 25
+PEOPLE, FPS = 300, 25
 SIZE, FACE_PX = 288, 150.0
 JPEG_QUALITY = 92
 CHARACTER_VARIANTS = {character.voice.partition("+")[2] for character in CHARACTERS.values()}
@@ -48,21 +49,31 @@ TURN_SIGMA = (0.05, 0.12, 0.04)
 
 def render_person(path: Path, seed: int, frames: int) -> None:
     """One person saying one sentence: JPEG bytes, the arrays of `studio.truth`, `pcm_16k` and the `voice`'s name."""
-    generator = np.random.default_rng([seed, 9907])
-    character = sample_extra(generator, size=SIZE, face_width_px=FACE_PX * float(generator.uniform(0.9, 1.08)))
-    character = replace(
-        character,
-        speech_strength=float(generator.uniform(0.75, 1.25)),
-        speech_jaw=float(generator.uniform(0.8, 1.2)),
-        speech_lips=float(generator.uniform(0.8, 1.2)),
-        motion=float(generator.uniform(0.5, 1.5)),
-    )
+    generator = start_person(seed)
+    character = draw_character(generator)
     speech = draw_speech(generator, for_test=is_test(seed))
     count = min(frames, int(speech.duration_s * FPS))
     performance = perform(character, speech, count, seed)
     performance = performance._replace(rotation=performance.rotation + generator.normal(0, TURN_SIGMA))
     pcm = to_pcm16(to_mono_16k(speech.audio))[: count * FEATURE_RATE // FPS]
     save_person(path, Scene(character, 1.0, seed), performance, JPEG_QUALITY, pcm_16k=pcm, voice=np.array(speech.voice))
+
+
+def start_person(seed: int) -> np.random.Generator:
+    """The source of every choice about a person."""
+    return np.random.default_rng([seed, 9907])
+
+
+def draw_character(generator: np.random.Generator) -> Character:
+    """A person with a way of articulating that is nobody else's."""
+    character = sample_extra(generator, size=SIZE, face_width_px=FACE_PX * float(generator.uniform(0.9, 1.08)))
+    return replace(
+        character,
+        speech_strength=float(generator.uniform(0.75, 1.25)),
+        speech_jaw=float(generator.uniform(0.8, 1.2)),
+        speech_lips=float(generator.uniform(0.8, 1.2)),
+        motion=float(generator.uniform(0.5, 1.5)),
+    )
 
 
 def draw_speech(generator: np.random.Generator, *, for_test: bool) -> Speech:
@@ -91,4 +102,4 @@ def _speak(generator: np.random.Generator, *, for_test: bool) -> Speech:
 
 
 if __name__ == "__main__":
-    render_people(render_person, __doc__, people=300, frames=125)
+    render_people(render_person, __doc__, people=PEOPLE, frames=125)
