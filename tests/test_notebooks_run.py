@@ -73,7 +73,7 @@ def test_the_evaluation_writes_its_tables_with_controls_and_the_figure(outputs: 
         for path in (folder / f"{name}.csv" for name in ("images", "ssim_variants", "faces", "sync", "lip_sync"))
     }
     for name in ("table2", "controls", "table3", "clips", *read):
-        assert {path.suffix for path in folder.glob(f"{name}.*")} == {".csv", ".html", ".tex"}
+        assert {".csv", ".html", ".tex"} <= {path.suffix for path in folder.glob(f"{name}.*")}
     for name, table in read.items():
         assert {GROUND_TRUTH, REENCODED, *CONTROL_ROWS, *METHODS} <= set(table.index), name
     table2 = pd.read_csv(folder / "table2.csv", dtype=str).set_index(["character", "metric"])
