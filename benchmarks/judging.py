@@ -9,7 +9,6 @@ configuration; what is up to date is kept. What it reports is read from the file
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
@@ -19,7 +18,7 @@ import cv2
 import numpy as np
 
 from benchmarks.judging_lse import real_rows, studio_rows
-from benchmarks.report import Row, finish
+from benchmarks.report import Row, finish, time_of
 from benchmarks.walk import REAL
 from metatalk_lib import metrics
 from metatalk_lib.artifacts import load_json
@@ -124,9 +123,7 @@ def repeat_rows(names: str, outputs: Path) -> list[Row]:
         before = read_tables(folder, name)
         videos = {path.with_suffix(".mp4") for path in folder.glob("videos/*.json")}
         videos = {path: path.stat().st_mtime_ns for path in videos}
-        started = time.perf_counter()
-        run_all(name, outputs, force=True)
-        seconds = time.perf_counter() - started
+        seconds = time_of(partial(run_all, name, outputs, force=True))
         after = read_tables(folder, name)
         changed = [table for table, text in before.items() if after[table] != text]
         made_again = sum(path.stat().st_mtime_ns != stamp for path, stamp in videos.items())
@@ -208,16 +205,9 @@ def measure_speed(clip: Path, worse: Path) -> list[Row]:
     label = f"a clip of {SPEED_SECONDS} s, {SPEED_SIDE} px"
     scored = f"{label}: SSIM, PSNR, landmark distance, LSE (tracker)"
     return [
-        Row(scored, take_time(score), "s", "<=", SPEED_LIMIT_S),
-        *(Row(f"{label}: {name}", take_time(measure), "s", None, None) for name, measure in others.items()),
+        Row(scored, time_of(score), "s", "<=", SPEED_LIMIT_S),
+        *(Row(f"{label}: {name}", time_of(measure), "s", None, None) for name, measure in others.items()),
     ]
-
-
-def take_time(work: Callable[[], object]) -> float:
-    """Seconds that a piece of work takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,16 +49,25 @@ def machine() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
+def time_of(work: Callable[[], object], repeats: int = 1) -> float:
+    """Median wall time of a piece of work, s."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
 def calibrate() -> float:
     """Seconds that this machine takes for a fixed piece of work on one core; the middle of three."""
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
+
+    def work() -> None:
         total = 0
         for number in range(20_000_000):
             total += number & 7
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+
+    return time_of(work, 3)
 
 
 def own_peak_memory_mb() -> float:

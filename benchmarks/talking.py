@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.report import Row, finish, own_peak_memory_mb
+from benchmarks.report import Row, finish, own_peak_memory_mb, time_of
 from metatalk_lib import talk
 from metatalk_lib.artifacts import load_json
 from metatalk_lib.audio import Audio, read_audio, write_audio
@@ -67,16 +67,6 @@ def make_recording(path: Path, seconds: float) -> Path:
     return path
 
 
-def time_of(work: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median wall time, s."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
-
-
 def speed_rows(folder: Path) -> list[Row]:
     """The whole path against a decode-encode pass-through, rasterising and the generator; and against Wav2Lip."""
     talker = Talker(make_character("A"))
@@ -104,10 +94,10 @@ def speed_rows(folder: Path) -> list[Row]:
         talker.speak(recording, folder / "talk.mp4")
 
     whole()  # compiled loops and caches
-    seconds = {work.__name__: time_of(work) for work in (pass_through, rasterise, generate, whole)}
+    seconds = {work.__name__: time_of(work, REPEATS) for work in (pass_through, rasterise, generate, whole)}
     parts = seconds["pass_through"] + seconds["rasterise"] + seconds["generate"]
     ratio = seconds["whole"] / parts
-    twice = time_of(lambda: (whole(), whole()), repeats=1)
+    twice = time_of(lambda: (whole(), whole()))
     fps = count / seconds["whole"]
     wav2lip = 1 / wav2lip_seconds()
     return [
@@ -152,7 +142,7 @@ def wav2lip_seconds(frames: int = 32) -> float:
                 network(mel, face)
 
     work()
-    return time_of(work) / frames
+    return time_of(work, REPEATS) / frames
 
 
 def memory_rows(folder: Path) -> list[Row]:
