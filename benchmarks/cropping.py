@@ -24,16 +24,19 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.report import Row, finish, own_peak_memory_mb
-from metatalk_lib import crop, landmarks
-from metatalk_lib.artifacts import save_json
-from metatalk_lib.audio import Audio, read_audio, write_audio
-from metatalk_lib.face_detector import box_about, predict_landmarks
-from metatalk_lib.landmarks import LandmarkTrack
-from metatalk_lib.paths import PROJECT_ROOT
-from metatalk_lib.preflight import FrameSampler, run_preflight
-from metatalk_lib.read_ahead import read_ahead
-from metatalk_lib.studio import ensure_studio_video
-from metatalk_lib.video import probe_video, read_frames, write_video
+from metatalk_lib.core.artifacts import save_json
+from metatalk_lib.core.parallel import read_ahead
+from metatalk_lib.core.paths import PROJECT_ROOT
+from metatalk_lib.media.audio import Audio, read_audio, write_audio
+from metatalk_lib.media.video import probe_video, read_frames
+from metatalk_lib.media.video_writer import write_video
+from metatalk_lib.studio.render_video import ensure_studio_video
+from metatalk_lib.tracking import crop
+from metatalk_lib.tracking import landmarks as tracking_landmarks
+from metatalk_lib.tracking.face_detector import box_about, predict_landmarks
+from metatalk_lib.tracking.frame_sampler import FrameSampler
+from metatalk_lib.tracking.landmarks import LandmarkTrack
+from metatalk_lib.tracking.preflight import run_preflight
 
 FRAMES_PER_SECOND, UNAVOIDABLE_SHARE, MEMORY_RATIO = 30.0, 0.75, 1.15
 SECONDS, LOOPS, REPEATS = 10.0, 10, 3
@@ -45,7 +48,7 @@ class Parts:
     """Seconds that the unavoidable parts take alone."""
 
     decoding: float
-    landmarks: float
+    tracking_landmarks: float
     encoding: float
 
     @property
@@ -66,7 +69,7 @@ def crop_video(source: Path, folder: Path, *, keeps_frames: bool = False) -> tup
     sampler = FrameSampler(info)
     frames = sampler.watch(read_frames(source))
     frames = list(frames) if keeps_frames else read_ahead(frames)
-    track = landmarks.track_landmarks(frames, frame_count=info.frame_count, fps=info.fps, max_gap_s=1.0)
+    track = tracking_landmarks.track_landmarks(frames, frame_count=info.frame_count, fps=info.fps, max_gap_s=1.0)
     report = run_preflight(source, track=track, sampler=sampler)
     save_json(folder / "preflight.json", report.to_dict())
     report.raise_on_error()
@@ -118,8 +121,8 @@ def speed_rows(source: Path) -> list[Row]:
         parts.append(time_parts(source, track, transform))
         stage.append(time_stage(source))
         with (
-            mock.patch.object(landmarks, "REDETECT_FRAMES", 1),
-            mock.patch.object(landmarks, "RECOUNT_FRAMES", 1),
+            mock.patch.object(tracking_landmarks, "REDETECT_FRAMES", 1),
+            mock.patch.object(tracking_landmarks, "RECOUNT_FRAMES", 1),
         ):
             cheats.append(time_stage(source))
     count = len(track.frame_id)

@@ -17,13 +17,14 @@ import numpy as np
 import torch
 
 from benchmarks.report import Row, finish
-from metatalk_lib.coefficient_changes import PARTS, change_coefficients
-from metatalk_lib.coefficient_views import draw_views
-from metatalk_lib.curve_figures import plot_curves
-from metatalk_lib.face_model import SIZES, Coefficients, load_face_model
-from metatalk_lib.figures import plot_picture_rows
-from metatalk_lib.threads import torch_threads
-from metatalk_lib.widgets import VIEW_NAMES, VIEW_SIZE, CoefficientExplorer
+from metatalk_lib.core.parallel import torch_threads
+from metatalk_lib.face3d.coefficients import COEFFICIENT_SIZES, Coefficients
+from metatalk_lib.face3d.face_model import load_face_model
+from metatalk_lib.visualization.coefficient_changes import PARTS, change_coefficients
+from metatalk_lib.visualization.coefficient_explorer import VIEW_NAMES, VIEW_SIZE, CoefficientExplorer
+from metatalk_lib.visualization.coefficient_views import draw_views
+from metatalk_lib.visualization.curves import plot_curves
+from metatalk_lib.visualization.pictures import plot_picture_rows
 
 REDRAW_MS = 100.0
 MOVES, THREADS, FPS = 15, 2, 25
@@ -35,9 +36,9 @@ def make_coefficients(seconds: int = 180) -> Coefficients:
     scales = {"identity": 1.0, "expression": 0.5, "texture": 1.0, "illumination": 0.05, "rotation": 0.1}
     scales["translation"] = 0.05
     rows = np.concatenate(
-        [scales[part] * generator.standard_normal((frames, size)) for part, size in SIZES.items()], axis=1
+        [scales[part] * generator.standard_normal((frames, size)) for part, size in COEFFICIENT_SIZES.items()], axis=1
     )
-    for start in (0, SIZES["identity"] + SIZES["expression"]):
+    for start in (0, COEFFICIENT_SIZES["identity"] + COEFFICIENT_SIZES["expression"]):
         rows[:, start : start + 80] = rows[0, start : start + 80]
     return Coefficients.unpack(np.arange(frames), rows, np.ones(frames, bool), np.ones(frames, np.float32))
 

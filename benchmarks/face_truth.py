@@ -7,13 +7,14 @@ import torch
 from jaxtyping import Bool, Float
 from skimage.measure import points_in_poly
 
-from metatalk_lib.camera import transform
-from metatalk_lib.crop import CropTransform
-from metatalk_lib.dense_landmarks import OUTER_LIP
-from metatalk_lib.face_model import Coefficients, FaceModel
-from metatalk_lib.landmarks import MOUTH
-from metatalk_lib.reconstruction import relate_curves
-from metatalk_lib.studio.truth import INNER_LIP_PAIRS, MOUTH_CORNERS, true_control_vertices
+from metatalk_lib.face3d.camera import transform
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.face_model import FaceModel
+from metatalk_lib.metrics.correlation import relate_curves
+from metatalk_lib.reconstruction.dense_landmarks import OUTER_LIP
+from metatalk_lib.studio.ground_truth import MOUTH_CORNERS, true_control_vertices
+from metatalk_lib.tracking.crop import CropTransform
+from metatalk_lib.tracking.landmarks import INNER_LIP_PAIRS, MOUTH
 
 MM_PER_DM = 100.0
 FACE_STRIDE = 16  # every sixteenth surface vertex stands for the face

@@ -16,15 +16,16 @@ import numpy as np
 
 from benchmarks.reconstruction import REAL, SECONDS, open_clip
 from benchmarks.renderer_cases import Case, open_real, open_studio, train
-from metatalk_lib.artifacts import atomic_path
-from metatalk_lib.coefficient_views import draw_views, render_coefficients, resize_frame
-from metatalk_lib.crop import save_image
-from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
-from metatalk_lib.landmark_fit import predicted_landmarks
-from metatalk_lib.landmarks import mouth_opening
-from metatalk_lib.paths import PROJECT_ROOT
-from metatalk_lib.renderer_inspection import cut_mouths, paint_pairs
-from metatalk_lib.studio import ensure_studio_video
+from metatalk_lib.core.artifacts import atomic_path
+from metatalk_lib.core.paths import PROJECT_ROOT
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.face_model import FaceModel, load_face_model
+from metatalk_lib.neural_renderer.inspection import cut_mouths, paint_pairs
+from metatalk_lib.reconstruction.landmark_fit import predicted_landmarks
+from metatalk_lib.studio.render_video import ensure_studio_video
+from metatalk_lib.tracking.crop import save_image
+from metatalk_lib.tracking.landmarks import mouth_opening
+from metatalk_lib.visualization.coefficient_views import draw_views, render_coefficients, resize_frame
 
 CHARACTERS = "ACEG"
 MOUTH_CHARACTERS = "ABDF"

@@ -20,27 +20,27 @@ import numpy as np
 from benchmarks.judging_lse import real_rows, studio_rows
 from benchmarks.report import Row, finish, time_of
 from benchmarks.walk import REAL
-from metatalk_lib import metrics
-from metatalk_lib.artifacts import load_json
-from metatalk_lib.audio import read_audio
-from metatalk_lib.comparison_figures import measure_plateau
-from metatalk_lib.face_measures import compare_faces, measure_faces
-from metatalk_lib.finished_characters import load_finished
-from metatalk_lib.frechet_judge import load_frechet_judge
-from metatalk_lib.intervals import to_estimate
-from metatalk_lib.landmarks import LandmarkTrack, track_landmarks
-from metatalk_lib.lip_sync_error import score_clip
-from metatalk_lib.lip_sync_judge import embed_video, load_judge
-from metatalk_lib.metric_catalogue import is_better
-from metatalk_lib.params import character_params_path, load_params, profile_params_path
-from metatalk_lib.paths import PROJECT_ROOT
-from metatalk_lib.read_ahead import map_ahead
-from metatalk_lib.run import run_character, select_stages
-from metatalk_lib.stage import load_summary
-from metatalk_lib.studio import ensure_studio_video
-from metatalk_lib.threads import CORES, draw_ahead
-from metatalk_lib.video import probe_video, read_frames, write_video
-from metatalk_lib.video_comparison import compare_videos
+from metatalk_lib.core.artifacts import load_json
+from metatalk_lib.core.notebook_runner import run_character, select_stages
+from metatalk_lib.core.parallel import CORES, draw_ahead, map_ahead
+from metatalk_lib.core.params import character_params_path, load_params, profile_params_path
+from metatalk_lib.core.paths import PROJECT_ROOT
+from metatalk_lib.core.stage import load_summary
+from metatalk_lib.evaluation.comparison import compare_videos
+from metatalk_lib.evaluation.face_measures import compare_faces, measure_faces
+from metatalk_lib.evaluation.frechet_judge import load_frechet_judge
+from metatalk_lib.evaluation.lse_judge import embed_video, load_judge
+from metatalk_lib.media.audio import read_audio
+from metatalk_lib.media.video import probe_video, read_frames
+from metatalk_lib.media.video_writer import write_video
+from metatalk_lib.metrics import image_quality
+from metatalk_lib.metrics.catalogue import is_better
+from metatalk_lib.metrics.intervals import to_estimate
+from metatalk_lib.metrics.lse import score_clip
+from metatalk_lib.reporting.characters import load_finished
+from metatalk_lib.reporting.paper_figures import measure_plateau
+from metatalk_lib.studio.render_video import ensure_studio_video
+from metatalk_lib.tracking.landmarks import LandmarkTrack, track_landmarks
 
 PARTS = ("lse", "methods", "repeat", "speed")
 CHARACTERS = "ABCDEFG"
@@ -173,11 +173,11 @@ def measure_speed(clip: Path, worse: Path) -> list[Row]:
         return track_landmarks(read_frames(path), frame_count=info.frame_count, fps=info.fps, name=path)
 
     def compare(pair: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
-        return metrics.ssim(*pair), metrics.psnr(*pair)
+        return image_quality.ssim(*pair), image_quality.psnr(*pair)
 
     def score() -> None:
         truth, found = draw_ahead(follow, (clip, worse), CORES)
-        metrics.landmark_distance(found.landmarks, truth.landmarks)
+        image_quality.landmark_distance(found.landmarks, truth.landmarks)
         score_clip(embed_video(judge, worse, landmarks=found.raw_landmarks)[0])
         compare_frames(compare)
 
@@ -193,10 +193,15 @@ def measure_speed(clip: Path, worse: Path) -> list[Row]:
 
     others = {
         "SSIM's two other variants": partial(
-            compare_frames, lambda pair: [metrics.ssim(*pair, variant=name) for name in ("uniform", "zero_padded")]
+            compare_frames,
+            lambda pair: [image_quality.ssim(*pair, variant=name) for name in ("uniform", "zero_padded")],
         ),
-        "sharpness of the lower half": partial(compare_frames, lambda pair: metrics.sharpness_ratio(*pair, mask=lower)),
-        "flicker of the lower half": partial(compare_frames, lambda pair: metrics.flicker_energy(*pair, mask=lower)),
+        "sharpness of the lower half": partial(
+            compare_frames, lambda pair: image_quality.sharpness_ratio(*pair, mask=lower)
+        ),
+        "flicker of the lower half": partial(
+            compare_frames, lambda pair: image_quality.flicker_energy(*pair, mask=lower)
+        ),
         "likeness, opening and FFD (open) of two videos": follow_and_describe,
         "all of `metatalk compare`, with controls": partial(
             compare_videos, {"worse": worse}, clip, lip_sync=judge, frechet=frechet

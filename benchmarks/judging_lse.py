@@ -9,18 +9,20 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.report import Row
-from metatalk_lib.audio import read_audio, to_mono_16k
-from metatalk_lib.evaluation import ENVELOPE_VERDICT_SECONDS
-from metatalk_lib.face_measures import follow_face
-from metatalk_lib.landmarks import mouth_opening
-from metatalk_lib.lip_sync_error import FPS, EmbeddedClip, score_clip
-from metatalk_lib.lip_sync_judge import LipSyncJudge, embed_video, find_lse_failures, score_controls
-from metatalk_lib.studio import ensure_studio_video
-from metatalk_lib.sync import GROUND_TRUTH, compute_speech_envelope, compute_sync_controls, find_control_failures
-from metatalk_lib.video import probe_video, read_frames, write_video
+from metatalk_lib.evaluation.controls import GROUND_TRUTH, compute_sync_controls, find_control_failures
+from metatalk_lib.evaluation.face_measures import follow_face
+from metatalk_lib.evaluation.image_measures import ENVELOPE_VERDICT_SECONDS
+from metatalk_lib.evaluation.lse_judge import LipSyncJudge, embed_video, find_lse_failures, score_controls
+from metatalk_lib.media.audio import read_audio, to_mono_16k
+from metatalk_lib.media.video import probe_video, read_frames
+from metatalk_lib.media.video_writer import write_video
+from metatalk_lib.metrics.lse import SYNCNET_FPS, EmbeddedClip, score_clip
+from metatalk_lib.metrics.mouth_opening_sync import compute_speech_envelope
+from metatalk_lib.studio.render_video import ensure_studio_video
+from metatalk_lib.tracking.landmarks import mouth_opening
 
 STUDIO_SECONDS = 10
-CLIP_FRAMES = 4 * FPS
+CLIP_FRAMES = 4 * SYNCNET_FPS
 """Length of a judged clip; the published recipe asks for more than four seconds."""
 SHIFTS = tuple(shift for shift in range(-10, 11) if shift)
 AUC, FOUND = 0.95, 0.90
@@ -61,7 +63,7 @@ def separation(clips: list[JudgedClip], label: str, *, judged: bool) -> list[Row
         Row(f"{label}: true against shuffled sound, ROC AUC of LSE-C (open)", confidence, "", op, AUC),
         Row(f"{label}: the same of LSE-D (open)", distance, "", op, AUC),
         Row(f"{label}: the same with a still face (cheat)", cheat_auc, "", op, AUC, is_cheat=True),
-        Row(f"{label}: clips of {CLIP_FRAMES / FPS:.0f} s", len(clips), "", None, None),
+        Row(f"{label}: clips of {CLIP_FRAMES / SYNCNET_FPS:.0f} s", len(clips), "", None, None),
     ]
 
 

@@ -28,11 +28,11 @@ import papermill
 import yaml
 
 from benchmarks.report import Row, finish
-from metatalk_lib.artifacts import save_json
-from metatalk_lib.coefficient_changes import random_changes
-from metatalk_lib.coefficient_effects import label_coefficient
-from metatalk_lib.params import STAGE_CONFIGS, character_params_path, load_params, profile_params_path
-from metatalk_lib.paths import NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
+from metatalk_lib.core.artifacts import save_json
+from metatalk_lib.core.params import STAGE_CONFIGS, character_params_path, load_params, profile_params_path
+from metatalk_lib.core.paths import NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
+from metatalk_lib.visualization.coefficient_changes import random_changes
+from metatalk_lib.visualization.coefficient_effects import label_coefficient
 
 FAILING = "failing cell"
 IS_READY = """() => {

@@ -8,15 +8,16 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks.face_truth import find_lips
-from metatalk_lib.audio import Audio
-from metatalk_lib.audio_encoder import encode_audio, load_audio_encoder
-from metatalk_lib.audio_to_expression import TrainedA2E, train_a2e
-from metatalk_lib.corpus import plan_utterances
-from metatalk_lib.driving import predict_speech
-from metatalk_lib.face_model import FaceModel, load_face_model
-from metatalk_lib.lip_curves import compute_lip_curves
-from metatalk_lib.mfcc import compute_mfcc_blocks
-from metatalk_lib.visemes import viseme_curves
+from metatalk_lib.audio_to_expression.model import TrainedA2E
+from metatalk_lib.audio_to_expression.streaming import predict_speech
+from metatalk_lib.audio_to_expression.training import train_a2e
+from metatalk_lib.face3d.face_model import FaceModel, load_face_model
+from metatalk_lib.media.audio import Audio
+from metatalk_lib.reconstruction.lip_curves import compute_lip_curves
+from metatalk_lib.speech.audio_encoder import encode_audio, load_audio_encoder
+from metatalk_lib.speech.corpus import plan_utterances
+from metatalk_lib.speech.mfcc import compute_mfcc_blocks
+from metatalk_lib.speech.visemes import viseme_curves
 from training.speech_corpus import SENTENCES_SEEN
 
 FPS = Fraction(25)

@@ -31,22 +31,24 @@ from benchmarks.lip_speaker import (
 )
 from benchmarks.real_lips import CLIPS, real_rows
 from benchmarks.report import Row, finish
-from metatalk_lib.audio import Audio, read_audio, to_mono_16k
-from metatalk_lib.audio_to_expression import load_a2e, train_a2e
-from metatalk_lib.driving import predict_speech
-from metatalk_lib.face_model import Coefficients
-from metatalk_lib.lip_curves import compute_lip_curves, compute_r2
-from metatalk_lib.metrics import correlation
-from metatalk_lib.params import character_params_path, load_params, profile_params_path
-from metatalk_lib.paths import PROJECT_ROOT, STAGES
-from metatalk_lib.recognition import recognise_phonemes
-from metatalk_lib.run import run_character
-from metatalk_lib.silence import find_silence
-from metatalk_lib.speech import SENTENCES, STUDIO_SENTENCES, Speech, pad_with_pauses, synthesize
-from metatalk_lib.studio.cast import CHARACTERS
-from metatalk_lib.studio.motion import write_script
-from metatalk_lib.sync import compute_sync
-from metatalk_lib.visemes import viseme_curves
+from metatalk_lib.audio_to_expression.model import load_a2e
+from metatalk_lib.audio_to_expression.streaming import predict_speech
+from metatalk_lib.audio_to_expression.training import train_a2e
+from metatalk_lib.core.notebook_runner import run_character
+from metatalk_lib.core.params import character_params_path, load_params, profile_params_path
+from metatalk_lib.core.paths import PROJECT_ROOT, STAGES
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.media.audio import Audio, read_audio, to_mono_16k
+from metatalk_lib.metrics.correlation import correlation
+from metatalk_lib.metrics.mouth_opening_sync import compute_sync
+from metatalk_lib.reconstruction.lip_curves import compute_lip_curves, compute_r2
+from metatalk_lib.speech.phoneme_recognition import recognise_phonemes
+from metatalk_lib.speech.sentences import SENTENCES, STUDIO_SENTENCES
+from metatalk_lib.speech.silence import find_silence
+from metatalk_lib.speech.synthesis import Speech, pad_with_pauses, synthesize
+from metatalk_lib.speech.visemes import viseme_curves
+from metatalk_lib.studio.character_definitions import STUDIO_CHARACTERS
+from metatalk_lib.studio.performance import write_script
 from training.recorded_voices import VOICES as RECORDED_VOICES
 from training.recorded_voices import synthesize_recorded
 from training.speech_corpus import HELD_OUT_RECORDED, HELD_OUT_SENTENCES
@@ -75,7 +77,7 @@ RECOGNISED = 8
 def studio_rows() -> list[Row]:
     """Seven characters say their sentences with voices that nobody has learnt; the studio knows the truth."""
     scores = {name: [] for name in ("R2", "r", "lag", "audiodvp R2", "shuffled r", "reversed R2")}
-    for character, voice in zip((CHARACTERS[name] for name in "ABCDEFG"), UNSEEN_VOICES, strict=True):
+    for character, voice in zip((STUDIO_CHARACTERS[name] for name in "ABCDEFG"), UNSEEN_VOICES, strict=True):
         fps = Fraction(character.fps)
         speech = write_script(replace(character, voice=voice), STUDIO_SECONDS, 7)
         frames = round(STUDIO_SECONDS * fps)

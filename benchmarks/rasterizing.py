@@ -23,11 +23,12 @@ import numpy as np
 import torch
 
 from benchmarks.report import Row, finish
-from metatalk_lib import camera, pytorch3d_backend
-from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
-from metatalk_lib.rasterizer import rasterize
-from metatalk_lib.renderer import Render, face_topology, render_face
-from metatalk_lib.threads import torch_threads
+from metatalk_lib.core.parallel import torch_threads
+from metatalk_lib.face3d import camera, pytorch3d_backend
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.face_model import FaceModel, load_face_model
+from metatalk_lib.face3d.face_renderer import Render, face_topology, render_face
+from metatalk_lib.face3d.rasterizer import rasterize
 
 SIZE = 256
 FRAMES = 20
@@ -151,7 +152,7 @@ def pytorch3d_rows(model: FaceModel, coefficients: Coefficients, ours_ms: float)
     frame = project_frame(model, coefficients, 0)
     window = (0, 0, SIZE, SIZE)
     elapsed = measure(
-        lambda _: pytorch3d_backend.rasterize(*frame, window, cull_backfaces=True), count=1, repeats=1
+        lambda _: pytorch3d_backend.rasterize_pytorch3d(*frame, window, cull_backfaces=True), count=1, repeats=1
     ).processor
     return [
         Row("PyTorch3D on the CPU, rasterising alone", elapsed, "ms", None, None),

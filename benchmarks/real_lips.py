@@ -8,18 +8,17 @@ from jaxtyping import Float
 
 from benchmarks.lip_speaker import FPS, face, opening_of, speak, to_expression, trained
 from benchmarks.report import Row
-from metatalk_lib.audio import Audio, read_audio, to_mono_16k
-from metatalk_lib.audio_to_expression import TrainedA2E
-from metatalk_lib.corpus import plan_utterances
-from metatalk_lib.errors import DataError
-from metatalk_lib.hearing import measure_lead
-from metatalk_lib.landmarks import relative_mouth_opening, track_landmarks
-from metatalk_lib.lead import Lead
-from metatalk_lib.metrics import correlation
-from metatalk_lib.recognition import recognise_phonemes
-from metatalk_lib.sync import compute_sync
-from metatalk_lib.video import probe_video, read_frames
-from metatalk_lib.visemes import INERTIA_S, viseme_curves
+from metatalk_lib.audio_to_expression.model import TrainedA2E
+from metatalk_lib.core.errors import DataError
+from metatalk_lib.media.audio import Audio, read_audio, to_mono_16k
+from metatalk_lib.media.video import probe_video, read_frames
+from metatalk_lib.metrics.correlation import correlation
+from metatalk_lib.metrics.mouth_opening_sync import compute_sync
+from metatalk_lib.pseudo_video.lip_lead import Lead, measure_lead
+from metatalk_lib.speech.corpus import plan_utterances
+from metatalk_lib.speech.phoneme_recognition import recognise_phonemes
+from metatalk_lib.speech.visemes import INERTIA_S, viseme_curves
+from metatalk_lib.tracking.landmarks import relative_mouth_opening, track_landmarks
 
 CLIPS = ("speaker_512.mp4", "speaker_1080p.mp4")
 SHIFTS = 200

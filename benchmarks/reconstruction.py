@@ -22,22 +22,25 @@ import torch
 from benchmarks import cropping, exploring, rasterizing
 from benchmarks.face_truth import Accuracy, fitted_surfaces, identity_shape, measure_accuracy
 from benchmarks.report import Row, finish, own_peak_memory_mb
-from metatalk_lib.artifacts import load_arrays
-from metatalk_lib.coefficient_views import render_overlays
-from metatalk_lib.crop import CropTransform, choose_crop, save_image
-from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
-from metatalk_lib.landmarks import LandmarkTrack, track_landmarks
-from metatalk_lib.params import character_params_path, load_params, profile_params_path
-from metatalk_lib.paths import PROJECT_ROOT, cache_dir, resolve_path
-from metatalk_lib.photometric import FrameReader
-from metatalk_lib.reconstruction import FaceClip, ReconstructionSettings, measure_fit, photometric_error, reconstruct
-from metatalk_lib.run import run_character, select_stages
-from metatalk_lib.stage import load_summary
-from metatalk_lib.studio import ensure_studio_video
-from metatalk_lib.studio.cast import CHARACTERS
-from metatalk_lib.studio.motion import perform, write_script
+from metatalk_lib.core.artifacts import load_arrays
+from metatalk_lib.core.notebook_runner import run_character, select_stages
+from metatalk_lib.core.params import character_params_path, load_params, profile_params_path
+from metatalk_lib.core.paths import PROJECT_ROOT, cache_dir, resolve_path
+from metatalk_lib.core.stage import load_summary
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.face_model import FaceModel, load_face_model
+from metatalk_lib.media.video import probe_video, read_frames
+from metatalk_lib.media.video_writer import write_video
+from metatalk_lib.reconstruction.fit_quality import measure_fit, photometric_error
+from metatalk_lib.reconstruction.fit_video import FaceClip, ReconstructionSettings, reconstruct
+from metatalk_lib.reconstruction.photometric import FrameReader
+from metatalk_lib.studio.character_definitions import STUDIO_CHARACTERS
+from metatalk_lib.studio.performance import perform, write_script
+from metatalk_lib.studio.render_video import ensure_studio_video
 from metatalk_lib.studio.scene import Pose, Scene
-from metatalk_lib.video import probe_video, read_frames, write_video
+from metatalk_lib.tracking.crop import CropTransform, choose_crop, save_image
+from metatalk_lib.tracking.landmarks import LandmarkTrack, track_landmarks
+from metatalk_lib.visualization.coefficient_views import render_overlays
 
 SECONDS = 10.0
 REAL = PROJECT_ROOT.parent / "shared" / "real"
@@ -103,7 +106,7 @@ def open_clip(path: Path, position: str = "only") -> Clip:
 def truth_rows(model: FaceModel) -> list[Row]:
     """Accuracy of every character and its mean, and how steady the identity is."""
     accuracies, cheats, halves, shapes, rows = [], [], [], [], []
-    for name in CHARACTERS:
+    for name in STUDIO_CHARACTERS:
         path = ensure_studio_video(name, SECONDS)
         clip, truth = open_clip(path), load_arrays(path.parent / "truth.npz")
         fit = clip.fit(model)
@@ -149,7 +152,7 @@ def still_rows(model: FaceModel) -> list[Row]:
     """Frame-to-frame motion of a face that holds still, under fresh grain and encoding; a cheat moves it a little."""
     jitters = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in CHARACTERS:
+        for name in STUDIO_CHARACTERS:
             path = Path(folder) / name / "still.mp4"
             film_still(name, path)
             info = probe_video(path)
@@ -161,7 +164,7 @@ def still_rows(model: FaceModel) -> list[Row]:
     )
     shaken = dataclasses.replace(shaken, translation=shaken.translation.astype(np.float32))
     rows = [Row(f"{name}: jitter of a still face", value, "mm", None, None)
-            for name, value in zip(CHARACTERS, jitters, strict=True)]  # fmt: skip
+            for name, value in zip(STUDIO_CHARACTERS, jitters, strict=True)]  # fmt: skip
     rows.append(Row("mean: jitter of a still face", float(np.mean(jitters)), "mm", "<=", STILL_MM))
     cheat = measure_jitter(model, shaken)
     rows.append(Row("jitter of a face shaken by 0.1 mm (cheat)", cheat, "mm", "<=", STILL_MM, True))
@@ -170,7 +173,7 @@ def still_rows(model: FaceModel) -> list[Row]:
 
 def film_still(name: str, path: Path) -> None:
     """One moment of a character's speech, filmed again and again: the grain is fresh in every frame."""
-    character = CHARACTERS[name]
+    character = STUDIO_CHARACTERS[name]
     performance = perform(character, write_script(character, 3.0, 0), 3 * character.fps, 0)
     scene, moment = Scene(character, 1.0, 0), 2 * character.fps
     pose = Pose(performance.actions[moment], performance.rotation[moment], performance.sway[moment], 0.0)

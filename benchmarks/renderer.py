@@ -30,13 +30,13 @@ from benchmarks.renderer_cases import (
     train,
 )
 from benchmarks.report import Row, finish
-from metatalk_lib import controls
-from metatalk_lib.audio import open_audio
-from metatalk_lib.driving import predict_speech
-from metatalk_lib.face_model import FaceModel, load_face_model
-from metatalk_lib.neural_renderer import NeuralRenderer
-from metatalk_lib.renderer_inspection import paint_pairs
-from metatalk_lib.video import probe_video
+from metatalk_lib.audio_to_expression.streaming import predict_speech
+from metatalk_lib.evaluation import cheats as controls
+from metatalk_lib.face3d.face_model import FaceModel, load_face_model
+from metatalk_lib.media.audio import open_audio
+from metatalk_lib.media.video import probe_video
+from metatalk_lib.neural_renderer.generator import NeuralRenderer
+from metatalk_lib.neural_renderer.inspection import paint_pairs
 
 TRAINING_MINUTES = 5.0
 CURVE_STEPS = (0, 3, 6, 9, 12, 15, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 400)

@@ -9,23 +9,26 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reconstruction import SECONDS, Clip, open_clip
-from metatalk_lib import controls, metrics, seams
-from metatalk_lib.appearance import fit_appearance
-from metatalk_lib.artifacts import load_arrays
-from metatalk_lib.composite import FEATHER_PER_SIDE, blend, feather_mask
-from metatalk_lib.evaluation import measure_frame
-from metatalk_lib.face_model import Coefficients, FaceModel
-from metatalk_lib.lending import add_references, make_bank
-from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, starting_weights
-from metatalk_lib.params import RendererConfig
-from metatalk_lib.reference_frames import ReferenceBank
-from metatalk_lib.renderer_batches import TrainingSettings
-from metatalk_lib.renderer_data import RendererPairs, find_roi, render_pairs
-from metatalk_lib.renderer_inspection import mouth_rectangle
-from metatalk_lib.renderer_training import train_renderer
-from metatalk_lib.studio import ensure_studio_video
-from metatalk_lib.studio.truth import true_coefficients
-from metatalk_lib.video import probe_video
+from metatalk_lib.core.artifacts import load_arrays
+from metatalk_lib.core.params import RendererConfig
+from metatalk_lib.evaluation import cheats
+from metatalk_lib.evaluation.image_measures import measure_frame
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.face_model import FaceModel
+from metatalk_lib.media.video import probe_video
+from metatalk_lib.metrics import image_quality, seams
+from metatalk_lib.neural_renderer.compositing import FEATHER_PER_SIDE, blend, feather_mask
+from metatalk_lib.neural_renderer.generator import NeuralRenderer, RendererSettings, starting_weights
+from metatalk_lib.neural_renderer.inspection import mouth_rectangle
+from metatalk_lib.neural_renderer.lower_face_region import find_roi
+from metatalk_lib.neural_renderer.reference_bank import ReferenceBank
+from metatalk_lib.neural_renderer.reference_pairs import add_references, make_bank
+from metatalk_lib.neural_renderer.sampling import TrainingSettings
+from metatalk_lib.neural_renderer.training import train_renderer
+from metatalk_lib.neural_renderer.training_pairs import RendererPairs, render_pairs
+from metatalk_lib.reconstruction.appearance import fit_appearance
+from metatalk_lib.studio.ground_truth import true_coefficients
+from metatalk_lib.studio.render_video import ensure_studio_video
 
 HELD_OUT_S = 2.0
 HARD_SEAM, OTHER_TONE, FLICKER = "hard seam", "other tone, feathered", "flickering paint"
@@ -171,22 +174,26 @@ def measure(case: Case, painted: np.ndarray) -> Quality:
         roi.cut(whole)[:], roi.cut(whole_mask)[:] = image, mask
         frames.append(measure_frame(whole, crop, whole_mask)[:2])
         ring = seams.border_ring(whole_mask)
-        borders.append([metrics.sharpness(shown, mask=ring) for shown in (whole, crop)])
+        borders.append([image_quality.sharpness(shown, mask=ring) for shown in (whole, crop)])
         rims.append(seams.rim_contrast(whole, crop, whole_mask, width_px=feather))
         mouth = mouth_rectangle(case.landmarks[row], mask.shape)
-        detail = [of(shown[mouth]) for of in (metrics.gradient_energy, metrics.sharpness) for shown in (image, real)]
+        detail = [
+            of(shown[mouth])
+            for of in (image_quality.gradient_energy, image_quality.sharpness)
+            for shown in (image, real)
+        ]
         mouths.append([np.mean((image[mouth].astype(float) - real[mouth]) ** 2), *detail])
         outside = mask.copy()
         outside[mouth] = False
         if row:
             pair = ((image, painted[row - 1]), (real, np.asarray(pairs.targets[row - 1])))
-            changes.append([metrics.flicker_energy(now, before, outside) for now, before in pair])
+            changes.append([image_quality.flicker_energy(now, before, outside) for now, before in pair])
     ssim_mask, ssim_crop = np.mean(frames, axis=0)
     border, mouth, change = (np.mean(values, axis=0) for values in (borders, mouths, changes))
     return Quality(
         float(ssim_mask),
         float(ssim_crop),
-        metrics.to_psnr(float(mouth[0])),
+        image_quality.to_psnr(float(mouth[0])),
         float(mouth[1] / mouth[2]),
         float(mouth[3] / mouth[4]),
         float(border[0] / border[1]),
@@ -201,20 +208,20 @@ def mouth_psnr(case: Case, painted: np.ndarray) -> float:
     for landmarks, image, real in zip(case.landmarks, painted, case.held_out.targets, strict=True):
         mouth = mouth_rectangle(landmarks, image.shape[:2])
         errors.append(np.mean((image[mouth].astype(float) - real[mouth]) ** 2))
-    return metrics.to_psnr(float(np.mean(errors)))
+    return image_quality.to_psnr(float(np.mean(errors)))
 
 
 def make_cheats(case: Case, painted: np.ndarray) -> dict[str, np.ndarray]:
-    """Rectangles of the held-out frames that must fail, and `controls.PASS_THROUGH`, which is the real one."""
+    """Rectangles of the held-out frames that must fail, and `cheats.PASS_THROUGH`, which is the real one."""
     pairs, roi, size = case.held_out, case.settings.roi, case.settings.size
     crops = list(case.clip.reader(case.held_out_start)(0, len(pairs)))
     made = {}
-    for name in controls.CHEATS:
+    for name in cheats.CHEATS:
         images = []
         for row, crop in enumerate(crops):
             whole = np.zeros((size, size), bool)
             roi.cut(whole)[:] = pairs.masks[row]
-            images.append(roi.cut(controls.make_cheat(name, crop, whole, crops[0])))
+            images.append(roi.cut(cheats.make_cheat(name, crop, whole, crops[0])))
         made[name] = np.stack(images)
     return made | {
         HARD_SEAM: sew_hard(case, painted),

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from metatalk_lib.artifacts import save_json
-from metatalk_lib.paths import resolve_path
+from metatalk_lib.core.artifacts import save_json
+from metatalk_lib.core.paths import resolve_path
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from pathlib import Path
 import psutil
 
 from benchmarks.report import Row, finish
-from metatalk_lib.artifacts import load_json, sha256_file
-from metatalk_lib.params import CropConfig, character_params_path, load_params, profile_params_path
-from metatalk_lib.paths import STAGES
-from metatalk_lib.studio import studio_video_path
+from metatalk_lib.core.artifacts import load_json, sha256_file
+from metatalk_lib.core.params import CropConfig, character_params_path, load_params, profile_params_path
+from metatalk_lib.core.paths import STAGES
+from metatalk_lib.studio.render_video import studio_video_path
 
 TIMES = {"summary.json": "timings_s", "history.json": "seconds"}
 """Files that tell how long something took, and under which name."""

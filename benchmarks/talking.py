@@ -24,20 +24,21 @@ import numpy as np
 import torch
 
 from benchmarks.report import Row, finish, own_peak_memory_mb, time_of
-from metatalk_lib import talk
-from metatalk_lib.artifacts import load_json
-from metatalk_lib.audio import Audio, read_audio, write_audio
-from metatalk_lib.generator_input import Condition
-from metatalk_lib.networks.wav2lip import FACE_SIZE, MEL_BANDS, MEL_STEPS, Wav2LipGenerator
-from metatalk_lib.params import character_params_path, load_params, profile_params_path
-from metatalk_lib.paths import PROJECT_ROOT, STAGES
-from metatalk_lib.playback import ping_pong, read_in_order
-from metatalk_lib.reference_frames import ReferenceFollower, describe_mouths
-from metatalk_lib.renderer_data import KEY_FILE, DrawnFrame, draw_frame
-from metatalk_lib.run import run_character
-from metatalk_lib.speech import synthesize
-from metatalk_lib.talk import Talker
-from metatalk_lib.video import write_video
+from metatalk_lib.core.artifacts import load_json
+from metatalk_lib.core.notebook_runner import run_character
+from metatalk_lib.core.params import character_params_path, load_params, profile_params_path
+from metatalk_lib.core.paths import PROJECT_ROOT, STAGES
+from metatalk_lib.media.audio import Audio, read_audio, write_audio
+from metatalk_lib.media.frame_order import ping_pong, read_in_order
+from metatalk_lib.media.video_writer import write_video
+from metatalk_lib.networks.wav2lip import WAV2LIP_FACE_SIZE, WAV2LIP_MEL_BANDS, WAV2LIP_MEL_STEPS, Wav2LipGenerator
+from metatalk_lib.neural_renderer.conditioning import Condition
+from metatalk_lib.neural_renderer.drawing import DrawnFrame, draw_frame
+from metatalk_lib.neural_renderer.reference_bank import ReferenceFollower, describe_mouths
+from metatalk_lib.neural_renderer.training_pairs import KEY_FILE
+from metatalk_lib.speech.synthesis import synthesize
+from metatalk_lib.talk import talker as talk
+from metatalk_lib.talk.talker import Talker
 
 METATALK = [sys.executable, "-c", "from metatalk_lib.cli import main; main()"]
 OUTPUTS = PROJECT_ROOT / "outputs" / "bench" / "talk"
@@ -134,7 +135,10 @@ def prepare(talker: Talker, driven) -> tuple[list[Condition], float]:
 def wav2lip_seconds(frames: int = 32) -> float:
     """Seconds a frame of the network alone, one frame at a time; what its weights are makes no difference."""
     network = Wav2LipGenerator().eval()
-    mel, face = torch.zeros(1, 1, MEL_BANDS, MEL_STEPS), torch.zeros(1, 6, FACE_SIZE, FACE_SIZE)
+    mel, face = (
+        torch.zeros(1, 1, WAV2LIP_MEL_BANDS, WAV2LIP_MEL_STEPS),
+        torch.zeros(1, 6, WAV2LIP_FACE_SIZE, WAV2LIP_FACE_SIZE),
+    )
 
     def work() -> None:
         with torch.inference_mode():

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.report import Row, finish
-from metatalk_lib.paths import NOTEBOOKS_DIR, PARAMS_DIR, STAGES
+from metatalk_lib.core.paths import NOTEBOOKS_DIR, PARAMS_DIR, STAGES
 
 DEMO_MINUTES, SMOKE_MINUTES = 15.0, 4.0
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.walk [--clip VIDEO --speech RECORDING] [--outputs FOLDER]
 
-Everything is run through `metatalk_lib.run`, as `metatalk run` does, on the demo profile; what is up to date is kept.
+Everything is run through `metatalk_lib.core.notebook_runner`, as `metatalk run` does, on the demo profile; what is up to date is kept.
 Every figure is read from `06_evaluation/summary.json`, measured on the decoded final video.
 """
 
@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Row, finish
-from metatalk_lib import controls
-from metatalk_lib.audio import Audio, read_audio, write_audio
-from metatalk_lib.landmarks import mouth_opening, track_landmarks
-from metatalk_lib.params import character_params_path, load_params, profile_params_path
-from metatalk_lib.paths import PROJECT_ROOT
-from metatalk_lib.run import run_character
-from metatalk_lib.stage import load_summary
-from metatalk_lib.talk import talk
-from metatalk_lib.video import read_frames
+from metatalk_lib.core.notebook_runner import run_character
+from metatalk_lib.core.params import character_params_path, load_params, profile_params_path
+from metatalk_lib.core.paths import PROJECT_ROOT
+from metatalk_lib.core.stage import load_summary
+from metatalk_lib.evaluation import cheats
+from metatalk_lib.media.audio import Audio, read_audio, write_audio
+from metatalk_lib.media.video import read_frames
+from metatalk_lib.talk.talker import talk
+from metatalk_lib.tracking.landmarks import mouth_opening, track_landmarks
 
 CLOSED_SHARE = 0.5
 """Landmarks measure an opening on closed lips, too."""
@@ -46,7 +46,7 @@ def rows_of(character: str, outputs: Path, *, with_opening: bool) -> list[Row]:
         Row(f"{character}: sharpness ratio in the mask", ours["sharpness ratio in mask"], "", None, None),
     ]
     for name, value in metrics["cheats_ssim_in_mask"].items():
-        is_cheat = name != controls.PASS_THROUGH
+        is_cheat = name != cheats.PASS_THROUGH
         bar = (">=", ours["SSIM in mask"], True) if is_cheat else (">=", 0.999, False)
         rows.append(Row(f"{character}: SSIM inside the mask, {name}", value, "", *bar))
         rows.append(Row(f"{character}: SSIM of the crop, {name}", metrics["cheats_ssim"][name], "", None, None))

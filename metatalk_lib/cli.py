@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 import yaml
 
-from metatalk_lib import assets as asset_table
-from metatalk_lib.errors import MetaTalkError, ParameterError
-from metatalk_lib.params import CHARACTERS, StageConfig, character_params_path, load_params, profile_params_path
-from metatalk_lib.paths import resolve_path
-from metatalk_lib.stage import stage_dir
+from metatalk_lib.core import assets
+from metatalk_lib.core.errors import MetaTalkError, ParameterError
+from metatalk_lib.core.params import CHARACTERS, StageConfig, character_params_path, load_params, profile_params_path
+from metatalk_lib.core.paths import resolve_path
+from metatalk_lib.core.stage import stage_dir
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 assets_app = typer.Typer(no_args_is_help=True, help="What models and data are used, and where official ones must lie.")
@@ -33,7 +33,7 @@ def run(
     force: Annotated[bool, typer.Option(help="Rerun what is up to date, too.")] = False,
 ) -> None:
     """Run the notebooks for one or more characters."""
-    from metatalk_lib.run import run_character, select_stages
+    from metatalk_lib.core.notebook_runner import run_character, select_stages
 
     names = list(CHARACTERS) if run_all else character or []
     if not names:
@@ -49,7 +49,7 @@ def run(
         run_character(values, stages, force=force)
         _print_results(values, stages)
     if len(names) > 1 and "06_evaluation" in stages:
-        from metatalk_lib.finished_characters import write_tables
+        from metatalk_lib.reporting.characters import write_tables
 
         config = StageConfig.from_values(resolved[0])
         print(f"Tables of all characters: {write_tables(resolve_path(config.outputs_dir), seed=config.seed)}")
@@ -61,7 +61,7 @@ def preflight(
     face_position: Annotated[str, typer.Option(help="only, largest, left, right or centre.")] = "only",
 ) -> None:
     """Check whether a video is good enough to make a talking face from, before spending time on it."""
-    from metatalk_lib.preflight import run_preflight
+    from metatalk_lib.tracking.preflight import run_preflight
 
     report = run_preflight(video, face_position=face_position)
     print(report.table())
@@ -83,9 +83,9 @@ def talk(
     outputs: Outputs = Path("outputs"),
 ) -> None:
     """Make the character speak recordings. A run that was killed goes on where it stopped, in a batch, too."""
-    from metatalk_lib.stage import choose_device
-    from metatalk_lib.talk import Talker
-    from metatalk_lib.talk_request import check_recordings, check_talk, gather_recordings, name_outputs
+    from metatalk_lib.core.stage import choose_device
+    from metatalk_lib.talk.requests import check_recordings, check_talk, gather_recordings, name_outputs
+    from metatalk_lib.talk.talker import Talker
 
     recordings = gather_recordings(audio, output)
     videos = name_outputs(recordings, output)
@@ -111,12 +111,12 @@ def compare(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda: where networks run.")] = "auto",
 ) -> None:
     """Score videos against the true one: pictures, faces, lips and their synchrony, with control rows."""
-    from metatalk_lib.control_rows import describe_verdict
-    from metatalk_lib.frechet_judge import load_frechet_judge
-    from metatalk_lib.lip_sync_judge import load_judge
-    from metatalk_lib.stage import choose_device
-    from metatalk_lib.tables import save_table
-    from metatalk_lib.video_comparison import compare_videos, find_failures, name_videos
+    from metatalk_lib.core.stage import choose_device
+    from metatalk_lib.evaluation.comparison import compare_videos, find_comparison_failures, name_videos
+    from metatalk_lib.evaluation.controls import describe_verdict
+    from metatalk_lib.evaluation.frechet_judge import load_frechet_judge
+    from metatalk_lib.evaluation.lse_judge import load_judge
+    from metatalk_lib.reporting.tables import save_table
 
     if output and output.suffix != ".csv":
         raise ParameterError(f"the table {output} must end in .csv.")
@@ -129,7 +129,7 @@ def compare(
         audio=audio,
     )
     print(table.round(4).to_string())
-    print(f"Controls: {describe_verdict(find_failures(table, reference))}.")
+    print(f"Controls: {describe_verdict(find_comparison_failures(table, reference))}.")
     if output:
         save_table(table, output, caption=f"Measured against {reference.name}: whole frame, mask from its landmarks.")
 
@@ -137,7 +137,7 @@ def compare(
 @assets_app.command("list")
 def assets_list() -> None:
     """Every asset with its tier, purpose, licence and status."""
-    for asset in asset_table.ASSETS:
+    for asset in assets.ASSETS:
         status = "packaged" if asset.path is None else "present" if asset.is_present else "missing"
         print(f"{asset.name:20} {asset.tier:9} {status:9} {asset.purpose}. {asset.source}. Licence: {asset.licence}")
 
@@ -145,8 +145,8 @@ def assets_list() -> None:
 @assets_app.command("verify")
 def assets_verify() -> None:
     """Check the files that are there against their known checksums."""
-    for asset in asset_table.ASSETS:
-        print(f"{asset.name:20} {asset_table.verify_asset(asset)}")
+    for asset in assets.ASSETS:
+        print(f"{asset.name:20} {assets.verify_asset(asset)}")
 
 
 @assets_app.command("where")
@@ -154,7 +154,7 @@ def assets_where(
     name: Annotated[str, typer.Argument(help="An asset's name, as `metatalk assets list` shows it.")],
 ) -> None:
     """Where a file must be placed: any of the places that are printed, the first one found is used."""
-    asset = asset_table.find_asset(name)
+    asset = assets.find_asset(name)
     print("\n".join(map(str, asset.places)) or f"inside the installed package ({asset.source})")
 
 
@@ -165,7 +165,7 @@ def study_serve(
     outputs: Outputs = Path("outputs"),
 ) -> None:
     """Serve the rating page on this machine until interrupted."""
-    from metatalk_lib.user_study_server import serve_study
+    from metatalk_lib.user_study.server import serve_study
 
     serve_study(stage_dir(outputs, character, "07_user_study"), port=port)
 
@@ -176,7 +176,7 @@ def study_report(
     outputs: Outputs = Path("outputs"),
 ) -> None:
     """Print Table 4 from what was rated so far."""
-    from metatalk_lib.user_study import compute_table4
+    from metatalk_lib.user_study.analysis import compute_table4
 
     print(compute_table4(stage_dir(outputs, character, "07_user_study") / "ratings.sqlite").to_string())
 

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from metatalk_lib.artifacts import save_arrays
-from metatalk_lib.audio import Audio, write_audio
-from metatalk_lib.crop import CropTransform, save_crop, write_face_videos
-from metatalk_lib.face_model import Coefficients, load_face_model
-from metatalk_lib.landmarks import LandmarkTrack
-from metatalk_lib.renderer import expression_open_mouth, render_face
-from metatalk_lib.video import probe_video, write_video
+from metatalk_lib.core.artifacts import save_arrays
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.face_model import load_face_model
+from metatalk_lib.face3d.face_renderer import expression_open_mouth, render_face
+from metatalk_lib.media.audio import Audio, write_audio
+from metatalk_lib.media.video import probe_video
+from metatalk_lib.media.video_writer import write_video
+from metatalk_lib.tracking.crop import CropTransform, save_crop, write_face_videos
+from metatalk_lib.tracking.landmarks import LandmarkTrack
 
 FPS, FRAMES, HELD_OUT = Fraction(25), 56, 40
 WIDTH, HEIGHT, SIDE = 300, 280, 256

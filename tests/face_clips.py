@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from metatalk_lib.camera import project, transform
-from metatalk_lib.face_model import Coefficients, load_face_model
-from metatalk_lib.paths import PROJECT_ROOT
-from metatalk_lib.renderer import render_face
+from metatalk_lib.core.paths import PROJECT_ROOT
+from metatalk_lib.face3d.camera import project, transform
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.face_model import load_face_model
+from metatalk_lib.face3d.face_renderer import render_face
 
 FPS = Fraction(25)
 REAL_DIR = PROJECT_ROOT.parent / "shared" / "real"

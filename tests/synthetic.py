@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from scipy.ndimage import convolve
 
-from metatalk_lib.audio import Audio
-from metatalk_lib.face_model import Coefficients, FaceModel
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.face_model import FaceModel
+from metatalk_lib.media.audio import Audio
 
 COLUMNS, ROWS = 6, 5
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from metatalk_lib.bfm09 import FILES, Layout
+from metatalk_lib.face3d.bfm09 import FILES, Layout
 
 COLUMNS, ROWS = 33, 41
 FILE_NAMES = dict(

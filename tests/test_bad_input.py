@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from face_clips import FPS, moving_face, place_face, wall
-from test_cli import assert_one_line_error, metatalk
 
-from metatalk_lib.audio import Audio
-from metatalk_lib.stage import load_summary
-from metatalk_lib.video import write_video
+from metatalk_lib.core.stage import load_summary
+from metatalk_lib.media.audio import Audio
+from metatalk_lib.media.video_writer import write_video
+from tests.face_clips import FPS, moving_face, place_face, wall
+from tests.test_cli import assert_one_line_error, metatalk
 
 RATE = 16000
 

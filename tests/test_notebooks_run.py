@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from test_cli import assert_one_line_error, metatalk
 
 from benchmarks.resume import checksums, compare, kill_and_rerun
-from metatalk_lib.params import STAGE_CONFIGS, load_params
-from metatalk_lib.paths import NOTEBOOKS_DIR, PARAMS_DIR, STAGES
-from metatalk_lib.run import is_up_to_date
-from metatalk_lib.stage import load_summary
-from metatalk_lib.sync import CONTROL_ROWS, GROUND_TRUTH, REENCODED
-from metatalk_lib.tables import METHODS
-from metatalk_lib.video import probe_video
+from metatalk_lib.core.notebook_runner import is_up_to_date
+from metatalk_lib.core.params import STAGE_CONFIGS, load_params
+from metatalk_lib.core.paths import NOTEBOOKS_DIR, PARAMS_DIR, STAGES
+from metatalk_lib.core.stage import load_summary
+from metatalk_lib.evaluation.controls import CONTROL_ROWS, GROUND_TRUTH, REENCODED
+from metatalk_lib.evaluation.methods import METHODS
+from metatalk_lib.media.video import probe_video
+from tests.test_cli import assert_one_line_error, metatalk
 
 
 def run_papermill(stage: str, outputs: Path, work: Path, *extra: str) -> subprocess.CompletedProcess:

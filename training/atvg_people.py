@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from metatalk_lib.artifacts import load_arrays
 from metatalk_lib.baselines.atvg import COMPONENTS
 from metatalk_lib.baselines.atvg_landmarks import (
     ALIGNED_POINTS,
@@ -17,10 +16,11 @@ from metatalk_lib.baselines.atvg_landmarks import (
     fit_similarity,
     normalise_landmarks,
 )
-from metatalk_lib.face_model import load_face_model
-from metatalk_lib.landmarks import MOUTH
-from metatalk_lib.mfcc import BLOCK_STEPS, compute_mfcc_blocks
-from metatalk_lib.speech_augmentation import degrade_recording
+from metatalk_lib.core.artifacts import load_arrays
+from metatalk_lib.face3d.face_model import load_face_model
+from metatalk_lib.speech.augmentation import degrade_recording
+from metatalk_lib.speech.mfcc import BLOCK_STEPS, compute_mfcc_blocks
+from metatalk_lib.tracking.landmarks import MOUTH
 from training.people import is_test, split_jpegs
 from training.render_speakers import FPS
 from training.speech_corpus import TrainingUtterance

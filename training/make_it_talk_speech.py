@@ -9,23 +9,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metatalk_lib.anny_data import ACTION_NAMES
-from metatalk_lib.artifacts import load_arrays, save_arrays
-from metatalk_lib.audio import FEATURE_RATE, to_pcm16
 from metatalk_lib.baselines.make_it_talk import RATE
 from metatalk_lib.baselines.make_it_talk_audio import (
     STEPS_PER_S,
     bin_pitch,
     bring_to_level,
     compute_auto_vc_mel,
+    compute_voice_mel,
     normalise_pitch,
+    prepare_voice,
     track_pitch,
 )
-from metatalk_lib.baselines.make_it_talk_voice import compute_voice_mel, prepare_voice
-from metatalk_lib.progress import track
-from metatalk_lib.speech import Speech, pad_with_pauses, synthesize
-from metatalk_lib.speech_augmentation import degrade_recording, scale_throat
-from metatalk_lib.visemes import viseme_curves
+from metatalk_lib.core.artifacts import load_arrays, save_arrays
+from metatalk_lib.core.progress import track
+from metatalk_lib.face3d.anny_data import ACTION_NAMES
+from metatalk_lib.media.audio import FEATURE_RATE, to_pcm16
+from metatalk_lib.speech.augmentation import degrade_recording, scale_throat
+from metatalk_lib.speech.synthesis import Speech, pad_with_pauses, synthesize
+from metatalk_lib.speech.visemes import viseme_curves
 from training.recorded_voices import VOICES as RECORDED_VOICES
 from training.recorded_voices import synthesize_recorded
 from training.render_speakers import ENGLISH, FOREIGN_VARIANTS, FPS, TEST_ENGLISH

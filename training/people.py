@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from metatalk_lib.artifacts import save_arrays
-from metatalk_lib.errors import DataError
-from metatalk_lib.face_model import load_face_model
-from metatalk_lib.progress import track
-from metatalk_lib.studio.motion import Performance
+from metatalk_lib.core.artifacts import save_arrays
+from metatalk_lib.core.errors import DataError
+from metatalk_lib.core.progress import track
+from metatalk_lib.face3d.face_model import load_face_model
+from metatalk_lib.studio.ground_truth import compute_truth
+from metatalk_lib.studio.performance import Performance
 from metatalk_lib.studio.scene import Pose, Scene
-from metatalk_lib.studio.truth import compute_truth
 
 Person = TypeVar("Person")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from metatalk_lib.errors import DataError, ParameterError
-from metatalk_lib.recognition import ARPABET
-from metatalk_lib.speech import PAUSE, Phoneme, Speech, build_phonemes
+from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.speech.phoneme_recognition import ARPABET
+from metatalk_lib.speech.synthesis import PAUSE, Phoneme, Speech, build_phonemes
 
 TIMEOUT_S = 120
 LAST_PAUSE_S = 0.3

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from metatalk_lib.speech import SENTENCES, VOICES, synthesize
-from metatalk_lib.studio.extras import perform_at_random, sample_extra
+from metatalk_lib.speech.sentences import SENTENCES
+from metatalk_lib.speech.synthesis import VOICES, synthesize
+from metatalk_lib.studio.random_people import perform_at_random, sample_extra
 from metatalk_lib.studio.scene import Scene
 from training.people import render_people, save_person
 

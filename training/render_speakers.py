@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from metatalk_lib.audio import FEATURE_RATE, to_mono_16k, to_pcm16
-from metatalk_lib.speech import Speech, pad_with_pauses, synthesize
-from metatalk_lib.speech_augmentation import scale_throat
-from metatalk_lib.studio import Character
-from metatalk_lib.studio.cast import CHARACTERS
-from metatalk_lib.studio.extras import sample_extra
-from metatalk_lib.studio.motion import perform
+from metatalk_lib.media.audio import FEATURE_RATE, to_mono_16k, to_pcm16
+from metatalk_lib.speech.augmentation import scale_throat
+from metatalk_lib.speech.synthesis import Speech, pad_with_pauses, synthesize
+from metatalk_lib.studio.character_definitions import STUDIO_CHARACTERS
+from metatalk_lib.studio.characters import StudioCharacter
+from metatalk_lib.studio.performance import perform
+from metatalk_lib.studio.random_people import sample_extra
 from metatalk_lib.studio.scene import Scene
 from training.people import is_test, render_people, save_person
 from training.recorded_voices import VOICES as RECORDED_VOICES
@@ -38,7 +38,7 @@ from training.words import WORDS, draw_text
 PEOPLE, FPS = 300, 25
 SIZE, FACE_PX = 288, 150.0
 JPEG_QUALITY = 92
-CHARACTER_VARIANTS = {character.voice.partition("+")[2] for character in CHARACTERS.values()}
+CHARACTER_VARIANTS = {character.voice.partition("+")[2] for character in STUDIO_CHARACTERS.values()}
 ENGLISH = tuple(voice for voice in SYNTHETIC if voice.partition("+")[2] not in CHARACTER_VARIANTS)
 FOREIGN_VARIANTS = tuple(variant for variant in VARIANTS if variant[1:] not in CHARACTER_VARIANTS)
 TEST_ENGLISH = tuple(voice for voice in HELD_OUT_SYNTHETIC if voice.partition("+")[2] not in CHARACTER_VARIANTS)
@@ -64,7 +64,7 @@ def start_person(seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, 9907])
 
 
-def draw_character(generator: np.random.Generator) -> Character:
+def draw_character(generator: np.random.Generator) -> StudioCharacter:
     """A person with a way of articulating that is nobody else's."""
     character = sample_extra(generator, size=SIZE, face_width_px=FACE_PX * float(generator.uniform(0.9, 1.08)))
     return replace(

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from metatalk_lib.crop import NATURAL_SIDE
-from metatalk_lib.speech import SENTENCES, VOICES, synthesize
-from metatalk_lib.studio.extras import sample_extra
-from metatalk_lib.studio.motion import perform
+from metatalk_lib.speech.sentences import SENTENCES
+from metatalk_lib.speech.synthesis import VOICES, synthesize
+from metatalk_lib.studio.performance import perform
+from metatalk_lib.studio.random_people import sample_extra
 from metatalk_lib.studio.scene import Scene
+from metatalk_lib.tracking.crop import NATURAL_SIDE
 from training.people import render_people, save_person
 
 CROP_SIZES, CROP_SHARES = (512, 768, 1024), (0.65, 0.25, 0.10)

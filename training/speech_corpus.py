@@ -7,12 +7,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from metatalk_lib.audio import FEATURE_RATE
-from metatalk_lib.mfcc import BLOCK_STEPS, MFCC_PADDING, MFCC_STEP, MFCC_WINDOW, compute_mfcc
-from metatalk_lib.progress import track
-from metatalk_lib.speech import SENTENCES, VOICES, Phoneme, Speech, pad_with_pauses, synthesize
-from metatalk_lib.speech_augmentation import degrade_recording, draw_other_sound, scale_throat
-from metatalk_lib.visemes import VISEMES, split_phoneme, viseme_curves
+from metatalk_lib.core.progress import track
+from metatalk_lib.media.audio import FEATURE_RATE
+from metatalk_lib.speech.augmentation import degrade_recording, draw_other_sound, scale_throat
+from metatalk_lib.speech.mfcc import BLOCK_STEPS, MFCC_PADDING, MFCC_STEP, MFCC_WINDOW, compute_mfcc
+from metatalk_lib.speech.sentences import SENTENCES
+from metatalk_lib.speech.synthesis import VOICES, Phoneme, Speech, pad_with_pauses, synthesize
+from metatalk_lib.speech.visemes import VISEMES, split_phoneme, viseme_curves
 from training.recorded_voices import VOICES as RECORDED_VOICES
 from training.recorded_voices import synthesize_recorded
 from training.words import WORDS, draw_text

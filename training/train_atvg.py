@@ -25,24 +25,24 @@ import numpy as np
 import torch
 
 from benchmarks.report import machine
-from metatalk_lib.artifacts import atomic_path, load_weights, save_json, save_weights
 from metatalk_lib.baselines.atvg import (
     ATVG,
     COMPONENTS,
-    OPEN_PATH,
-    OPEN_WIDTH,
+    OPEN_ATVG_PATH,
+    OPEN_ATVG_WIDTH,
     PUBLISHED_LANDMARKS_PATH,
     OpenATVG,
     draw_faces,
-    load_open,
-    move_landmarks,
+    load_open_atvg,
+    move_atvg_landmarks,
 )
 from metatalk_lib.baselines.atvg_landmarks import LANDMARK_SCALE
-from metatalk_lib.landmarks import MOUTH, mouth_opening
-from metatalk_lib.metrics import to_psnr
-from metatalk_lib.networks.vg_net import FACE_SIZE
-from metatalk_lib.official_weights import load_strictly
-from metatalk_lib.progress import track
+from metatalk_lib.core.artifacts import atomic_path, load_weights, save_json, save_weights
+from metatalk_lib.core.checkpoints import load_strictly
+from metatalk_lib.core.progress import track
+from metatalk_lib.metrics.image_quality import to_psnr
+from metatalk_lib.networks.vg_net import VG_NET_FACE_SIZE
+from metatalk_lib.tracking.landmarks import MOUTH, mouth_opening
 from training.atvg_people import (
     CLIP_FRAMES,
     CLIPS,
@@ -101,7 +101,7 @@ def train_vg_net(network: OpenATVG, talkers: Sequence[Talker], steps: int, seed:
     for module in vg_net.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    weight = torch.ones(FACE_SIZE, FACE_SIZE)
+    weight = torch.ones(VG_NET_FACE_SIZE, VG_NET_FACE_SIZE)
     weight[mouth_box(space.base)] = MOUTH_WEIGHT
 
     def compute_loss() -> torch.Tensor:
@@ -121,7 +121,7 @@ def measure_lips(atvg: ATVG, talkers: Sequence[Talker]) -> dict[str, list[float]
     for talker in talkers:
         truth = talker.landmarks.reshape(-1, 68, 2) * pixels
         still = atvg.space.encode(talker.landmarks[0])
-        moved = move_landmarks(atvg, talker.pcm_16k.astype(np.float32) / 32768, len(truth), still)
+        moved = move_atvg_landmarks(atvg, talker.pcm_16k.astype(np.float32) / 32768, len(truth), still)
         heard = truth[0] + (moved - atvg.space.decode(still)).reshape(-1, 68, 2) * pixels
         for name, lips in zip(rows, (heard, heard[::-1], np.repeat(truth[:1], len(truth), axis=0)), strict=True):
             opening, real = mouth_opening(lips), mouth_opening(truth)
@@ -140,7 +140,7 @@ def measure_pictures(atvg: ATVG, talkers: Sequence[Talker]) -> dict[str, list[fl
         truth, coefficients = talker.faces[1:].astype(np.float32), atvg.space.encode(talker.landmarks)
         example, seen = atvg.space.decode(coefficients[0]), atvg.space.decode(coefficients[1:])
         samples = talker.pcm_16k.astype(np.float32) / 32768
-        heard = move_landmarks(atvg, samples, len(talker.faces), coefficients[0])[1:]
+        heard = move_atvg_landmarks(atvg, samples, len(talker.faces), coefficients[0])[1:]
         drawn = [
             (np.stack(list(draw_faces(atvg, talker.faces[0], wanted, example))) + 1) * 127.5
             for wanted in (seen, heard, seen[::-1].copy())
@@ -158,9 +158,9 @@ def publish(network: OpenATVG, talkers: Sequence[Talker], counts: dict[str, str]
     # faces of one batch are strangers to each other, so what the state would keep is never learned
     unused = "vg_net.convGRU.weight_hh_l0"
     weights[unused] = torch.zeros_like(weights[unused])
-    path = output / OPEN_PATH.name
+    path = output / OPEN_ATVG_PATH.name
     save_weights(path, weights)
-    shipped = load_open(path)
+    shipped = load_open_atvg(path)
     text = write_card(measure_lips(shipped, talkers), measure_pictures(shipped, talkers), counts, len(talkers))
     with atomic_path(path.with_suffix(".md")) as temporary:
         temporary.write_text(text, "utf-8")
@@ -181,10 +181,10 @@ def write_card(
         }
         return "\n".join(f"| {name} | {' | '.join(row)} |" for name, row in cells.items())
 
-    return f"""# {OPEN_PATH.name}
+    return f"""# {OPEN_ATVG_PATH.name}
 
-ATVG's two networks at {OPEN_WIDTH:g} of their width, AT-net (speech to landmarks) and VG-net (landmarks to a face of
-{FACE_SIZE} px), with the space of landmarks between them: the aligned base, the mean, and {COMPONENTS} components of
+ATVG's two networks at {OPEN_ATVG_WIDTH:g} of their width, AT-net (speech to landmarks) and VG-net (landmarks to a face of
+{VG_NET_FACE_SIZE} px), with the space of landmarks between them: the aligned base, the mean, and {COMPONENTS} components of
 what people's own faces do. Called "ATVG (open weights)"; it shares no weight with the published files.
 
 - Made by: `python -m training.render_speakers`, then `python -m training.train_atvg`
@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="processes that speak, then threads that train")
     parser.add_argument("--start", type=Path, help="an earlier run's checkpoint")
-    parser.add_argument("--output", type=Path, default=OPEN_PATH.parent)
+    parser.add_argument("--output", type=Path, default=OPEN_ATVG_PATH.parent)
     parser.add_argument("--published", type=Path, help="reference file with the published demo's constants")
     arguments = parser.parse_args()
     if arguments.published:

@@ -19,18 +19,18 @@ import torch
 from scipy.fft import dct
 from torch import nn
 
-from metatalk_lib import mfcc, speech_augmentation, visemes
-from metatalk_lib import speech as speech_module
-from metatalk_lib.artifacts import atomic_path, save_weights
-from metatalk_lib.audio_encoder import OPEN_FILE
-from metatalk_lib.errors import ParameterError
-from metatalk_lib.face_model import load_face_model
-from metatalk_lib.landmarks import mouth_opening
-from metatalk_lib.lip_curves import compute_r2
-from metatalk_lib.mfcc import LIFTER, MEL_FILTERS
-from metatalk_lib.networks.audio_to_expression import WINDOW
+from metatalk_lib.core.artifacts import atomic_path, save_weights
+from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.face3d.face_model import load_face_model
+from metatalk_lib.networks.audio_to_expression import A2E_WINDOW
 from metatalk_lib.networks.open_audio_encoder import LIP_SIZE, OpenAudioEncoder, SpeechHeads
-from metatalk_lib.visemes import VISEMES
+from metatalk_lib.reconstruction.lip_curves import compute_r2
+from metatalk_lib.speech import augmentation as speech_augmentation
+from metatalk_lib.speech import mfcc, synthesis, visemes
+from metatalk_lib.speech.audio_encoder import OPEN_FILE
+from metatalk_lib.speech.mfcc import LIFTER, MEL_FILTERS
+from metatalk_lib.speech.visemes import VISEMES
+from metatalk_lib.tracking.landmarks import mouth_opening
 from training import recorded_voices, speech_corpus, words
 from training.speech_corpus import (
     FPS,
@@ -47,7 +47,7 @@ from training.speech_corpus import (
 )
 from training.words import WORDS
 
-MARGIN = WINDOW // 2
+MARGIN = A2E_WINDOW // 2
 CHUNKS_PER_STEP = 16
 RATE = 2e-3
 VISEME_LOSS_WEIGHT = 0.1
@@ -276,7 +276,7 @@ def _load_or_speak(arguments: argparse.Namespace) -> tuple[list[TrainingUtteranc
 
 def _sources_digest() -> str:
     """Checksum of the code that decides what is spoken."""
-    modules = (speech_corpus, recorded_voices, words, speech_module, speech_augmentation, visemes, mfcc)
+    modules = (speech_corpus, recorded_voices, words, synthesis, speech_augmentation, visemes, mfcc)
     return hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in modules)).hexdigest()
 
 

@@ -20,8 +20,12 @@ import numpy as np
 import torch
 from torch import distributed, multiprocessing, nn
 
-from metatalk_lib.artifacts import atomic_path, load_arrays, save_weights
-from metatalk_lib.dense_landmarks import (
+from metatalk_lib.core.artifacts import atomic_path, load_arrays, save_weights
+from metatalk_lib.core.errors import DataError
+from metatalk_lib.core.progress import track
+from metatalk_lib.face3d.face_model import FaceModel, load_face_model
+from metatalk_lib.networks.dense_landmark_net import DenseLandmarkNet
+from metatalk_lib.reconstruction.dense_landmarks import (
     FACE_SIDE_DM,
     MOUTH_SIDE_DM,
     PointSet,
@@ -31,12 +35,8 @@ from metatalk_lib.dense_landmarks import (
     mean_template,
     to_input,
 )
-from metatalk_lib.errors import DataError
-from metatalk_lib.face_model import FaceModel, load_face_model
-from metatalk_lib.landmark_solver import OUTER_EYE
-from metatalk_lib.networks.dense_landmark_net import DenseLandmarkNet
-from metatalk_lib.progress import track
-from metatalk_lib.studio.truth import project_truth, true_control_vertices
+from metatalk_lib.reconstruction.gauss_newton import OUTER_EYE
+from metatalk_lib.studio.ground_truth import project_truth, true_control_vertices
 from training.precision import PRECISION, low_precision
 
 HELD_OUT_SHARE, HELD_OUT_LEAST = 0.06, 2

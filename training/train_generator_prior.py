@@ -15,21 +15,22 @@ import numpy as np
 import torch
 
 from benchmarks.report import machine
-from metatalk_lib.appearance import fit_appearance
-from metatalk_lib.artifacts import atomic_path, load_arrays, save_weights, sha256_file
-from metatalk_lib.crop import CropTransform
-from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
-from metatalk_lib.lending import add_references, make_bank
-from metatalk_lib.neural_renderer import PRIOR_PATH, NeuralRenderer, RendererSettings, build_generator
-from metatalk_lib.params import RendererConfig
-from metatalk_lib.progress import track
-from metatalk_lib.renderer_batches import TrainingSettings
-from metatalk_lib.renderer_data import RendererPairs, find_pairs, find_roi, open_pairs, render_pairs
-from metatalk_lib.renderer_inspection import PairScores, measure_pairs, paint_pairs
-from metatalk_lib.renderer_training import train_renderer
-from metatalk_lib.roi import Roi
-from metatalk_lib.stage import code_fingerprint
-from metatalk_lib.studio.truth import true_coefficients
+from metatalk_lib.core.artifacts import atomic_path, load_arrays, save_weights, sha256_file
+from metatalk_lib.core.params import RendererConfig
+from metatalk_lib.core.progress import track
+from metatalk_lib.core.stage import code_fingerprint
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.face_model import FaceModel, load_face_model
+from metatalk_lib.neural_renderer.generator import PRIOR_PATH, NeuralRenderer, RendererSettings, build_generator
+from metatalk_lib.neural_renderer.inspection import PairScores, measure_pairs, paint_pairs
+from metatalk_lib.neural_renderer.lower_face_region import Roi, find_roi
+from metatalk_lib.neural_renderer.reference_pairs import add_references, make_bank
+from metatalk_lib.neural_renderer.sampling import TrainingSettings
+from metatalk_lib.neural_renderer.training import train_renderer
+from metatalk_lib.neural_renderer.training_pairs import RendererPairs, find_pairs, open_pairs, render_pairs
+from metatalk_lib.reconstruction.appearance import fit_appearance
+from metatalk_lib.studio.ground_truth import true_coefficients
+from metatalk_lib.tracking.crop import CropTransform
 from training.people import run_parallel, split_jpegs
 
 REFERENCES = 3

@@ -23,7 +23,6 @@ import torch
 from torch import nn
 
 from benchmarks.report import machine
-from metatalk_lib.artifacts import atomic_path, load_json, load_weights, save_json, save_weights
 from metatalk_lib.baselines.make_it_talk_weights import (
     OPEN_AUTO_VC_WIDTH,
     OPEN_IMAGE_PATH,
@@ -34,6 +33,7 @@ from metatalk_lib.baselines.make_it_talk_weights import (
     pack_sound,
     unpack_sound,
 )
+from metatalk_lib.core.artifacts import atomic_path, load_json, load_weights, save_json, save_weights
 from metatalk_lib.networks.residual_unet import ResidualUNet
 from training import (
     make_it_talk_speech,

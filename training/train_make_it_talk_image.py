@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metatalk_lib.artifacts import load_arrays
-from metatalk_lib.baselines.make_it_talk_drawing import draw_landmarks
+from metatalk_lib.baselines.make_it_talk_landmarks import draw_landmarks
 from metatalk_lib.baselines.make_it_talk_weights import OPEN_IMAGE_WIDTH
-from metatalk_lib.crop import CropTransform
-from metatalk_lib.landmarks import MOUTH
-from metatalk_lib.metrics import to_psnr
-from metatalk_lib.networks.residual_unet import FACE_SIZE, ResidualUNet
+from metatalk_lib.core.artifacts import load_arrays
+from metatalk_lib.metrics.image_quality import to_psnr
+from metatalk_lib.networks.residual_unet import RESIDUAL_UNET_FACE_SIZE, ResidualUNet
+from metatalk_lib.tracking.crop import CropTransform
+from metatalk_lib.tracking.landmarks import MOUTH
 from training.precision import low_precision
 from training.train_make_it_talk_sound import optimise
 
@@ -78,7 +78,9 @@ def make_example(
     if generator is not None:
         points = points + generator.normal(0, JITTER_PX, points.shape)
     corners = np.concatenate([mouth.min(axis=0) - MOUTH_MARGIN_PX, mouth.max(axis=0) + MOUTH_MARGIN_PX])
-    return Example(draw_landmarks(points), shown, wanted, tuple(np.clip(corners, 0, FACE_SIZE).astype(int).tolist()))
+    return Example(
+        draw_landmarks(points), shown, wanted, tuple(np.clip(corners, 0, RESIDUAL_UNET_FACE_SIZE).astype(int).tolist())
+    )
 
 
 def draw_examples(people: list[Person], generator: np.random.Generator) -> list[Example]:
@@ -89,7 +91,7 @@ def draw_examples(people: list[Person], generator: np.random.Generator) -> list[
         side = int(person.size * generator.uniform(*SIDES))
         left, top = generator.integers(person.size - side + 1, size=2).tolist()
         still, row = generator.integers(len(person.codes), size=2).tolist()
-        example = make_example(person, still, row, CropTransform(left, top, side, FACE_SIZE), generator)
+        example = make_example(person, still, row, CropTransform(left, top, side, RESIDUAL_UNET_FACE_SIZE), generator)
         examples.append(_mirror(example) if generator.random() < 0.5 else example)
     return examples
 
@@ -129,7 +131,7 @@ def measure_image(network: ResidualUNet, people: list[Person]) -> dict[str, dict
     """
     sums: dict[str, list[list[float]]] = {}
     for person in people:
-        crop, count = CropTransform(0, 0, person.size, FACE_SIZE), len(person.codes)
+        crop, count = CropTransform(0, 0, person.size, RESIDUAL_UNET_FACE_SIZE), len(person.codes)
         rows = np.linspace(count // 4, count - 1, MEASURED_FRAMES).round().astype(int).tolist()
         examples = [make_example(person, 0, row, crop) for row in rows]
         wanted = to_tensor([e.target for e in examples])
@@ -172,7 +174,7 @@ def _inside(example: Example) -> tuple[slice, ...]:
 def _mirror(example: Example) -> Example:
     left, top, right, bottom = example.mouth
     turned = (np.ascontiguousarray(image[:, ::-1]) for image in example[:3])
-    return Example(*turned, (FACE_SIZE - right, top, FACE_SIZE - left, bottom))
+    return Example(*turned, (RESIDUAL_UNET_FACE_SIZE - right, top, RESIDUAL_UNET_FACE_SIZE - left, bottom))
 
 
 def _l1(errors: Tensor) -> float:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from metatalk_lib.baselines.make_it_talk import VOICE_GAIN
 from metatalk_lib.baselines.make_it_talk_audio import STEPS_PER_S, cut_windows
-from metatalk_lib.baselines.make_it_talk_landmarks import DEPTH, LIP_GAIN, WIDTH, find_frame
+from metatalk_lib.baselines.make_it_talk_landmarks import FACE_DEPTH, FACE_WIDTH_POINTS, LIP_GAIN, find_frame
 from metatalk_lib.baselines.make_it_talk_weights import open_depth
-from metatalk_lib.face_model import load_face_model
-from metatalk_lib.landmarks import mouth_opening
+from metatalk_lib.face3d.face_model import load_face_model
+from metatalk_lib.media.frame_order import ping_pong
 from metatalk_lib.networks.make_it_talk import MAX_WINDOWS, NOISE_SIZE, WINDOW_STEPS, ContentBranch, SpeakerBranch
-from metatalk_lib.playback import ping_pong
+from metatalk_lib.tracking.landmarks import mouth_opening
 from training.make_it_talk_speech import Spoken
 from training.precision import low_precision
 from training.render_speakers import TURN_SIGMA
@@ -45,7 +45,7 @@ class FaceMover:
         model = load_face_model()
         self.mean, self.identity_basis, expression_basis = model.landmark_bases()
         self.action_basis = np.tensordot(model.actions_to_expression.numpy(), expression_basis, axes=1)
-        self.depth = DEPTH * open_depth()
+        self.depth = FACE_DEPTH * open_depth()
 
     def draw(self, actions: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Faces (B, 68, 3) of random identities that turn a little to the side, and what the actions move them by."""
@@ -58,10 +58,10 @@ class FaceMover:
         turned = neutral @ turns.transpose(0, 2, 1)
         moved = np.tensordot(actions, self.action_basis, axes=1) @ turns.transpose(0, 2, 1)
         low, high = turned[:, 0], turned[:, 16]
-        scale = (WIDTH / (high[:, 0] - low[:, 0]))[:, None, None]
+        scale = (FACE_WIDTH_POINTS / (high[:, 0] - low[:, 0]))[:, None, None]
         faces = (turned - 0.5 * (low + high)[:, None]) * scale * (1, -1, 1)
         faces[..., 2] = self.depth
-        return faces, moved * scale * (1, -1, DEPTH)
+        return faces, moved * scale * (1, -1, FACE_DEPTH)
 
 
 class Motion(NamedTuple):

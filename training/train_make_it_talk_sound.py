@@ -8,13 +8,12 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from metatalk_lib.baselines.make_it_talk_audio import convert_voice
-from metatalk_lib.baselines.make_it_talk_voice import embed_voice
+from metatalk_lib.baselines.make_it_talk_audio import convert_voice, embed_voice
 from metatalk_lib.baselines.make_it_talk_weights import OPEN_AUTO_VC_WIDTH
-from metatalk_lib.networks.auto_vc import MEL_BANDS, PITCH_BINS, AutoVC
+from metatalk_lib.core.progress import track
+from metatalk_lib.networks.auto_vc import AUTO_VC_MEL_BANDS, PITCH_BINS, AutoVC
 from metatalk_lib.networks.open_audio_encoder import LIP_SIZE
-from metatalk_lib.networks.voice_encoder import MEL_STEPS, VoiceEncoder
-from metatalk_lib.progress import track
+from metatalk_lib.networks.voice_encoder import VOICE_MEL_STEPS, VoiceEncoder
 from training.make_it_talk_speech import Spoken, list_voices
 from training.precision import low_precision
 from training.train_audio_encoder import LipTargets
@@ -91,12 +90,12 @@ def train_voice_encoder(utterances: list[Spoken], steps: int, seed: int) -> Voic
         network.lstm.weight_ih_l0 *= POWER_GAIN
     said: dict[int, list[np.ndarray]] = {}
     for item in utterances:
-        if len(item.voice_mel) >= MEL_STEPS:
+        if len(item.voice_mel) >= VOICE_MEL_STEPS:
             said.setdefault(int(item.voice[0]), []).append(item.voice_mel)
     people = list(said.values())
 
     def draw_loss() -> Tensor:
-        length = int(generator.integers(SHORTEST_PIECE, MEL_STEPS + 1))
+        length = int(generator.integers(SHORTEST_PIECE, VOICE_MEL_STEPS + 1))
         chosen = generator.choice(len(people), min(VOICES, len(people)), replace=False)
         pieces = [_cut(people[number], length, generator) for number in chosen for _ in range(PIECES)]
         with low_precision():
@@ -169,7 +168,7 @@ def train_auto_vc(utterances: list[Spoken], embeddings: list[np.ndarray], steps:
     network, generator = AutoVC(width=OPEN_AUTO_VC_WIDTH), np.random.default_rng([seed, 2])
     # the refinement ends in a norm, whose unit variance would drown the mel spectrogram at the start
     nn.init.zeros_(network.postnet.convolutions[-1][1].weight)
-    head = nn.Conv1d(MEL_BANDS, LIP_SIZE, LIP_STEPS, padding=LIP_STEPS // 2)
+    head = nn.Conv1d(AUTO_VC_MEL_BANDS, LIP_SIZE, LIP_STEPS, padding=LIP_STEPS // 2)
     usable = [row for row, item in enumerate(utterances) if len(item.mel) >= CROP_STEPS]
     targets = LipTargets(np.concatenate([utterances[row].actions for row in usable]).astype(np.float64))
     lips_of = {row: targets.encode(utterances[row].actions) for row in usable}

@@ -24,25 +24,31 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.report import machine
-from metatalk_lib.artifacts import atomic_path, load_arrays, save_weights
-from metatalk_lib.audio import to_mono_16k, to_pcm16
-from metatalk_lib.face_crops import crop_faces
-from metatalk_lib.face_detector import boxes_of_faces
-from metatalk_lib.lip_sync_error import (
+from metatalk_lib.core.artifacts import atomic_path, load_arrays, save_weights
+from metatalk_lib.core.progress import track
+from metatalk_lib.evaluation.syncnet_tracks import crop_faces
+from metatalk_lib.media.audio import to_mono_16k, to_pcm16
+from metatalk_lib.metrics.lse import (
     MAX_OFFSET,
     OPEN_SYNCNET_PATH,
-    OPEN_WIDTH,
+    OPEN_SYNCNET_WIDTH,
     SAMPLES_PER_FRAME,
     EmbeddedClip,
     embed_clip,
     score_clip,
 )
-from metatalk_lib.mfcc import compute_syncnet_mfcc
 from metatalk_lib.networks.open_audio_encoder import LIP_SIZE
-from metatalk_lib.networks.syncnet import EMBEDDING_SIZE, FACE_SIZE, MFCC_STEPS, WINDOW_FRAMES, SyncNet
-from metatalk_lib.progress import track
-from metatalk_lib.speech_augmentation import degrade_recording
-from metatalk_lib.visemes import viseme_curves
+from metatalk_lib.networks.syncnet import (
+    SYNCNET_EMBEDDING_SIZE,
+    SYNCNET_FACE_SIZE,
+    SYNCNET_MFCC_STEPS,
+    WINDOW_FRAMES,
+    SyncNet,
+)
+from metatalk_lib.speech.augmentation import degrade_recording
+from metatalk_lib.speech.mfcc import compute_syncnet_mfcc
+from metatalk_lib.speech.visemes import viseme_curves
+from metatalk_lib.tracking.face_detector import boxes_of_faces
 from training.people import halve_weights, load_speakers, split_jpegs
 from training.precision import low_precision
 from training.render_speakers import FPS, draw_speech
@@ -138,7 +144,7 @@ def draw_batch(talkers: list[Talker], lips_of: list[np.ndarray], generator: np.r
     for clip, number in enumerate(generator.choice(len(talkers), CLIPS, replace=False)):
         talker = talkers[number]
         mfcc = _hear(talker.said, generator)
-        last = min(len(talker.faces) - WINDOW_FRAMES, (mfcc.shape[1] - MFCC_STEPS) // 4)
+        last = min(len(talker.faces) - WINDOW_FRAMES, (mfcc.shape[1] - SYNCNET_MFCC_STEPS) // 4)
         first = int(generator.integers(last - reach + 1))
         images = _film_again(talker.faces[first : first + reach + WINDOW_FRAMES], generator)
         own = np.arange(first, first + reach + 1, WINDOW_STEP)
@@ -147,7 +153,7 @@ def draw_batch(talkers: list[Talker], lips_of: list[np.ndarray], generator: np.r
         for start in range(0, reach + 1, WINDOW_STEP):
             faces.append(images[start : start + WINDOW_FRAMES])
             right.append(len(frames_of) + start // WINDOW_STEP)
-        speech += [mfcc[:, 4 * frame : 4 * frame + MFCC_STEPS] for frame in heard]
+        speech += [mfcc[:, 4 * frame : 4 * frame + SYNCNET_MFCC_STEPS] for frame in heard]
         lips += [lips_of[number][frame : frame + WINDOW_FRAMES].ravel() for frame in heard]
         frames_of += heard.tolist()
         clips_of += [clip] * len(heard)
@@ -172,7 +178,7 @@ def compute_loss(
 def train(talkers: list[Talker], sentences: list[Utterance], steps: int, seed: int, checkpoint: Path) -> SyncNet:
     """AdamW with a one-cycle rate."""
     torch.manual_seed(seed)
-    network, warm = SyncNet(OPEN_WIDTH).train(), round(WARM_SHARE * steps)
+    network, warm = SyncNet(OPEN_SYNCNET_WIDTH).train(), round(WARM_SHARE * steps)
     targets = LipTargets(np.concatenate([talker.said.actions for talker in talkers]).astype(np.float64))
     lips_of = [targets.encode(talker.said.actions) for talker in talkers]
     lips_of_sentences = [targets.encode(said.actions) for said in sentences]
@@ -229,9 +235,9 @@ def draw_sentences(
     pieces, lips = [], []
     for number in generator.integers(len(sentences), size=EXTRA_CLIPS):
         mfcc = _hear(sentences[number], generator)
-        last = min(len(lips_of[number]) - WINDOW_FRAMES, (mfcc.shape[1] - MFCC_STEPS) // 4)
+        last = min(len(lips_of[number]) - WINDOW_FRAMES, (mfcc.shape[1] - SYNCNET_MFCC_STEPS) // 4)
         for frame in generator.integers(last + 1, size=EXTRA_PIECES):
-            pieces.append(mfcc[:, 4 * frame : 4 * frame + MFCC_STEPS])
+            pieces.append(mfcc[:, 4 * frame : 4 * frame + SYNCNET_MFCC_STEPS])
             lips.append(lips_of[number][frame : frame + WINDOW_FRAMES].ravel())
     return torch.from_numpy(np.stack(pieces)[:, None].astype(np.float32)), torch.from_numpy(np.stack(lips))
 
@@ -247,10 +253,10 @@ def _hear(said: Utterance, generator: np.random.Generator) -> np.ndarray:
 def _film_again(faces: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """The same crops by another camera: framing, mirror, colours, focus, noise and compression, one for all frames."""
     scale, tilt = generator.uniform(0.9, 1.12), generator.normal(0, 3.0)
-    matrix = cv2.getRotationMatrix2D((FACE_SIZE / 2, FACE_SIZE / 2), tilt, scale)
+    matrix = cv2.getRotationMatrix2D((SYNCNET_FACE_SIZE / 2, SYNCNET_FACE_SIZE / 2), tilt, scale)
     matrix[:, 2] += generator.normal(0, 5.0, 2)
     if generator.random() < 0.5:
-        matrix = matrix @ np.array([[-1.0, 0, FACE_SIZE - 1], [0, 1, 0], [0, 0, 1]])
+        matrix = matrix @ np.array([[-1.0, 0, SYNCNET_FACE_SIZE - 1], [0, 1, 0], [0, 0, 1]])
     gain, lift = generator.uniform(0.7, 1.3) * generator.uniform(0.92, 1.08, 3), generator.normal(0, 12, 3)
     levels = np.linspace(0, 1, 256)[:, None] ** generator.uniform(0.75, 1.33)
     table = np.clip(levels * 255 * gain + lift, 0, 255).astype(np.uint8)[None]
@@ -259,7 +265,9 @@ def _film_again(faces: np.ndarray, generator: np.random.Generator) -> np.ndarray
     quality = int(generator.integers(25, 90)) if generator.random() < 0.5 else 0
     out = []
     for face in faces:
-        image = cv2.LUT(cv2.warpAffine(face, matrix, (FACE_SIZE, FACE_SIZE), borderMode=cv2.BORDER_REPLICATE), table)
+        image = cv2.LUT(
+            cv2.warpAffine(face, matrix, (SYNCNET_FACE_SIZE, SYNCNET_FACE_SIZE), borderMode=cv2.BORDER_REPLICATE), table
+        )
         if blur:
             image = cv2.GaussianBlur(image, (0, 0), blur)
         if noise:
@@ -299,15 +307,15 @@ def publish(network: SyncNet, talkers: list[Talker], counts: dict[str, str], out
     weights = halve_weights(network)
     weights["netcnnlip.0.weight"] = (network.state_dict()["netcnnlip.0.weight"] / 255).half()
     save_weights(output / OPEN_SYNCNET_PATH.name, weights)
-    shipped = SyncNet(OPEN_WIDTH)
+    shipped = SyncNet(OPEN_SYNCNET_WIDTH)
     shipped.load_state_dict(weights)
     figures = measure(shipped.eval(), talkers)
     shown = {name: str(value) if isinstance(value, int) else f"{value:.3f}" for name, value in figures.items()}
     rows = "\n".join(f"| {name} | {value} |" for name, value in shown.items())
     text = f"""# {OPEN_SYNCNET_PATH.name}
 
-SyncNet's topology at {OPEN_WIDTH:g} of its width: five face crops of 224 px and 200 ms of speech to
-{round(OPEN_WIDTH * EMBEDDING_SIZE)} numbers each. Its figures are called LSE-D (open) and LSE-C (open); it shares no
+SyncNet's topology at {OPEN_SYNCNET_WIDTH:g} of its width: five face crops of 224 px and 200 ms of speech to
+{round(OPEN_SYNCNET_WIDTH * SYNCNET_EMBEDDING_SIZE)} numbers each. Its figures are called LSE-D (open) and LSE-C (open); it shares no
 weight with `syncnet_v2.model`, and its figures lie on another scale.
 
 - Made by: `python -m training.render_speakers`, then `python -m training.train_syncnet` (defaults)

@@ -25,17 +25,17 @@ import numpy as np
 import torch
 
 from benchmarks.report import machine
-from metatalk_lib.artifacts import atomic_path, load_arrays, load_weights, save_weights
-from metatalk_lib.audio import FEATURE_RATE, to_mono_16k
-from metatalk_lib.baselines.wav2lip import OPEN_PATH, OPEN_WIDTH
-from metatalk_lib.face_detector import boxes_of_faces
-from metatalk_lib.mel_spectrogram import chunk_starts, compute_mel_spectrogram, cut_mel_chunks
-from metatalk_lib.metrics import to_psnr
+from metatalk_lib.baselines.wav2lip import OPEN_WAV2LIP_PATH, OPEN_WAV2LIP_WIDTH
+from metatalk_lib.core.artifacts import atomic_path, load_arrays, load_weights, save_weights
+from metatalk_lib.core.progress import track
+from metatalk_lib.media.audio import FEATURE_RATE, to_mono_16k
+from metatalk_lib.metrics.image_quality import to_psnr
 from metatalk_lib.networks.open_audio_encoder import LIP_SIZE
-from metatalk_lib.networks.wav2lip import FACE_SIZE, Wav2LipGenerator
-from metatalk_lib.progress import track
-from metatalk_lib.visemes import viseme_curves
-from metatalk_lib.wav2lip import PADS_PX, pad_boxes, smooth_boxes
+from metatalk_lib.networks.wav2lip import WAV2LIP_FACE_SIZE, Wav2LipGenerator
+from metatalk_lib.pseudo_video.wav2lip_teacher import PADS_PX, pad_boxes, smooth_wav2lip_boxes
+from metatalk_lib.speech.mel_spectrogram import chunk_starts, compute_mel_spectrogram, cut_mel_chunks
+from metatalk_lib.speech.visemes import viseme_curves
+from metatalk_lib.tracking.face_detector import boxes_of_faces
 from training.people import RUNS, halve_weights, load_speakers, read_runs, split_jpegs
 from training.precision import low_precision
 from training.render_speakers import FPS, draw_speech
@@ -43,7 +43,7 @@ from training.train_audio_encoder import LipTargets
 
 BATCH = 24
 RATE = 1e-3
-HALF = FACE_SIZE // 2
+HALF = WAV2LIP_FACE_SIZE // 2
 MOUTH = np.s_[:, :, 50:92, 22:74]
 """Where the mouth is in a face."""
 WEIGHTS = (1.0, 1.0, 2.0)
@@ -83,9 +83,9 @@ def load_talker(path: Path) -> Talker:
     images = split_jpegs(arrays["jpeg"], arrays["jpeg_length"])
     height, width = images[0].shape[:2]
     boxes = pad_boxes(boxes_of_faces(arrays["landmarks"]).astype(np.int64), PADS_PX)
-    boxes = smooth_boxes(np.clip(boxes, 0, (width, height) * 2))
+    boxes = smooth_wav2lip_boxes(np.clip(boxes, 0, (width, height) * 2))
     cut = [image[top:bottom, left:right] for image, (left, top, right, bottom) in zip(images, boxes, strict=True)]
-    faces = np.stack([cv2.resize(face, (FACE_SIZE, FACE_SIZE))[..., ::-1] for face in cut])
+    faces = np.stack([cv2.resize(face, (WAV2LIP_FACE_SIZE, WAV2LIP_FACE_SIZE))[..., ::-1] for face in cut])
     return Talker(faces, describe(arrays["pcm_16k"] / np.float32(32768), arrays["actions"]))
 
 
@@ -230,13 +230,13 @@ def measure(network: Wav2LipGenerator, talkers: list[Talker]) -> dict[str, list[
 def publish(network: Wav2LipGenerator, unknown: list[Talker], facts: dict[str, str], output: Path) -> None:
     """Weights in half precision, measured as shipped, and the card."""
     weights = halve_weights(network)
-    save_weights(output / OPEN_PATH.name, weights)
-    shipped = Wav2LipGenerator(OPEN_WIDTH)
+    save_weights(output / OPEN_WAV2LIP_PATH.name, weights)
+    shipped = Wav2LipGenerator(OPEN_WAV2LIP_WIDTH)
     shipped.load_state_dict(weights)
     figures = measure(shipped.eval(), unknown)
-    text = f"""# {OPEN_PATH.name}
+    text = f"""# {OPEN_WAV2LIP_PATH.name}
 
-Wav2Lip's generator at {OPEN_WIDTH:g} of its width, for the compared method "Wav2Lip (open weights)". It shares no
+Wav2Lip's generator at {OPEN_WAV2LIP_WIDTH:g} of its width, for the compared method "Wav2Lip (open weights)". It shares no
 weight with the published checkpoints and is no measure of what they can do.
 
 - Made by: `python -m training.render_speakers`, then `python -m training.train_wav2lip`
@@ -252,7 +252,7 @@ weight with the published checkpoints and is no measure of what they can do.
 
 Limits: studio people only; 96 px faces. Licence: that of this project; no picture of a real person took part.
 """
-    with atomic_path(output / f"{OPEN_PATH.stem}.md") as temporary:
+    with atomic_path(output / f"{OPEN_WAV2LIP_PATH.stem}.md") as temporary:
         temporary.write_text(text, "utf-8")
     print(text)
 
@@ -264,12 +264,12 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="weights of an earlier run, with their card beside them")
     parser.add_argument("--weights", type=float, nargs=3, default=WEIGHTS, help="of face, hidden half and mouth")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=OPEN_PATH.parent)
+    parser.add_argument("--output", type=Path, default=OPEN_WAV2LIP_PATH.parent)
     arguments = parser.parse_args()
     known, unknown = load_speakers(arguments.speakers, load_talker)
     started = time.perf_counter()
     torch.manual_seed(arguments.seed)
-    network, sentences, earlier = Wav2LipGenerator(OPEN_WIDTH), [], ""
+    network, sentences, earlier = Wav2LipGenerator(OPEN_WAV2LIP_WIDTH), [], ""
     if arguments.start:
         network.load_state_dict(load_weights(arguments.start, "Leave --start out."))
         earlier = read_runs(arguments.start) + "; then "

@@ -1,1 +1,1 @@
-"""Compared methods, one module each, with `talk(character_dir, audio_path, output, ...)` as their only promise."""
+"""The compared methods, each with one function that makes a person speak."""

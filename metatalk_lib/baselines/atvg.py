@@ -21,29 +21,30 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import nn
 
-from metatalk_lib.artifacts import load_json, load_weights
-from metatalk_lib.assets import find_asset, require_file
-from metatalk_lib.audio import frame_count_for, open_audio, to_mono_16k
 from metatalk_lib.baselines.atvg_landmarks import LANDMARK_SCALE, FacePlace, LandmarkSpace, PublishedSpace
-from metatalk_lib.errors import DataError
-from metatalk_lib.landmarks import read_frame_landmarks
-from metatalk_lib.mfcc import stream_mfcc_blocks
+from metatalk_lib.core.artifacts import load_json, load_weights
+from metatalk_lib.core.assets import find_asset, require_file
+from metatalk_lib.core.checkpoints import Weights, load_published, load_strictly, takes_open
+from metatalk_lib.core.errors import DataError
+from metatalk_lib.core.paths import PACKAGE_DATA_DIR
+from metatalk_lib.core.progress import track
+from metatalk_lib.media.audio import frame_count_for, open_audio, to_mono_16k
+from metatalk_lib.media.frame_order import frames_on_screen
+from metatalk_lib.media.video import read_frames
+from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.networks.at_net import ATNet
 from metatalk_lib.networks.vg_net import VGNet
-from metatalk_lib.official_weights import Weights, load_published, load_strictly, takes_open
-from metatalk_lib.paths import PACKAGE_DATA_DIR
-from metatalk_lib.playback import frames_on_screen
-from metatalk_lib.progress import track
-from metatalk_lib.talk import load_character
-from metatalk_lib.talk_request import check_talk
-from metatalk_lib.video import read_frames, write_video
+from metatalk_lib.speech.mfcc import stream_mfcc_blocks
+from metatalk_lib.talk.character import load_character
+from metatalk_lib.talk.requests import check_talk
+from metatalk_lib.tracking.landmarks import read_frame_landmarks
 
-FPS = Fraction(25)
+ATVG_FPS = Fraction(25)
 """AT-net knows this frame rate only."""
-OPEN_PATH = PACKAGE_DATA_DIR / "atvg_open.safetensors"
+OPEN_ATVG_PATH = PACKAGE_DATA_DIR / "atvg_open.safetensors"
 PUBLISHED_LANDMARKS_PATH = PACKAGE_DATA_DIR / "atvg_landmarks.json"
-OFFICIAL_ASSETS = ("atnet", "vgnet", "atvg_mean", "atvg_components", "atvg_base")
-OPEN_WIDTH = 0.25
+ATVG_ASSETS = ("atnet", "vgnet", "atvg_mean", "atvg_components", "atvg_base")
+OPEN_ATVG_WIDTH = 0.25
 COMPONENTS = 6
 SHORTEST_SAMPLES = 721
 """At 16 kHz; the demo makes no MFCC block of less."""
@@ -67,7 +68,7 @@ class OpenATVG(nn.Module):
         width: of both networks.
     """
 
-    def __init__(self, width: float = OPEN_WIDTH) -> None:
+    def __init__(self, width: float = OPEN_ATVG_WIDTH) -> None:
         super().__init__()
         self.at_net, self.vg_net = ATNet(width=width), VGNet(width)
         self.register_buffer("base", torch.zeros(68, 2))
@@ -80,7 +81,7 @@ class OpenATVG(nn.Module):
         return ATVG(self.at_net.eval(), self.vg_net.eval(), space)
 
 
-def talk(
+def talk_atvg(
     character_dir: Path,
     audio_path: Path,
     output: Path,
@@ -121,9 +122,9 @@ def talk(
     place = FacePlace.find(landmarks, atvg.space.base)
     example = atvg.space.describe(place, landmarks)
     shown, repeats = np.unique(
-        frames_on_screen(frame_count_for(audio, character.fps), character.fps, FPS), return_counts=True
+        frames_on_screen(frame_count_for(audio, character.fps), character.fps, ATVG_FPS), return_counts=True
     )
-    moved = move_landmarks(atvg, _check_samples(to_mono_16k(audio), audio_path), int(shown[-1]) + 1, example)
+    moved = move_atvg_landmarks(atvg, _check_samples(to_mono_16k(audio), audio_path), int(shown[-1]) + 1, example)
     faces = draw_faces(atvg, place.cut(still), moved[shown], atvg.space.decode(example))
     pictures = (place.paste(still, stretch(face)) for face in track(faces, "talking as ATVG", total=len(shown)))
     frames = (picture for picture, times in zip(pictures, repeats, strict=True) for _ in range(times))
@@ -131,23 +132,23 @@ def talk(
     return output
 
 
-def label(weights: Weights = "auto") -> str:
+def label_atvg(weights: Weights = "auto") -> str:
     """What the tables call it; the published method's name is for its published weights."""
-    return "ATVG (open weights)" if takes_open(weights, *OFFICIAL_ASSETS) else "ATVG"
+    return "ATVG (open weights)" if takes_open(weights, *ATVG_ASSETS) else "ATVG"
 
 
-def weight_files(weights: Weights = "auto") -> tuple[Path, ...]:
+def list_atvg_files(weights: Weights = "auto") -> tuple[Path, ...]:
     """The files that decide what it draws.
 
     Raises:
         DataError: one is missing.
     """
-    if takes_open(weights, *OFFICIAL_ASSETS):
-        return (OPEN_PATH,)
-    return (PUBLISHED_LANDMARKS_PATH, *map(require_file, OFFICIAL_ASSETS))
+    if takes_open(weights, *ATVG_ASSETS):
+        return (OPEN_ATVG_PATH,)
+    return (PUBLISHED_LANDMARKS_PATH, *map(require_file, ATVG_ASSETS))
 
 
-def move_landmarks(
+def move_atvg_landmarks(
     atvg: ATVG, samples_16k: Float[np.ndarray, " S"], frame_count: int, example: Float[np.ndarray, "6"]
 ) -> Float[np.ndarray, "T 136"]:
     """AT-net's landmarks of every frame, in the normalised space.
@@ -160,7 +161,7 @@ def move_landmarks(
     """
     device = next(atvg.at_net.parameters()).device
     with torch.no_grad():
-        blocks = stream_mfcc_blocks([samples_16k], frame_count, FPS)
+        blocks = stream_mfcc_blocks([samples_16k], frame_count, ATVG_FPS)
         features = [atvg.at_net.encode_audio(torch.from_numpy(group)[None].to(device)) for group in blocks]
         given = torch.from_numpy(example)[None].to(device)
         told = atvg.at_net.drive(given, torch.cat(features, dim=1))[0].cpu().numpy()
@@ -205,12 +206,12 @@ def load_atvg(weights: Weights = "auto", device: torch.device | None = None) -> 
         DataError: a file is missing or does not fit.
         ParameterError: there are no such weights.
     """
-    atvg = load_open() if takes_open(weights, *OFFICIAL_ASSETS) else _load_official()
+    atvg = load_open_atvg() if takes_open(weights, *ATVG_ASSETS) else _load_official()
     place = device or torch.device("cpu")
     return atvg._replace(at_net=atvg.at_net.to(place), vg_net=atvg.vg_net.to(place))
 
 
-def load_open(path: Path = OPEN_PATH) -> ATVG:
+def load_open_atvg(path: Path = OPEN_ATVG_PATH) -> ATVG:
     """The open weights; errors as `load_atvg`."""
     network, advice = OpenATVG(), "Make it with training/train_atvg.py."
     load_strictly(network, load_weights(path, advice), path, advice)

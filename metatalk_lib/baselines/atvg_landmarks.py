@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from metatalk_lib.crop import CropTransform
-from metatalk_lib.errors import DataError
-from metatalk_lib.networks.vg_net import FACE_SIZE
+from metatalk_lib.core.errors import DataError
+from metatalk_lib.networks.vg_net import VG_NET_FACE_SIZE
+from metatalk_lib.tracking.crop import CropTransform
 
 LANDMARK_SCALE = 5.0
 """Landmarks about 1 in norm are multiplied by this before anything else."""
@@ -71,7 +71,7 @@ class FacePlace:
         return cv2.warpAffine(
             self.square.crop_image(frame),
             self._to_square(),
-            (FACE_SIZE, FACE_SIZE),
+            (VG_NET_FACE_SIZE, VG_NET_FACE_SIZE),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )

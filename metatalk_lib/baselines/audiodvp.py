@@ -24,45 +24,36 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
-from metatalk_lib.artifacts import save_json
-from metatalk_lib.audio import Audio, frame_count_for, read_audio, to_mono_16k
-from metatalk_lib.audio_encoder import encode_audio, load_audio_encoder
-from metatalk_lib.audio_to_expression import (
-    TrainedA2E,
-    load_a2e,
-    predict_expression,
-    save_a2e,
-    train_a2e,
-)
+from metatalk_lib.audio_to_expression.model import TrainedA2E, load_a2e, predict_expression, save_a2e
+from metatalk_lib.audio_to_expression.streaming import predict_speech
+from metatalk_lib.audio_to_expression.training import train_a2e
 from metatalk_lib.baselines.timed_training import train_for
-from metatalk_lib.composite import blend
-from metatalk_lib.crop import load_crop
-from metatalk_lib.driving import drive, predict_speech
-from metatalk_lib.errors import DataError
-from metatalk_lib.face_model import Coefficients, FaceModel, load_face_model
-from metatalk_lib.generator_input import Condition, stack_window
-from metatalk_lib.mfcc import compute_mfcc_blocks, compute_public_mfcc_blocks
-from metatalk_lib.neural_renderer import NeuralRenderer, RendererSettings, load_renderer, save_renderer
-from metatalk_lib.playback import neighbourhoods, ping_pong, read_in_order
-from metatalk_lib.progress import track
-from metatalk_lib.renderer import render_face
-from metatalk_lib.renderer_batches import TrainingSettings
-from metatalk_lib.renderer_data import (
-    PairRow,
-    RendererPairs,
-    dilated_mask,
-    draw_frame,
-    find_roi,
-    remove_pairs,
-    render_pairs,
-)
-from metatalk_lib.renderer_training import train_renderer
-from metatalk_lib.talk import Character, load_character
-from metatalk_lib.talk_request import check_talk
-from metatalk_lib.video import read_frames, write_video
+from metatalk_lib.core.artifacts import save_json
+from metatalk_lib.core.errors import DataError
+from metatalk_lib.core.progress import track
+from metatalk_lib.face3d.coefficients import Coefficients, repose
+from metatalk_lib.face3d.face_model import FaceModel, load_face_model
+from metatalk_lib.face3d.face_renderer import render_face
+from metatalk_lib.media.audio import Audio, frame_count_for, read_audio, to_mono_16k
+from metatalk_lib.media.frame_order import neighbourhoods, ping_pong, read_in_order
+from metatalk_lib.media.video import read_frames
+from metatalk_lib.media.video_writer import write_video
+from metatalk_lib.neural_renderer.compositing import blend
+from metatalk_lib.neural_renderer.conditioning import Condition, stack_window
+from metatalk_lib.neural_renderer.drawing import draw_frame
+from metatalk_lib.neural_renderer.generator import NeuralRenderer, RendererSettings, load_renderer, save_renderer
+from metatalk_lib.neural_renderer.lower_face_region import dilated_mask, find_roi
+from metatalk_lib.neural_renderer.sampling import TrainingSettings
+from metatalk_lib.neural_renderer.training import train_renderer
+from metatalk_lib.neural_renderer.training_pairs import PairRow, RendererPairs, remove_pairs, render_pairs
+from metatalk_lib.speech.audio_encoder import encode_audio, load_audio_encoder
+from metatalk_lib.speech.mfcc import compute_mfcc_blocks, compute_public_mfcc_blocks
+from metatalk_lib.talk.character import Character, load_character
+from metatalk_lib.talk.requests import check_talk
+from metatalk_lib.tracking.crop import load_crop
 
 SIZE_PX = 256
-WINDOW = 7
+AUDIODVP_WINDOW = 7
 PUBLISHED_WIDTH = 64
 PUBLISHED_DEPTH = 8
 PUBLIC_FPS = Fraction(25)
@@ -147,7 +138,7 @@ def train(
         model, character.coefficients, character_dir / "01_crop" / "face_256.mp4", frames, settings, work
     )
     network = RendererSettings(
-        WINDOW, settings.width, settings.depth, settings.refine, SIZE_PX, pairs.roi, surroundings=False
+        AUDIODVP_WINDOW, settings.width, settings.depth, settings.refine, SIZE_PX, pairs.roi, surroundings=False
     )
     checkpoint, plan = folder / "checkpoint.safetensors", folder / "plan.json"
 
@@ -249,7 +240,7 @@ def make_pairs(
     return render_pairs(model, coefficients, numbered, len(frame_id), roi, folder, draw=draw)
 
 
-def talk(
+def talk_audiodvp(
     character_dir: Path,
     audio_path: Path,
     output: Path,
@@ -287,8 +278,8 @@ def talk(
     a2e, audio = load_a2e(a2e_dir or trained_dir / "a2e"), read_audio(audio_path)
     expression = predict(audio, character.fps, a2e)
     order = ping_pong(start_frame, character.frame_count, len(expression))
-    driven = drive(character.coefficients, order, expression)
-    frames = track(paint_frames(character, renderer, driven, order), "talking as AudioDVP", total=len(order))
+    driven = repose(character.coefficients, order, expression)
+    frames = track(paint_audiodvp_frames(character, renderer, driven, order), "talking as AudioDVP", total=len(order))
     write_video(output, frames, fps=character.fps, audio=audio)
     return output
 
@@ -307,7 +298,7 @@ def predict(audio: Audio, fps: Fraction, a2e: TrainedA2E) -> Float[np.ndarray, "
     return predict_expression(a2e, encode_audio(load_audio_encoder(a2e.audio_encoder), blocks)).astype(np.float32)
 
 
-def paint_frames(
+def paint_audiodvp_frames(
     character: Character, renderer: NeuralRenderer, driven: Coefficients, order: Int[np.ndarray, " T"]
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """Yield the finished frames: the 256 px square, enlarged into the source's place.
@@ -321,9 +312,9 @@ def paint_frames(
     model, roi = load_face_model(driven.face_model), renderer.settings.roi
     transform = replace(character.transform, size=SIZE_PX)
     drawn = (draw_frame(model, driven, index, SIZE_PX, roi) for index in range(len(driven)))
-    together = zip(read_in_order(character.source, order), neighbourhoods(drawn, WINDOW), strict=True)
+    together = zip(read_in_order(character.source, order), neighbourhoods(drawn, AUDIODVP_WINDOW), strict=True)
     for source, neighbours in together:
-        square, centre = transform.crop_image(source), neighbours[WINDOW // 2]
+        square, centre = transform.crop_image(source), neighbours[AUDIODVP_WINDOW // 2]
         window, known = stack_window([None if frame is None else frame.image for frame in neighbours])
         background = np.ascontiguousarray(roi.cut(square))
         condition = Condition(window[None], known[None], background[None], centre.mask[None], centre.references[None])

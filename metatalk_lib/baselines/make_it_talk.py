@@ -21,45 +21,44 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 
-from metatalk_lib.audio import frame_count_for, read_audio, to_mono_16k
 from metatalk_lib.baselines.make_it_talk_audio import (
-    HOP,
+    AUTO_VC_HOP,
     STEPS_PER_S,
     bring_to_level,
     compute_auto_vc_mel,
     convert_voice,
     cut_windows,
+    embed_voice,
     encode_pitch,
     normalise_pitch,
     track_pitch,
 )
-from metatalk_lib.baselines.make_it_talk_drawing import draw_landmarks
 from metatalk_lib.baselines.make_it_talk_landmarks import (
     SHORTEST,
     add_blinks,
     calibrate_content,
     calm_speaker,
+    draw_landmarks,
     find_frame,
     nudge_still,
     repair_lips,
     settle,
     smooth_in_image,
 )
-from metatalk_lib.baselines.make_it_talk_voice import embed_voice
-from metatalk_lib.baselines.make_it_talk_weights import OFFICIAL_ASSETS, Networks, load_networks, weight_files
-from metatalk_lib.crop import CropTransform
-from metatalk_lib.errors import DataError
-from metatalk_lib.landmarks import read_frame_landmarks
+from metatalk_lib.baselines.make_it_talk_weights import MAKE_IT_TALK_ASSETS, Networks, load_networks
+from metatalk_lib.core.checkpoints import Weights, takes_open
+from metatalk_lib.core.errors import DataError
+from metatalk_lib.core.progress import track
+from metatalk_lib.media.audio import frame_count_for, read_audio, to_mono_16k
+from metatalk_lib.media.frame_order import batched, frames_on_screen
+from metatalk_lib.media.video import read_frames
+from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.networks.make_it_talk import MAX_WINDOWS, NOISE_SIZE, WINDOW_STEPS
-from metatalk_lib.networks.residual_unet import FACE_SIZE
-from metatalk_lib.official_weights import Weights, takes_open
-from metatalk_lib.playback import batched, frames_on_screen
-from metatalk_lib.progress import track
-from metatalk_lib.talk import Character, load_character
-from metatalk_lib.talk_request import check_talk
-from metatalk_lib.video import read_frames, write_video
-
-__all__ = ["label", "talk", "weight_files"]
+from metatalk_lib.networks.residual_unet import RESIDUAL_UNET_FACE_SIZE
+from metatalk_lib.talk.character import Character, load_character
+from metatalk_lib.talk.requests import check_talk
+from metatalk_lib.tracking.crop import CropTransform
+from metatalk_lib.tracking.landmarks import read_frame_landmarks
 
 VOICE_GAIN = 3.0
 """What the speaker branch's voice embedding is multiplied by."""
@@ -87,12 +86,12 @@ class Still:
     transform: CropTransform
 
 
-def label(weights: Weights = "auto") -> str:
+def label_make_it_talk(weights: Weights = "auto") -> str:
     """What the tables call it."""
-    return "MakeItTalk (open weights)" if takes_open(weights, *OFFICIAL_ASSETS) else "MakeItTalk"
+    return "MakeItTalk (open weights)" if takes_open(weights, *MAKE_IT_TALK_ASSETS) else "MakeItTalk"
 
 
-def talk(
+def talk_make_it_talk(
     character_dir: Path,
     audio_path: Path,
     output: Path,
@@ -107,7 +106,7 @@ def talk(
         character_dir: `outputs/<character>`, with stages 01 and 03.
         audio_path: any recording that can be decoded.
         output: the .mp4 to write, at the source's size.
-        weights: whose; see `official_weights.takes_open`.
+        weights: whose; see `checkpoints.takes_open`.
         start_frame: source frame that is the still.
         device: where the networks run; CPU by default.
 
@@ -126,10 +125,14 @@ def talk(
     check_talk(audio_path, output, character.source)
     still, audio = load_still(character_dir, character, start_frame), read_audio(audio_path)
     networks = load_networks(weights, device)
-    points = move_landmarks(networks, to_mono_16k(audio), still.landmarks)
+    points = move_still_landmarks(networks, to_mono_16k(audio), still.landmarks)
     shown = frames_on_screen(frame_count_for(audio, character.fps), character.fps, RATE)
     order = np.minimum(shown, len(points) - 1)
-    frames = track(paint_frames(networks, still, points, order), f"talking as {label(weights)}", total=len(order))
+    frames = track(
+        paint_still_frames(networks, still, points, order),
+        f"talking as {label_make_it_talk(weights)}",
+        total=len(order),
+    )
     write_video(output, frames, fps=character.fps, audio=audio)
     return output
 
@@ -147,12 +150,12 @@ def load_still(character_dir: Path, character: Character, frame_id: int) -> Stil
     """
     landmarks = read_frame_landmarks(character_dir / "01_crop" / "landmarks.npz", frame_id)
     (frame,) = read_frames(character.source, frame_id, frame_id + 1)
-    transform = replace(character.transform, size=FACE_SIZE)
+    transform = replace(character.transform, size=RESIDUAL_UNET_FACE_SIZE)
     points = transform.to_crop(landmarks.astype(np.float64))
     return Still(frame, transform.crop_image(frame), points, transform)
 
 
-def move_landmarks(
+def move_still_landmarks(
     networks: Networks, samples_16k: Float[np.ndarray, " S"], still: Float[np.ndarray, "68 2"]
 ) -> Float[np.ndarray, "T 68 3"]:
     """The still's landmarks as the recording moves them, 62.5 frames a second.
@@ -191,11 +194,11 @@ def hear(
     Raises:
         DataError: the recording is silent or too short.
     """
-    needed = (WINDOW_STEPS + SHORTEST - 1) * HOP
+    needed = (WINDOW_STEPS + SHORTEST - 1) * AUTO_VC_HOP
     if len(samples_16k) < needed:
         raise DataError(
-            f"the recording lasts {len(samples_16k) / (HOP * STEPS_PER_S):.2f} s; MakeItTalk needs at least "
-            f"{needed / (HOP * STEPS_PER_S):.2f} s. Give a longer one."
+            f"the recording lasts {len(samples_16k) / (AUTO_VC_HOP * STEPS_PER_S):.2f} s; MakeItTalk needs at least "
+            f"{needed / (AUTO_VC_HOP * STEPS_PER_S):.2f} s. Give a longer one."
         )
     samples = bring_to_level(samples_16k)
     voice = embed_voice(networks.voice_encoder, samples)
@@ -229,7 +232,7 @@ def displace(
     return calm_speaker(speaker.astype(np.float64)) + calibrate_content(content.astype(np.float64))
 
 
-def paint_frames(
+def paint_still_frames(
     networks: Networks, still: Still, points: Float[np.ndarray, "N 68 3"], order: Int[np.ndarray, " T"]
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """Yield the finished frames: the painted square, enlarged into the still's frame.

@@ -7,23 +7,25 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.fft import rfft
+from scipy.ndimage import binary_dilation, uniform_filter1d
 from scipy.signal import butter, filtfilt
 
-from metatalk_lib.audio import FEATURE_RATE
-from metatalk_lib.errors import DataError
-from metatalk_lib.networks.auto_vc import MEL_BANDS, PITCH_BINS, AutoVC
+from metatalk_lib.core.errors import DataError
+from metatalk_lib.media.audio import FEATURE_RATE
+from metatalk_lib.networks.auto_vc import AUTO_VC_MEL_BANDS, PITCH_BINS, AutoVC
 from metatalk_lib.networks.make_it_talk import WINDOW_STEPS
+from metatalk_lib.networks.voice_encoder import VOICE_MEL_BANDS, VOICE_MEL_STEPS, VoiceEncoder
 
-HOP = 256
+AUTO_VC_HOP = 256
 """16 ms at 16 kHz, samples."""
-STEPS_PER_S = FEATURE_RATE / HOP
+STEPS_PER_S = FEATURE_RATE / AUTO_VC_HOP
 """62.5: the rate of all of MakeItTalk, and of its videos."""
-LEVEL_DBFS = -20.0
+AUTO_VC_LEVEL_DBFS = -20.0
 """What a recording is brought to first."""
 UNVOICED = -1e10
 """Stands for the logarithm of a pitch that is not there."""
 
-_FFT_SIZE = 1024
+_AUTO_VC_FFT_SIZE = 1024
 _RANGE_HZ = (90.0, 7600.0)
 _HIGH_PASS_HZ, _HIGH_PASS_ORDER = 30.0, 5
 _GAIN, _NOISE = 0.95, 1e-6
@@ -44,7 +46,7 @@ def bring_to_level(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, " 
     level = float(np.sqrt(np.mean(np.square(samples_16k, dtype=np.float64)))) if len(samples_16k) else 0.0
     if level == 0:
         raise DataError("MakeItTalk: the recording is silent; it cannot be brought to −20 dBFS. Check the file.")
-    return np.clip(samples_16k * (10 ** (LEVEL_DBFS / 20) / level), -1, 1)
+    return np.clip(samples_16k * (10 ** (AUTO_VC_LEVEL_DBFS / 20) / level), -1, 1)
 
 
 def compute_auto_vc_mel(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, "M 80"]:
@@ -62,15 +64,15 @@ def compute_auto_vc_mel(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarra
 
     Source: adobe-research/MakeItTalk src/autovc/retrain_version/vocoder_spec/extract_f0_func.py; its numbers were used.
     """
-    if len(samples_16k) <= _FFT_SIZE // 2:
+    if len(samples_16k) <= _AUTO_VC_FFT_SIZE // 2:
         raise DataError(
-            f"the recording has {len(samples_16k)} samples at 16 kHz; AutoVC needs more than {_FFT_SIZE // 2}."
+            f"the recording has {len(samples_16k)} samples at 16 kHz; AutoVC needs more than {_AUTO_VC_FFT_SIZE // 2}."
         )
     windows = np.lib.stride_tricks.sliding_window_view(
-        np.pad(_prepare(samples_16k), _FFT_SIZE // 2, "reflect"), _FFT_SIZE
+        np.pad(_prepare(samples_16k), _AUTO_VC_FFT_SIZE // 2, "reflect"), _AUTO_VC_FFT_SIZE
     )
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_FFT_SIZE) / _FFT_SIZE)
-    magnitude = np.abs(rfft(windows[::HOP] * hann, axis=1))
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_AUTO_VC_FFT_SIZE) / _AUTO_VC_FFT_SIZE)
+    magnitude = np.abs(rfft(windows[::AUTO_VC_HOP] * hann, axis=1))
     return (20 * np.log10(np.maximum(1e-5, magnitude @ _mel_filters().T)) - 16 + 100) / 100
 
 
@@ -91,8 +93,8 @@ def track_pitch(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, " M"]
         fmin=_PITCH_RANGE_HZ[0],
         fmax=_PITCH_RANGE_HZ[1],
         sr=FEATURE_RATE,
-        frame_length=_FFT_SIZE,
-        hop_length=HOP,
+        frame_length=_AUTO_VC_FFT_SIZE,
+        hop_length=AUTO_VC_HOP,
     )
     return np.where(is_voiced, np.log(pitch_hz), UNVOICED)
 
@@ -163,7 +165,7 @@ def cut_windows(features: Float[np.ndarray, "M 80"]) -> Float[np.ndarray, "W 18 
 
 
 def _prepare(samples: np.ndarray) -> np.ndarray:
-    values = np.append(samples, 1e-6) if len(samples) % HOP == 0 else samples
+    values = np.append(samples, 1e-6) if len(samples) % AUTO_VC_HOP == 0 else samples
     numerator, denominator = butter(_HIGH_PASS_ORDER, _HIGH_PASS_HZ / (FEATURE_RATE / 2), "high")
     noise = np.random.RandomState(0).rand(len(values)) - 0.5
     return filtfilt(numerator, denominator, values) * _GAIN + noise * _NOISE
@@ -172,5 +174,101 @@ def _prepare(samples: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def _mel_filters() -> np.ndarray:
     return librosa.filters.mel(
-        sr=FEATURE_RATE, n_fft=_FFT_SIZE, n_mels=MEL_BANDS, fmin=_RANGE_HZ[0], fmax=_RANGE_HZ[1]
+        sr=FEATURE_RATE, n_fft=_AUTO_VC_FFT_SIZE, n_mels=AUTO_VC_MEL_BANDS, fmin=_RANGE_HZ[0], fmax=_RANGE_HZ[1]
     ).astype(np.float64)
+
+
+VOICE_LEVEL_DBFS = -30.0
+"""Quieter recordings are raised to it."""
+VOICE_HOP = 160
+"""10 ms, samples."""
+MINUTE = 60 * FEATURE_RATE
+
+_VOICE_FFT_SIZE = 400
+_STEPS_APART = 50
+"""Two pieces of 1.6 s a second."""
+_COVERAGE = 0.75
+_VOICE_WINDOW, _AVERAGED_WINDOWS, _LONGEST_SILENCE = 480, 8, 6
+"""Windows of 30 ms in which speech is looked for, samples; how many are averaged; how many silent ones may follow."""
+_QUIET_DB = 35.0
+"""A window this much below the loud ones has no speech."""
+
+
+def embed_voice(encoder: VoiceEncoder, samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, "256"]:
+    """The embedding of a recording: the mean over its pieces, brought to length 1.
+
+    Of a recording that is longer than a minute, the mean of its whole minutes' embeddings.
+
+    Args:
+        encoder: of Resemblyzer, or the open one.
+        samples_16k: mono.
+
+    Raises:
+        DataError: it is silent.
+
+    Source: facts of resemble-ai/Resemblyzer resemblyzer/voice_encoder.py (Apache 2.0) and adobe-research/MakeItTalk
+    thirdparty/resemblyer_util/speaker_emb.py.
+    """
+    samples = prepare_voice(samples_16k)
+    starts = range(0, max(1, len(samples) // MINUTE) * MINUTE, MINUTE)
+    return np.mean([_embed_minute(encoder, samples[start : start + MINUTE]) for start in starts], axis=0)
+
+
+def prepare_voice(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, " _"]:
+    """Quiet recordings raised to −30 dBFS, silences of more than a fifth of a second shortened.
+
+    Resemblyzer asks webrtcvad where there is speech. Here an energy rule does: a window of 30 ms speaks where it is
+    louder than 35 dB below the loud ones (the 95th percentile), and more than half of the eight windows about it do;
+    three windows to either side of such are kept. Where no window is left, nothing is cut.
+
+    Args:
+        samples_16k: mono.
+
+    Raises:
+        DataError: it is silent.
+
+    Source: facts of resemble-ai/Resemblyzer resemblyzer/audio.py (Apache 2.0); the energy rule is original to this
+    project.
+    """
+    level = float(np.sqrt(np.mean(np.square(samples_16k, dtype=np.float64)))) if len(samples_16k) else 0.0
+    if level == 0:
+        raise DataError("MakeItTalk: the recording is silent; nobody's voice can be told from it. Check the file.")
+    samples = samples_16k * max(1.0, 10 ** (VOICE_LEVEL_DBFS / 20) / level)
+    samples = samples[: len(samples) // _VOICE_WINDOW * _VOICE_WINDOW]
+    if not len(samples):
+        return samples_16k
+    power = np.square(samples.reshape(-1, _VOICE_WINDOW)).mean(axis=1)
+    is_loud = power > np.percentile(power, 95) * 10 ** (-_QUIET_DB / 10)
+    speaks = uniform_filter1d(is_loud.astype(np.float64), _AVERAGED_WINDOWS, mode="constant") > 0.5
+    kept = binary_dilation(speaks, np.ones(_LONGEST_SILENCE + 1))
+    return samples[np.repeat(kept, _VOICE_WINDOW)] if kept.any() else samples
+
+
+def compute_voice_mel(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, "M 40"]:
+    """Power in 40 Slaney mel bands every 10 ms, without a logarithm; the ends padded with zeros."""
+    mel = librosa.feature.melspectrogram(
+        y=samples_16k.astype(np.float32),
+        sr=FEATURE_RATE,
+        n_fft=_VOICE_FFT_SIZE,
+        hop_length=VOICE_HOP,
+        n_mels=VOICE_MEL_BANDS,
+    )
+    return mel.T
+
+
+def piece_starts(sample_count: int) -> list[int]:
+    """First steps of the pieces of 1.6 s; the last one, where others are, must hold three quarters of sound."""
+    steps = -(-(sample_count + 1) // VOICE_HOP)
+    starts = list(range(0, max(1, steps - VOICE_MEL_STEPS + _STEPS_APART + 1), _STEPS_APART))
+    is_short = sample_count - starts[-1] * VOICE_HOP < _COVERAGE * VOICE_MEL_STEPS * VOICE_HOP
+    return starts[:-1] if is_short and len(starts) > 1 else starts
+
+
+def _embed_minute(encoder: VoiceEncoder, samples: np.ndarray) -> np.ndarray:
+    starts = piece_starts(len(samples))
+    needed = (starts[-1] + VOICE_MEL_STEPS) * VOICE_HOP
+    mel = compute_voice_mel(np.pad(samples, (0, max(0, needed - len(samples)))))
+    pieces = torch.from_numpy(np.stack([mel[start : start + VOICE_MEL_STEPS] for start in starts]))
+    with torch.inference_mode():
+        found = encoder(pieces.to(next(encoder.parameters()).device)).mean(dim=0)
+    return torch.nn.functional.normalize(found, dim=0).cpu().numpy().astype(np.float64)

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from scipy.signal import savgol_filter
 
-from metatalk_lib.errors import ParameterError
+from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.networks.residual_unet import RESIDUAL_UNET_FACE_SIZE
 
-WIDTH = 1.6
+FACE_WIDTH_POINTS = 1.6
 """Distance of the jaw's ends in the networks' space."""
-DEPTH = 0.1
+FACE_DEPTH = 0.1
 """Depth is taken from a standard face, times this."""
 LIP_GAIN, POSE_GAIN = 2.0, 0.5
 CLOSED_SHARE = 0.99
@@ -63,7 +65,7 @@ class FaceFrame:
         """Landmarks in the networks' space, their depth replaced."""
         out = np.array(points, np.float64)
         out[..., :2] = -(out[..., :2] + self.shift) * self.scale
-        out[..., 2] = DEPTH * depth
+        out[..., 2] = FACE_DEPTH * depth
         return out
 
     def to_image(self, points: Float[np.ndarray, "*T 68 3"]) -> Float[np.ndarray, "*T 68 3"]:
@@ -84,7 +86,7 @@ def find_frame(points: Float[np.ndarray, "68 3"]) -> FaceFrame:
     left, right = points[0, :2].astype(np.float64), points[16, :2].astype(np.float64)
     if left[0] == right[0]:
         raise ParameterError("MakeItTalk: the jaw's ends lie above each other; the face is seen from the side.")
-    return FaceFrame(float(WIDTH / (left[0] - right[0])), -0.5 * (left + right))
+    return FaceFrame(float(FACE_WIDTH_POINTS / (left[0] - right[0])), -0.5 * (left + right))
 
 
 def calibrate_content(displacements: Float[np.ndarray, "T 204"]) -> Float[np.ndarray, "T 204"]:
@@ -194,3 +196,38 @@ def smooth_in_image(points: Float[np.ndarray, "T 68 3"]) -> Float[np.ndarray, "T
     return np.concatenate(
         [savgol_filter(points[:, :48], SHORTEST, 3, axis=0), savgol_filter(points[:, 48:], 5, 3, axis=0)], axis=1
     )
+
+
+JAW, BROWS, NOSE, EYES, LIPS = (255, 144, 25), (50, 205, 50), (208, 224, 63), (71, 99, 255), (238, 130, 238)
+"""Colours, BGR."""
+LINE_PX = 2
+
+_CURVES = (
+    (range(0, 17), False, JAW),
+    (range(17, 22), False, BROWS),
+    (range(22, 27), False, BROWS),
+    (range(27, 36), False, NOSE),
+    (range(36, 42), True, EYES),
+    (range(42, 48), True, EYES),
+    (range(48, 60), True, LIPS),
+    (range(60, 68), True, LIPS),
+)
+"""Points in turn, whether the last joins the first, and the colour."""
+
+
+def draw_landmarks(points: Float[np.ndarray, "68 _"]) -> UInt8[np.ndarray, "256 256 3"]:
+    """Jaw, brows, nose, eyes and lips on white, BGR.
+
+    Args:
+        points: px; truncated to whole ones, what lies outside is cut off. Depth is not looked at.
+
+    Source: facts of adobe-research/MakeItTalk src/dataset/image_translation/data_preparation.py.
+    """
+    image = np.full((RESIDUAL_UNET_FACE_SIZE, RESIDUAL_UNET_FACE_SIZE, 3), 255, np.uint8)
+    whole = points[:, :2].astype(int).tolist()
+    for curve, is_closed, colour in _CURVES:
+        places = [whole[index] for index in curve]
+        ends = places[1:] + places[:1] if is_closed else places[1:]
+        for start, end in zip(places, ends, strict=False):
+            cv2.line(image, start, end, colour, LINE_PX)
+    return image

@@ -13,19 +13,19 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from metatalk_lib.artifacts import load_weights
-from metatalk_lib.assets import find_asset, require_file
-from metatalk_lib.baselines.make_it_talk_landmarks import WIDTH
-from metatalk_lib.errors import DataError
-from metatalk_lib.face_model import load_face_model
-from metatalk_lib.networks.auto_vc import MEL_BANDS, VOICE_SIZE, AutoVC
+from metatalk_lib.baselines.make_it_talk_landmarks import FACE_WIDTH_POINTS
+from metatalk_lib.core.artifacts import load_weights
+from metatalk_lib.core.assets import find_asset, require_file
+from metatalk_lib.core.checkpoints import Weights, load_published, load_strictly, takes_open
+from metatalk_lib.core.errors import DataError
+from metatalk_lib.core.paths import PACKAGE_DATA_DIR
+from metatalk_lib.face3d.face_model import load_face_model
+from metatalk_lib.networks.auto_vc import AUTO_VC_MEL_BANDS, VOICE_SIZE, AutoVC
 from metatalk_lib.networks.make_it_talk import ContentBranch, SpeakerBranch
 from metatalk_lib.networks.residual_unet import ResidualUNet
 from metatalk_lib.networks.voice_encoder import VoiceEncoder
-from metatalk_lib.official_weights import Weights, load_published, load_strictly, takes_open
-from metatalk_lib.paths import PACKAGE_DATA_DIR
 
-OFFICIAL_ASSETS = (
+MAKE_IT_TALK_ASSETS = (
     "make_it_talk_auto_vc",
     "make_it_talk_content",
     "make_it_talk_speaker",
@@ -56,7 +56,7 @@ class Networks:
         image: paints the face.
         target_voice: (256,) embedding of the one voice that the branches know.
         feature_mean, feature_std: (80,) of what AutoVC gives.
-        depth: (68,) of a standard face's landmarks, networks' units before `make_it_talk_landmarks.DEPTH`.
+        depth: (68,) of a standard face's landmarks, networks' units before `make_it_talk_landmarks.FACE_DEPTH`.
     """
 
     voice_encoder: VoiceEncoder
@@ -78,12 +78,12 @@ class OpenSound(nn.Module):
         self.voice_encoder, self.auto_vc = VoiceEncoder(), AutoVC(width=OPEN_AUTO_VC_WIDTH)
         self.content, self.speaker = ContentBranch(), SpeakerBranch()
         self.register_buffer("target_voice", torch.zeros(VOICE_SIZE))
-        self.register_buffer("feature_mean", torch.zeros(MEL_BANDS))
-        self.register_buffer("feature_std", torch.ones(MEL_BANDS))
+        self.register_buffer("feature_mean", torch.zeros(AUTO_VC_MEL_BANDS))
+        self.register_buffer("feature_std", torch.ones(AUTO_VC_MEL_BANDS))
         self.register_buffer("depth", torch.zeros(68))
 
 
-def weight_files(weights: Weights = "auto") -> tuple[Path, ...]:
+def list_make_it_talk_files(weights: Weights = "auto") -> tuple[Path, ...]:
     """The files that decide what it draws.
 
     Raises:
@@ -91,8 +91,8 @@ def weight_files(weights: Weights = "auto") -> tuple[Path, ...]:
     """
     return (
         (OPEN_SOUND_PATH, OPEN_IMAGE_PATH)
-        if takes_open(weights, *OFFICIAL_ASSETS)
-        else tuple(map(require_file, OFFICIAL_ASSETS))
+        if takes_open(weights, *MAKE_IT_TALK_ASSETS)
+        else tuple(map(require_file, MAKE_IT_TALK_ASSETS))
     )
 
 
@@ -100,25 +100,25 @@ def load_networks(weights: Weights = "auto", device: torch.device | None = None)
     """The networks, ready to use.
 
     Args:
-        weights: whose; see `official_weights.takes_open`.
+        weights: whose; see `checkpoints.takes_open`.
         device: where they run; CPU by default.
 
     Raises:
         DataError: a file is missing, cannot be read safely, or does not fit.
     """
-    networks = load_open() if takes_open(weights, *OFFICIAL_ASSETS) else load_official()
+    networks = load_open_make_it_talk() if takes_open(weights, *MAKE_IT_TALK_ASSETS) else load_official_make_it_talk()
     for name in ("voice_encoder", "auto_vc", "content", "speaker", "image"):
         getattr(networks, name).to(device or torch.device("cpu"))
     return networks
 
 
-def load_official() -> Networks:
+def load_official_make_it_talk() -> Networks:
     """The published networks.
 
     Source: nesting of adobe-research/MakeItTalk src/approaches/train_audio2landmark.py, train_image_translation.py,
     src/autovc/AutoVC_mel_Convertor_retrain_version.py, and of resemble-ai/Resemblyzer resemblyzer/voice_encoder.py.
     """
-    statistics = load_numbers("make_it_talk_mean_std", (2 * MEL_BANDS,)).reshape(2, MEL_BANDS)
+    statistics = load_numbers("make_it_talk_mean_std", (2 * AUTO_VC_MEL_BANDS,)).reshape(2, AUTO_VC_MEL_BANDS)
     if (statistics[1] <= 0).any():
         raise DataError(_explain("make_it_talk_mean_std", "has standard deviations that are not above 0"))
     return Networks(
@@ -134,7 +134,7 @@ def load_official() -> Networks:
     )
 
 
-def load_open(sound_path: Path = OPEN_SOUND_PATH, image_path: Path = OPEN_IMAGE_PATH) -> Networks:
+def load_open_make_it_talk(sound_path: Path = OPEN_SOUND_PATH, image_path: Path = OPEN_IMAGE_PATH) -> Networks:
     """The open networks.
 
     Args:
@@ -172,7 +172,7 @@ def unpack_sound(weights: dict[str, torch.Tensor], path: Path) -> OpenSound:
 def open_depth() -> Float[np.ndarray, "68"]:
     """Depths of the open face model's mean landmarks, 0 at the outer corners of the eyes, in the networks' units."""
     mean, _, _ = load_face_model().landmark_bases()
-    scale = WIDTH / np.ptp(mean[[0, 16], 0])
+    scale = FACE_WIDTH_POINTS / np.ptp(mean[[0, 16], 0])
     return (mean[:, 2] - mean[list(_EYE_CORNERS), 2].mean()).astype(np.float64) * scale
 
 

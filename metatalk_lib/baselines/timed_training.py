@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from metatalk_lib.artifacts import load_json, save_json
+from metatalk_lib.core.artifacts import load_json, save_json
 
 TRIAL_STEPS = 20
 """Steps from which the time of all is told at first; the first half of them, which warms up, does not count."""
@@ -12,16 +12,16 @@ TIME_TOLERANCE = 0.05
 """By this share a training may miss its time."""
 MAX_TRAININGS = 3
 
-Network = TypeVar("Network")
+_Network = TypeVar("Network")
 
 
 def train_for(
     seconds: float,
-    train: Callable[[int], tuple[Network, dict[str, list]]],
+    train: Callable[[int], tuple[_Network, dict[str, list]]],
     checkpoint: Path,
     plan: Path,
     settings: Mapping[str, object],
-) -> tuple[Network, dict[str, list]]:
+) -> tuple[_Network, dict[str, list]]:
     """Train for a given time; all steps of a training must be known when it starts, so their number is planned.
 
     A short trial tells it. Where the training then takes another time, as on a machine that others use as well, a new

@@ -9,38 +9,39 @@ from pathlib import Path
 
 import torch
 
-from metatalk_lib.artifacts import load_weights, sha256_file
-from metatalk_lib.assets import require_file
-from metatalk_lib.audio import frame_count_for, read_audio, to_mono_16k
-from metatalk_lib.landmarks import LandmarkTrack
+from metatalk_lib.core.artifacts import load_weights, sha256_file
+from metatalk_lib.core.assets import require_file
+from metatalk_lib.core.checkpoints import Weights, load_strictly, takes_open
+from metatalk_lib.core.paths import PACKAGE_DATA_DIR
+from metatalk_lib.core.progress import track
+from metatalk_lib.media.audio import frame_count_for, read_audio, to_mono_16k
+from metatalk_lib.media.frame_order import ping_pong, read_in_order
+from metatalk_lib.media.video import probe_video
+from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.networks.wav2lip import Wav2LipGenerator
-from metatalk_lib.official_weights import Weights, load_strictly, takes_open
-from metatalk_lib.paths import PACKAGE_DATA_DIR
-from metatalk_lib.playback import ping_pong, read_in_order
-from metatalk_lib.progress import track
-from metatalk_lib.talk import load_character
-from metatalk_lib.talk_request import check_talk
-from metatalk_lib.video import probe_video, write_video
-from metatalk_lib.wav2lip import Wav2LipTeacher, load_wav2lip
+from metatalk_lib.pseudo_video.wav2lip_teacher import Wav2LipTeacher, load_wav2lip
+from metatalk_lib.talk.character import load_character
+from metatalk_lib.talk.requests import check_talk
+from metatalk_lib.tracking.landmarks import LandmarkTrack
 
-OFFICIAL_ASSET = "wav2lip"
-OPEN_PATH = PACKAGE_DATA_DIR / "wav2lip_open.safetensors"
-OPEN_WIDTH = 0.25
+WAV2LIP_ASSET = "wav2lip"
+OPEN_WAV2LIP_PATH = PACKAGE_DATA_DIR / "wav2lip_open.safetensors"
+OPEN_WAV2LIP_WIDTH = 0.25
 """Width of the open network over the published one."""
 
 
-def label(weights: Weights = "auto") -> str:
+def label_wav2lip(weights: Weights = "auto") -> str:
     """What the tables call it."""
-    return "Wav2Lip (open weights)" if takes_open(weights, OFFICIAL_ASSET) else "Wav2Lip"
+    return "Wav2Lip (open weights)" if takes_open(weights, WAV2LIP_ASSET) else "Wav2Lip"
 
 
-def weight_files(weights: Weights = "auto") -> tuple[Path, ...]:
+def list_wav2lip_files(weights: Weights = "auto") -> tuple[Path, ...]:
     """The files that decide what it paints.
 
     Raises:
         DataError: one is missing.
     """
-    return (OPEN_PATH if takes_open(weights, OFFICIAL_ASSET) else require_file(OFFICIAL_ASSET),)
+    return (OPEN_WAV2LIP_PATH if takes_open(weights, WAV2LIP_ASSET) else require_file(WAV2LIP_ASSET),)
 
 
 def load_generator(weights: Weights = "auto") -> tuple[Wav2LipGenerator, str]:
@@ -49,15 +50,15 @@ def load_generator(weights: Weights = "auto") -> tuple[Wav2LipGenerator, str]:
     Raises:
         DataError: the weights are missing or do not fit.
     """
-    if not takes_open(weights, OFFICIAL_ASSET):
+    if not takes_open(weights, WAV2LIP_ASSET):
         return load_wav2lip()
     advice = "Make it with training/train_wav2lip.py."
-    network = Wav2LipGenerator(OPEN_WIDTH)
-    load_strictly(network, load_weights(OPEN_PATH, advice), OPEN_PATH, advice)
-    return network.eval(), sha256_file(OPEN_PATH)
+    network = Wav2LipGenerator(OPEN_WAV2LIP_WIDTH)
+    load_strictly(network, load_weights(OPEN_WAV2LIP_PATH, advice), OPEN_WAV2LIP_PATH, advice)
+    return network.eval(), sha256_file(OPEN_WAV2LIP_PATH)
 
 
-def talk(
+def talk_wav2lip(
     character_dir: Path,
     audio_path: Path,
     output: Path,
@@ -72,7 +73,7 @@ def talk(
         character_dir: `outputs/<character>`, with stages 01 and 03.
         audio_path: any recording that can be decoded.
         output: the .mp4 to write, at the source's size.
-        weights: whose; see `official_weights.takes_open`.
+        weights: whose; see `checkpoints.takes_open`.
         start_frame: source frame shown first.
         device: where the network runs; CPU by default.
 

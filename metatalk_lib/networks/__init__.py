@@ -1,1 +1,1 @@
-"""Our own implementations of public architectures, checkpoint-compatible; they know nothing of files or characters."""
+"""Public network architectures, checkpoint-compatible; they know nothing of files or characters."""

@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-FEATURE_SIZE = 256
+AT_NET_FEATURE_SIZE = 256
 """Length of the audio feature f."""
-MFCC_STEPS, MFCC_COEFFICIENTS = 28, 12
+AT_NET_MFCC_STEPS, AT_NET_MFCC_COEFFICIENTS = 28, 12
 """An MFCC block: 28 steps of 10 ms, coefficients 1..12."""
 
 
@@ -26,7 +26,7 @@ class ATNet(nn.Module):
     Source: Meta Talk 2.3; keys and facts of lelechen63/ATVGnet code/models.py, class AT_net (MIT), used by AudioDVP.
     """
 
-    def __init__(self, coefficients: int = MFCC_COEFFICIENTS, width: float = 1.0) -> None:
+    def __init__(self, coefficients: int = AT_NET_MFCC_COEFFICIENTS, width: float = 1.0) -> None:
         super().__init__()
         c64, c128, c256, c512, c2048 = (round(width * channels) for channels in (64, 128, 256, 512, 2048))
         self.lmark_encoder = nn.Sequential(nn.Linear(6, c256), nn.ReLU(), nn.Linear(c256, c512), nn.ReLU())
@@ -39,7 +39,7 @@ class ATNet(nn.Module):
             _convolution(c256, c512),
             nn.MaxPool2d(3, stride=(2, 2)),
         )
-        feature_size = round(width * FEATURE_SIZE)
+        feature_size = round(width * AT_NET_FEATURE_SIZE)
         self.audio_eocder_fc = nn.Sequential(
             nn.Linear(c512 * 12 * _pooled(coefficients), c2048), nn.ReLU(), nn.Linear(c2048, feature_size), nn.ReLU()
         )
@@ -56,7 +56,7 @@ class ATNet(nn.Module):
             (B, T, 256 · width), at least 0 since the encoder ends in a ReLU.
         """
         batch, frames = mfcc.shape[:2]
-        maps = self.audio_eocder(mfcc.reshape(batch * frames, 1, MFCC_STEPS, mfcc.shape[3]))
+        maps = self.audio_eocder(mfcc.reshape(batch * frames, 1, AT_NET_MFCC_STEPS, mfcc.shape[3]))
         return self.audio_eocder_fc(maps.flatten(1)).unflatten(0, (batch, frames))
 
     def forward(self, landmark: Float[Tensor, "B 6"], mfcc: Float[Tensor, "B T 28 C"]) -> Float[Tensor, "B T 6"]:

@@ -3,11 +3,11 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metatalk_lib.errors import ParameterError
+from metatalk_lib.core.errors import ParameterError
 
-WINDOW = 7
+A2E_WINDOW = 7
 """Frames t-3 … t+3 enter as seven channels."""
-FEATURE_SIZE = 256
+AUDIO_FEATURE_SIZE = 256
 EXPRESSION_SIZE = 64
 TABLE_1_CHANNELS = (5, 5, 3, 3, 3)
 """Output channels of the five convolutions of Table 1."""
@@ -39,12 +39,12 @@ class MetaTalkA2E(nn.Module):
         if activation not in ACTIVATIONS:
             raise ParameterError(f"unknown A2E activation `{activation}`. There are: {', '.join(ACTIVATIONS)}.")
         layers: list[nn.Module] = []
-        channels = WINDOW
+        channels = A2E_WINDOW
         for out_channels in TABLE_1_CHANNELS:
             layers += [nn.Conv1d(channels, out_channels, 3), ACTIVATIONS[activation]()]
             channels = out_channels
         self.convolutions = nn.Sequential(*layers)
-        self.fc = nn.Linear(channels * (FEATURE_SIZE - 2 * len(TABLE_1_CHANNELS)), EXPRESSION_SIZE)
+        self.fc = nn.Linear(channels * (AUDIO_FEATURE_SIZE - 2 * len(TABLE_1_CHANNELS)), EXPRESSION_SIZE)
 
     def forward(self, window: Float[Tensor, "B 7 256"]) -> Float[Tensor, "B 64"]:
         """Expression of the centre frame.
@@ -66,10 +66,10 @@ class AudioDVPA2E(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv1d(WINDOW, 5, 3)
+        self.conv1 = nn.Conv1d(A2E_WINDOW, 5, 3)
         self.conv2 = nn.Conv1d(5, 3, 3)
         self.conv3 = nn.Conv1d(3, 1, 3)
-        self.fc = nn.Linear(FEATURE_SIZE - 6, EXPRESSION_SIZE)
+        self.fc = nn.Linear(AUDIO_FEATURE_SIZE - 6, EXPRESSION_SIZE)
 
     def forward(self, window: Float[Tensor, "B 7 256"]) -> Float[Tensor, "B 64"]:
         """Expression of the centre frame; arguments and result as for `MetaTalkA2E`."""

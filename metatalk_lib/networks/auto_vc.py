@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-MEL_BANDS, VOICE_SIZE, PITCH_BINS = 80, 256, 257
+AUTO_VC_MEL_BANDS, VOICE_SIZE, PITCH_BINS = 80, 256, 257
 CODE_STEPS = 16
 """Steps of the mel spectrogram to a code; its length must be a multiple of them."""
 
@@ -43,7 +43,7 @@ class AutoVC(nn.Module):
         super().__init__()
         self.encoder = _Encoder(width)
         self.decoder = _Decoder(width)
-        self.postnet = _Convolutions((MEL_BANDS, *[width] * 4, MEL_BANDS))
+        self.postnet = _Convolutions((AUTO_VC_MEL_BANDS, *[width] * 4, AUTO_VC_MEL_BANDS))
 
     def forward(
         self,
@@ -87,7 +87,7 @@ class _Convolutions(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Sequential(
                 _Named("conv", nn.Conv1d(before, after, 5, padding=2)),
-                nn.GroupNorm(_LAST_GROUPS if after == MEL_BANDS else _GROUPS, after),
+                nn.GroupNorm(_LAST_GROUPS if after == AUTO_VC_MEL_BANDS else _GROUPS, after),
             )
             for before, after in itertools.pairwise(channels)
         )
@@ -104,7 +104,7 @@ class _Encoder(_Convolutions):
     """One code of 32 for every 16 steps: how the forward pass ends them, and how the backward pass begins them."""
 
     def __init__(self, width: int) -> None:
-        super().__init__((MEL_BANDS + VOICE_SIZE, *[width] * 3))
+        super().__init__((AUTO_VC_MEL_BANDS + VOICE_SIZE, *[width] * 3))
         self.lstm = nn.LSTM(width, _NECK, num_layers=2, batch_first=True, bidirectional=True)
 
     def forward(self, values: Float[Tensor, "B 336 L"]) -> Float[Tensor, "B C 32"]:
@@ -116,7 +116,7 @@ class _Decoder(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.lstm = nn.LSTM(2 * _NECK + VOICE_SIZE + PITCH_BINS, width, num_layers=3, batch_first=True)
-        self.linear_projection = _Named("linear_layer", nn.Linear(width, MEL_BANDS))
+        self.linear_projection = _Named("linear_layer", nn.Linear(width, AUTO_VC_MEL_BANDS))
 
     def forward(self, values: Float[Tensor, "B L 545"]) -> Float[Tensor, "B L 80"]:
         hidden, _ = self.lstm(values)

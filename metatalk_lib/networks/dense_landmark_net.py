@@ -7,7 +7,7 @@ from torch.nn import functional
 
 VIEW_PX = 128
 WIDTHS = (16, 32, 64, 128)  # after each halving
-BLOCKS = (0, 1, 2, 2)  # residual blocks after each
+_BLOCKS = (0, 1, 2, 2)  # residual blocks after each
 HEAT_PX, HEAT_WIDTH = 32, 48
 LOG_DOUBT_RANGE = (-7.0, 2.0)
 
@@ -40,7 +40,7 @@ class _ViewNet(nn.Module):
         inputs = (3, *WIDTHS[:-1])
         self.down = nn.ModuleList(
             nn.Sequential(_convolution(a, b, stride=2), *(_Residual(b) for _ in range(blocks)))
-            for a, b, blocks in zip(inputs, WIDTHS, BLOCKS, strict=True)
+            for a, b, blocks in zip(inputs, WIDTHS, _BLOCKS, strict=True)
         )
         _, quarter, eighth, sixteenth = WIDTHS
         self.narrow = _convolution(sixteenth, eighth, size=1)

@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
-FEATURE_SIZE = 2048
-INPUT_SIZE = 299
+INCEPTION_FEATURE_SIZE = 2048
+INCEPTION_INPUT_SIZE = 299
 """Side that every picture is brought to, px; its shape is not kept."""
 _CLASSES = 1008
 
@@ -38,7 +38,7 @@ class FIDInception(nn.Module):
         self.Mixed_7a = _BlockD()
         self.Mixed_7b = _BlockE(1280, pools_by_maximum=False)
         self.Mixed_7c = _BlockE(2048, pools_by_maximum=True)
-        self.fc = nn.Linear(FEATURE_SIZE, _CLASSES)
+        self.fc = nn.Linear(INCEPTION_FEATURE_SIZE, _CLASSES)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2048"]:
         """The features before the classes (`pool3`), at least 0.
@@ -46,7 +46,7 @@ class FIDInception(nn.Module):
         Args:
             images: RGB in [0, 1], of any size.
         """
-        values = interpolate(images, (INPUT_SIZE, INPUT_SIZE), mode="bilinear", align_corners=False)
+        values = interpolate(images, (INCEPTION_INPUT_SIZE, INCEPTION_INPUT_SIZE), mode="bilinear", align_corners=False)
         values = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(2 * values - 1)))
         values = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(max_pool2d(values, 3, stride=2)))
         values = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(max_pool2d(values, 3, stride=2))))

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-WINDOW_STEPS, MEL_BANDS = 18, 80
+WINDOW_STEPS, CONTENT_MEL_BANDS = 18, 80
 """A window of the content feature: 18 steps at 62.5 Hz by 80 bands."""
 LANDMARK_VALUES = 204
 """68 landmarks, x, y and z in turn."""
@@ -30,7 +30,7 @@ class ContentBranch(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fc_prior = nn.Sequential(*_normed(MEL_BANDS, 256), nn.Linear(256, _LSTM_INPUT))
+        self.fc_prior = nn.Sequential(*_normed(CONTENT_MEL_BANDS, 256), nn.Linear(256, _LSTM_INPUT))
         self.fc = nn.Sequential(
             *_normed(_LSTM_SIZE + LANDMARK_VALUES, 512), *_normed(512, 256), nn.Linear(256, LANDMARK_VALUES)
         )
@@ -43,7 +43,7 @@ class ContentBranch(nn.Module):
             mel: standardised content features.
             face: normalised landmarks of the still, one for all windows or one each.
         """
-        prior = self.fc_prior(mel.reshape(-1, MEL_BANDS)).reshape(len(mel), WINDOW_STEPS, _LSTM_INPUT)
+        prior = self.fc_prior(mel.reshape(-1, CONTENT_MEL_BANDS)).reshape(len(mel), WINDOW_STEPS, _LSTM_INPUT)
         hidden, _ = self.bilstm(prior)
         return self.fc(torch.cat([hidden[:, -1], face.expand(len(mel), -1)], dim=1))
 
@@ -58,7 +58,7 @@ class SpeakerBranch(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.audio_content_encoder = nn.LSTM(MEL_BANDS, _LSTM_SIZE, _LSTM_LAYERS, batch_first=True, dropout=0.5)
+        self.audio_content_encoder = nn.LSTM(CONTENT_MEL_BANDS, _LSTM_SIZE, _LSTM_LAYERS, batch_first=True, dropout=0.5)
         self.spk_emb_encoder = _perceptron(VOICE_SIZE, 256, 128, 128)
         self.encoder = _Transformer(_LSTM_SIZE + 128 + NOISE_SIZE, ("attn",))
         self.decoder = _Transformer(LANDMARK_VALUES, ("attn_1", "attn_2"))

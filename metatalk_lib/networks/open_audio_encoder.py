@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metatalk_lib.networks.at_net import FEATURE_SIZE, MFCC_COEFFICIENTS
-from metatalk_lib.networks.audio_to_expression import WINDOW
+from metatalk_lib.networks.at_net import AT_NET_FEATURE_SIZE, AT_NET_MFCC_COEFFICIENTS
+from metatalk_lib.networks.audio_to_expression import A2E_WINDOW
 
 CHANNELS = (32, 48, 64, 64, 96)
 """Widths of the five convolutions; AT-net has 64, 128, 256, 256, 512."""
@@ -36,8 +36,8 @@ class OpenAudioEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("mfcc_mean", torch.zeros(MFCC_COEFFICIENTS))
-        self.register_buffer("mfcc_std", torch.ones(MFCC_COEFFICIENTS))
+        self.register_buffer("mfcc_mean", torch.zeros(AT_NET_MFCC_COEFFICIENTS))
+        self.register_buffer("mfcc_std", torch.ones(AT_NET_MFCC_COEFFICIENTS))
         first, second, third, fourth, fifth = CHANNELS
         self.convolutions = nn.Sequential(
             *_convolution(1, first),
@@ -53,7 +53,7 @@ class OpenAudioEncoder(nn.Module):
             nn.Linear(RANK, HIDDEN),
             nn.ReLU(),
             nn.Dropout(0.1),
-            nn.Linear(HIDDEN, FEATURE_SIZE),
+            nn.Linear(HIDDEN, AT_NET_FEATURE_SIZE),
             nn.ReLU(),
         )
 
@@ -96,9 +96,9 @@ class SpeechHeads(nn.Module):
         super().__init__()
         self.register_buffer("action_basis", torch.zeros(LIP_SIZE, ACTIONS))
         self.register_buffer("action_mean", torch.zeros(ACTIONS))
-        self.temporal = nn.Conv1d(WINDOW, self.TEMPORAL_FILTERS, 1, bias=False)
-        self.lips = nn.Linear(self.TEMPORAL_FILTERS * FEATURE_SIZE, LIP_SIZE)
-        self.visemes = nn.Linear(FEATURE_SIZE, viseme_count)
+        self.temporal = nn.Conv1d(A2E_WINDOW, self.TEMPORAL_FILTERS, 1, bias=False)
+        self.lips = nn.Linear(self.TEMPORAL_FILTERS * AT_NET_FEATURE_SIZE, LIP_SIZE)
+        self.visemes = nn.Linear(AT_NET_FEATURE_SIZE, viseme_count)
 
     def forward(self, features: Float[Tensor, "B T 256"]) -> tuple[Float[Tensor, "B T2 P"], Float[Tensor, "B T2 K"]]:
         """Lip targets and viseme logits of the frames whose whole window is there: T2 = T - 6.
@@ -106,10 +106,12 @@ class SpeechHeads(nn.Module):
         Args:
             features: consecutive frames' features.
         """
-        windows = features.unfold(1, WINDOW, 1).transpose(2, 3)
+        windows = features.unfold(1, A2E_WINDOW, 1).transpose(2, 3)
         batch, frames = windows.shape[:2]
-        mixed = self.temporal(windows.reshape(batch * frames, WINDOW, FEATURE_SIZE)).reshape(batch, frames, -1)
-        margin = WINDOW // 2
+        mixed = self.temporal(windows.reshape(batch * frames, A2E_WINDOW, AT_NET_FEATURE_SIZE)).reshape(
+            batch, frames, -1
+        )
+        margin = A2E_WINDOW // 2
         return self.lips(mixed), self.visemes(features[:, margin : features.shape[1] - margin])
 
     def predict_actions(self, features: Float[Tensor, "T 256"]) -> Float[Tensor, "T 52"]:
@@ -118,7 +120,7 @@ class SpeechHeads(nn.Module):
         Args:
             features: of a whole clip.
         """
-        margin = WINDOW // 2
+        margin = A2E_WINDOW // 2
         padded = nn.functional.pad(features, (0, 0, margin, margin))
         return self(padded[None])[0][0] @ self.action_basis + self.action_mean
 

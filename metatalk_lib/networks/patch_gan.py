@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from metatalk_lib.errors import ParameterError
+from metatalk_lib.core.errors import ParameterError
 
 
 class PatchGAN(nn.Module):

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, pixel_shuffle, pixel_unshuffle
 
-from metatalk_lib.errors import ParameterError
+from metatalk_lib.core.errors import ParameterError
 
 FOLD = 2
 """The network works on the picture folded by this: each 2 x 2 block of pixels becomes channels of one place."""

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-FACE_SIZE = 256
+RESIDUAL_UNET_FACE_SIZE = 256
 """Side of the face, px."""
 _LEVELS = 6
 _WIDTH, _MAX_WIDTH = 64, 512

@@ -3,13 +3,13 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-MFCC_COEFFICIENTS, MFCC_STEPS = 13, 20
+SYNCNET_MFCC_COEFFICIENTS, SYNCNET_MFCC_STEPS = 13, 20
 """A piece of speech: 13 coefficients by 20 steps of 10 ms."""
 WINDOW_FRAMES = 5
 """Frames of a piece of video at 25 fps, as long as the speech."""
-FACE_SIZE = 224
+SYNCNET_FACE_SIZE = 224
 """Side of the face, px."""
-EMBEDDING_SIZE = 1024
+SYNCNET_EMBEDDING_SIZE = 1024
 
 
 class SyncNet(nn.Module):
@@ -91,5 +91,5 @@ def _face_stream(width: float) -> nn.Sequential:
 
 
 def _head(width: float) -> nn.Sequential:
-    c512, embedding = round(512 * width), round(EMBEDDING_SIZE * width)
+    c512, embedding = round(512 * width), round(SYNCNET_EMBEDDING_SIZE * width)
     return nn.Sequential(nn.Linear(c512, c512), nn.BatchNorm1d(c512), nn.ReLU(), nn.Linear(c512, embedding))

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metatalk_lib.errors import ParameterError
+from metatalk_lib.core.errors import ParameterError
 
 WIDEST = 8
 """No level is wider than this many times the first one."""

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-FACE_SIZE = 128
+VG_NET_FACE_SIZE = 128
 """Side of the face, px."""
 _PLACES = 8
 """Side of the innermost maps."""

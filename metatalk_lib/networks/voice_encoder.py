@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-MEL_BANDS, MEL_STEPS = 40, 160
+VOICE_MEL_BANDS, VOICE_MEL_STEPS = 40, 160
 """A piece of speech: 40 mel bands of power, 160 steps of 10 ms."""
-EMBEDDING_SIZE = 256
+VOICE_SIZE = 256
 
 
 class VoiceEncoder(nn.Module):
@@ -18,8 +18,8 @@ class VoiceEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(MEL_BANDS, EMBEDDING_SIZE, num_layers=3, batch_first=True)
-        self.linear = nn.Linear(EMBEDDING_SIZE, EMBEDDING_SIZE)
+        self.lstm = nn.LSTM(VOICE_MEL_BANDS, VOICE_SIZE, num_layers=3, batch_first=True)
+        self.linear = nn.Linear(VOICE_SIZE, VOICE_SIZE)
 
     def forward(self, mel: Float[Tensor, "B T 40"]) -> Float[Tensor, "B 256"]:
         """Unit vectors without negative entries.

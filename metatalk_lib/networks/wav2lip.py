@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-FACE_SIZE = 96
+WAV2LIP_FACE_SIZE = 96
 """Side of the face, px."""
-MEL_BANDS, MEL_STEPS = 80, 16
+WAV2LIP_MEL_BANDS, WAV2LIP_MEL_STEPS = 80, 16
 """A mel chunk: 80 bands by 16 columns, 0.2 s."""
 
 _ENCODER = ((16, 0), (32, 2), (64, 3), (128, 2), (256, 2), (512, 1))
@@ -52,9 +52,9 @@ class Wav2LipGenerator(nn.Module):
         """
         if mel.ndim == 5:
             batch, length = mel.shape[:2]
-            flat = faces.transpose(1, 2).reshape(-1, *faces.shape[1:2], FACE_SIZE, FACE_SIZE)
-            out = self._speak(mel.reshape(-1, 1, MEL_BANDS, MEL_STEPS), flat)
-            return out.reshape(batch, length, 3, FACE_SIZE, FACE_SIZE).transpose(1, 2)
+            flat = faces.transpose(1, 2).reshape(-1, *faces.shape[1:2], WAV2LIP_FACE_SIZE, WAV2LIP_FACE_SIZE)
+            out = self._speak(mel.reshape(-1, 1, WAV2LIP_MEL_BANDS, WAV2LIP_MEL_STEPS), flat)
+            return out.reshape(batch, length, 3, WAV2LIP_FACE_SIZE, WAV2LIP_FACE_SIZE).transpose(1, 2)
         return self._speak(mel, faces)
 
     def _speak(self, mel: Tensor, faces: Tensor) -> Tensor:

@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from metatalk_lib.errors import ParameterError
-from metatalk_lib.studio.characters import Character
+from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.studio.characters import StudioCharacter
 
 BACKGROUNDS = ("gradient", "shelves", "window", "lights", "wall", "panels")
 
 
-def paint_background(character: Character, width: int, height: int, seed: int) -> Float[np.ndarray, "H W 3"]:
+def paint_background(character: StudioCharacter, width: int, height: int, seed: int) -> Float[np.ndarray, "H W 3"]:
     """Linear RGB picture of the room.
 
     Raises:

@@ -6,7 +6,7 @@ Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Skin:
+class SkinLook:
     """Skin: pigment amounts (0 to about 1), and how much of each painted detail there is (0 to 1)."""
 
     melanin: float
@@ -65,7 +65,7 @@ class Clothes:
 
 
 @dataclass(frozen=True)
-class Character:
+class StudioCharacter:
     """One studio person with everything around: see the fields' own classes.
 
     `face_width_px` is the width of the head at the cheek bones in the unscaled picture; the adaptive crop is about 1.85
@@ -89,7 +89,7 @@ class Character:
     muscle: float = 0.5
     weight: float = 0.5
     details: dict[str, float] = field(default_factory=dict)
-    skin: Skin = field(default_factory=lambda: Skin(0.3))
+    skin: SkinLook = field(default_factory=lambda: SkinLook(0.3))
     eye_colour: Colour = (0.05, 0.085, 0.13)
     hair: Hair = field(default_factory=Hair)
     light: Light = field(default_factory=Light)

@@ -3,10 +3,10 @@
 import numpy as np
 from scipy.spatial import cKDTree
 
-from metatalk_lib.studio.bundles import Bundle, scatter, shades
-from metatalk_lib.studio.figure import smooth_step
-from metatalk_lib.studio.mesh import SKIN
+from metatalk_lib.studio.base_mesh import SKIN
+from metatalk_lib.studio.body_mesh import smooth_step
 from metatalk_lib.studio.skin import beard_mask
+from metatalk_lib.studio.strands import Bundle, scatter, shades
 
 BROW_PATH = np.array([[0.085, 7.455], [0.17, 7.485], [0.27, 7.52], [0.36, 7.525], [0.46, 7.485], [0.545, 7.405]])
 BROW_HALF_WIDTH = np.array([0.036, 0.040, 0.034, 0.028, 0.020, 0.008])

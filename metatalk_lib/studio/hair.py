@@ -3,20 +3,29 @@
 import numpy as np
 from jaxtyping import Float
 
-from metatalk_lib.studio.bundles import Bundle, head_shift
-from metatalk_lib.studio.characters import Character
+from metatalk_lib.studio.base_mesh import Figure
+from metatalk_lib.studio.body_mesh import head_weight
+from metatalk_lib.studio.characters import StudioCharacter
 from metatalk_lib.studio.face_hair import grow_beard, grow_brows, grow_lashes
-from metatalk_lib.studio.figure import head_weight
-from metatalk_lib.studio.mesh import Figure
 from metatalk_lib.studio.occlusion import spread_cone, spread_directions
 from metatalk_lib.studio.scalp_hair import grow_scalp
-from metatalk_lib.studio.strands import CELL, GRID_SHAPE, MARCH_STEPS, ORIGIN, Strands, fill_density, march
+from metatalk_lib.studio.strands import (
+    CELL,
+    GRID_SHAPE,
+    MARCH_STEPS,
+    ORIGIN,
+    Bundle,
+    Strands,
+    fill_density,
+    head_shift,
+    march,
+)
 
 VIEWS = np.array([[0.0, 0.0, 1.0], [0.45, 0.1, 0.89], [-0.45, 0.1, 0.89]], dtype=np.float32)
 SEEN = 0.12  # share of light below which a strand counts as hidden
 
 
-def grow_strands(figure: Figure, normals: Float[np.ndarray, "N 3"], character: Character, seed: int) -> Strands:
+def grow_strands(figure: Figure, normals: Float[np.ndarray, "N 3"], character: StudioCharacter, seed: int) -> Strands:
     """All strands of a character with their baked light, sorted from far to near.
 
     Args:

@@ -3,10 +3,10 @@
 import numpy as np
 from jaxtyping import Float
 
-from metatalk_lib.compiled import compile_loop
-from metatalk_lib.studio.surface import rasterize
+from metatalk_lib.core.jit import compile_loop
+from metatalk_lib.studio.surface import rasterize_surface
 
-WINDOW = 5.6  # dm: width of the region that casts and receives shadows, centred on the throat
+_WINDOW = 5.6  # dm: width of the region that casts and receives shadows, centred on the throat
 RESOLUTION = 448
 BIAS = 0.035  # dm: keeps a surface from shading itself
 
@@ -82,9 +82,9 @@ def gather_light(
         side /= np.linalg.norm(side)
         frame = np.stack([side, np.cross(direction, side), direction]).astype(np.float32)
         local = (vertices - centre) @ frame.T
-        screen = np.stack([local[:, 0], -local[:, 1]], axis=1) * (RESOLUTION / WINDOW) + RESOLUTION / 2
+        screen = np.stack([local[:, 0], -local[:, 1]], axis=1) * (RESOLUTION / _WINDOW) + RESOLUTION / 2
         near = local[:, 2] + 20.0
-        rasterize(screen.astype(np.float32), near, triangles, clip, True, identifiers, buffer)
+        rasterize_surface(screen.astype(np.float32), near, triangles, clip, True, identifiers, buffer)
         weight = np.maximum(normals @ direction, 0.0) if weighted else np.ones(len(vertices), dtype=np.float32)
         weights += weight
         if transmittance is not None:

@@ -3,10 +3,10 @@
 import numpy as np
 from scipy.spatial import cKDTree
 
-from metatalk_lib.studio.bundles import GREY, Bundle, head_shift, scatter
-from metatalk_lib.studio.figure import is_ear, smooth_step
-from metatalk_lib.studio.mesh import SKIN
+from metatalk_lib.studio.base_mesh import SKIN
+from metatalk_lib.studio.body_mesh import is_ear, smooth_step
 from metatalk_lib.studio.skin import scalp_mask
+from metatalk_lib.studio.strands import GREY, Bundle, head_shift, scatter
 
 
 def grow_scalp(figure, normals, character, generator) -> Bundle:

@@ -6,20 +6,20 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from metatalk_lib import anny_data
-from metatalk_lib.camera import DISTANCE
-from metatalk_lib.studio import mesh, occlusion, strands
+from metatalk_lib.face3d import anny_data
+from metatalk_lib.face3d.camera import DISTANCE
+from metatalk_lib.studio import base_mesh, occlusion, strands
 from metatalk_lib.studio.backdrop import paint_background
-from metatalk_lib.studio.characters import Character
-from metatalk_lib.studio.develop import develop
-from metatalk_lib.studio.figure import build_figure, smooth_step, vertex_normals
+from metatalk_lib.studio.base_mesh import CAVITY, EYE_LEFT, EYE_RIGHT, PIVOT, TEETH_LOWER, TEETH_UPPER, TONGUE
+from metatalk_lib.studio.body_mesh import build_figure, smooth_step, vertex_normals
+from metatalk_lib.studio.characters import StudioCharacter
 from metatalk_lib.studio.hair import grow_strands
-from metatalk_lib.studio.mesh import CAVITY, EYE_LEFT, EYE_RIGHT, PIVOT, TEETH_LOWER, TEETH_UPPER, TONGUE
 from metatalk_lib.studio.shading import shade_image
 from metatalk_lib.studio.skin import paint_skin
-from metatalk_lib.studio.surface import compute_normals, project_vertices, rasterize
+from metatalk_lib.studio.surface import compute_surface_normals, project_surface, rasterize_surface
+from metatalk_lib.studio.tone_mapping import develop
 
-SAMPLES = 2  # samples a pixel along each axis
+_SAMPLES = 2  # samples a pixel along each axis
 PATTERNS = {"plain": (0, 0.0), "stripes": (1, 46.0), "check": (2, 30.0), "knit": (3, 0.0)}
 AMBIENT_DIRECTIONS, KEY_DIRECTIONS = 56, 20
 KEY_RADIUS = 0.16  # rad: angular radius of the key light, which softens its shadows
@@ -62,7 +62,7 @@ class Camera:
     shift: tuple[float, float, float]
 
 
-def place_camera(character: Character, base: Float[np.ndarray, "V 3"], scale: float) -> Camera:
+def place_camera(character: StudioCharacter, base: Float[np.ndarray, "V 3"], scale: float) -> Camera:
     """Choose focal length and shift so that the head has the wanted size and place; picture sides are even."""
     width, height = (max(2, round(side * scale / 2) * 2) for side in (character.width, character.height))
     scale = width / character.width
@@ -79,7 +79,7 @@ def place_camera(character: Character, base: Float[np.ndarray, "V 3"], scale: fl
 class Scene:
     """A character ready to be filmed; `render` may be called from several threads at once."""
 
-    def __init__(self, character: Character, scale: float, seed: int) -> None:
+    def __init__(self, character: StudioCharacter, scale: float, seed: int) -> None:
         self.character = character
         self.figure = build_figure(character)
         self.camera = place_camera(character, self.figure.base, scale)
@@ -117,7 +117,7 @@ class Scene:
         for part in (TEETH_UPPER, TEETH_LOWER, TONGUE, CAVITY):
             inside[np.unique(figure.triangles[figure.part == part])] = True
         skin_rim = np.zeros(len(figure.vertices), dtype=bool)
-        skin_rim[np.unique(figure.triangles[figure.part == mesh.SKIN])] = True
+        skin_rim[np.unique(figure.triangles[figure.part == base_mesh.SKIN])] = True
         fade = mouth_fade(figure.template)
         only_inside = inside & ~skin_rim
         self.occlusion = [
@@ -153,11 +153,11 @@ class Scene:
             np.empty((count, 2), np.float32),
             np.empty(count, np.float32),
         )
-        compute_normals(vertices, figure.triangles, normals)
-        project_vertices(vertices, camera.focal_px, *camera.principal_point_px, SAMPLES, screen, inverse)
-        identifiers = np.empty((camera.height * SAMPLES, camera.width * SAMPLES), dtype=np.int32)
+        compute_surface_normals(vertices, figure.triangles, normals)
+        project_surface(vertices, camera.focal_px, *camera.principal_point_px, _SAMPLES, screen, inverse)
+        identifiers = np.empty((camera.height * _SAMPLES, camera.width * _SAMPLES), dtype=np.int32)
         buffer = np.empty(identifiers.shape, dtype=np.float32)
-        rasterize(screen, inverse, figure.triangles, figure.clip, False, identifiers, buffer)
+        rasterize_surface(screen, inverse, figure.triangles, figure.clip, False, identifiers, buffer)
         opening = float(np.clip(pose.actions[anny_data.ACTION_NAMES.index("jawOpen")] / 0.35, 0.0, 1.0))
         ambient = self.occlusion[0] + np.float32(opening) * (self.occlusion[1] - self.occlusion[0])
         direct = self.visible[0] + np.float32(opening) * (self.visible[1] - self.visible[0])
@@ -166,7 +166,7 @@ class Scene:
         shade_image(
             identifiers,
             buffer,
-            SAMPLES,
+            _SAMPLES,
             screen,
             inverse,
             figure.triangles,
@@ -218,7 +218,7 @@ def mouth_fade(template: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, " N"]:
     return (0.02 + 0.9 * corners * depth * (0.35 + 0.65 * gums)).astype(np.float32)
 
 
-def _lights(character: Character) -> Float[np.ndarray, "8 3"]:
+def _lights(character: StudioCharacter) -> Float[np.ndarray, "8 3"]:
     light = character.light
     rows = []
     for direction, colour in (
@@ -230,6 +230,6 @@ def _lights(character: Character) -> Float[np.ndarray, "8 3"]:
     return np.array([*rows, light.sky, light.ground], dtype=np.float32)
 
 
-def _cloth(character: Character, colour: tuple[float, float, float]) -> Float[np.ndarray, "3 3"]:
+def _cloth(character: StudioCharacter, colour: tuple[float, float, float]) -> Float[np.ndarray, "3 3"]:
     number, scale = PATTERNS[character.clothes.pattern]
     return np.array([colour, character.clothes.second, (number, scale, 0.6)], dtype=np.float32)

@@ -6,8 +6,8 @@ that scatters below the surface looks, and two highlights, one broad and one nar
 
 import numpy as np
 
-from metatalk_lib.compiled import compile_loop
-from metatalk_lib.studio.mesh import CAVITY, CLOTH, EYE_LEFT, EYE_RIGHT, SCARF, TEETH_LOWER, TEETH_UPPER, TONGUE
+from metatalk_lib.core.jit import compile_loop
+from metatalk_lib.studio.base_mesh import CAVITY, CLOTH, EYE_LEFT, EYE_RIGHT, SCARF, TEETH_LOWER, TEETH_UPPER, TONGUE
 
 
 @compile_loop

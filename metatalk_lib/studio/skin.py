@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
-from metatalk_lib import anny_data
-from metatalk_lib.studio.characters import Character
-from metatalk_lib.studio.figure import smooth_step
-from metatalk_lib.studio.mesh import SKIN, Figure
-from metatalk_lib.studio.noise import lattice_noise
-from metatalk_lib.studio.surface import rasterize
+from metatalk_lib.core.jit import compile_loop
+from metatalk_lib.face3d import anny_data
+from metatalk_lib.studio.base_mesh import SKIN, Figure
+from metatalk_lib.studio.body_mesh import smooth_step
+from metatalk_lib.studio.characters import StudioCharacter
+from metatalk_lib.studio.surface import rasterize_surface
 
 # Islands of the base mesh's layout (u, v up: left, bottom, right, top) and where each goes in the studio's texture.
 ISLANDS = (
@@ -55,7 +55,7 @@ def place_islands(corners: Float[np.ndarray, "F 3 2"]) -> Float[np.ndarray, "F 3
     return result.astype(np.float32)
 
 
-def paint_skin(figure: Figure, character: Character, resolution: int, seed: int) -> SkinTexture:
+def paint_skin(figure: Figure, character: StudioCharacter, resolution: int, seed: int) -> SkinTexture:
     """Paint the skin of one person.
 
     Args:
@@ -89,7 +89,7 @@ def _lay_out(figure: Figure, coordinates: np.ndarray, width: int, height: int):
     identifiers = np.empty((height, width), dtype=np.int32)
     buffer = np.empty((height, width), dtype=np.float32)
     ones = np.ones(len(screen), dtype=np.float32)
-    rasterize(screen, ones, triangles, ones, True, identifiers, buffer)
+    rasterize_surface(screen, ones, triangles, ones, True, identifiers, buffer)
     painted = identifiers >= 0
     rows, columns = np.nonzero(painted)
     chosen = triangles[identifiers[painted]]
@@ -169,7 +169,7 @@ def beard_mask(points: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, " K"]:
     return np.clip(np.maximum(np.maximum(jaw * below_lip, moustache), sideburn) * neck * mouth, 0.0, 1.0)
 
 
-def _paint(points: np.ndarray, masks: dict[str, np.ndarray], character: Character, seed: int):
+def _paint(points: np.ndarray, masks: dict[str, np.ndarray], character: StudioCharacter, seed: int):
     """Colour (K, 3), gloss (K,) and relief in dm (K,) of skin points."""
     skin = character.skin
     points = np.ascontiguousarray(points, dtype=np.float32)
@@ -284,3 +284,43 @@ def _wrinkles(points, broad, blotch):
     crepe = 0.25 * np.sin((y * 0.8 + x * 0.6 + 0.05 * blotch) * 170.0) * smooth_step(0.0, 0.5, blotch)
     front = smooth_step(0.6, 1.0, points[:, 2])
     return -front * (0.012 * forehead + 0.010 * crow + 0.016 * fold + 0.010 * bag + 0.010 * frown + 0.002 * crepe)
+
+
+@compile_loop
+def _hash(x, y, z, seed):
+    value = np.uint32(x * 374761393 + y * 668265263 + z * 2147483647 + seed * 1274126177)
+    value = np.uint32((value ^ (value >> np.uint32(13))) * np.uint32(1274126177))
+    value = np.uint32((value ^ (value >> np.uint32(15))) * np.uint32(2246822519))
+    return np.float32((value ^ (value >> np.uint32(16))) & np.uint32(0xFFFFFF)) * np.float32(
+        2.0 / 16777215.0
+    ) - np.float32(1.0)
+
+
+@compile_loop
+def lattice_noise(points, frequency, octaves, seed):
+    """Sum of `octaves` smooth value noises, each twice as fine and half as strong; values about -1 to 1.
+
+    Args:
+        points: (K, 3) float32.
+        frequency: lattice cells per unit of length in the coarsest octave.
+        octaves: number of scales.
+        seed: chooses the pattern.
+    """
+    result = np.empty(points.shape[0], np.float32)
+    for i in range(points.shape[0]):
+        total, weight, scale = np.float32(0.0), np.float32(1.0), np.float32(frequency)
+        for octave in range(octaves):
+            x, y, z = points[i, 0] * scale + 37.1 * octave, points[i, 1] * scale + 17.3, points[i, 2] * scale - 71.7
+            ix, iy, iz = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
+            fx, fy, fz = x - ix, y - iy, z - iz
+            fx, fy, fz = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy), fz * fz * (3 - 2 * fz)
+            value = np.float32(0.0)
+            for corner in range(8):
+                dx, dy, dz = corner & 1, (corner >> 1) & 1, corner >> 2
+                share = (fx if dx else 1 - fx) * (fy if dy else 1 - fy) * (fz if dz else 1 - fz)
+                value += share * _hash(ix + dx, iy + dy, iz + dz, seed + octave)
+            total += weight * value
+            weight *= np.float32(0.5)
+            scale *= np.float32(2.0)
+        result[i] = total
+    return result

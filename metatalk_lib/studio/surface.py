@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from metatalk_lib.compiled import compile_loop
+from metatalk_lib.core.jit import compile_loop
 
 # Rounding may put a sample on a shared edge outside of both neighbours; the margin leaves no pinholes.
-MARGIN = np.float32(-1e-5)
+_MARGIN = np.float32(-1e-5)
 
 
 @compile_loop
-def project_vertices(vertices, focal, centre_x, centre_y, samples, screen, inverse_depth):
+def project_surface(vertices, focal, centre_x, centre_y, samples, screen, inverse_depth):
     """Pixel coordinates (in samples of 1/samples pixel) and 1/depth of camera-space vertices; depth is 10 - z."""
     for i in range(vertices.shape[0]):
         w = 1.0 / (10.0 - vertices[i, 2])
@@ -19,7 +19,7 @@ def project_vertices(vertices, focal, centre_x, centre_y, samples, screen, inver
 
 
 @compile_loop
-def compute_normals(vertices, triangles, normals):
+def compute_surface_normals(vertices, triangles, normals):
     """Area-weighted unit vertex normals."""
     normals[:] = 0.0
     for f in range(triangles.shape[0]):
@@ -39,7 +39,7 @@ def compute_normals(vertices, triangles, normals):
 
 
 @compile_loop
-def rasterize(screen, nearness, triangles, clip, both_sides, identifiers, buffer):
+def rasterize_surface(screen, nearness, triangles, clip, both_sides, identifiers, buffer):
     """Nearest triangle of every sample.
 
     Args:
@@ -70,7 +70,7 @@ def rasterize(screen, nearness, triangles, clip, both_sides, identifiers, buffer
                 u = ((bx - x) * (cy - y) - (by - y) * (cx - x)) * inverse
                 v = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) * inverse
                 w = np.float32(1.0) - u - v
-                if u < MARGIN or v < MARGIN or w < MARGIN:
+                if u < _MARGIN or v < _MARGIN or w < _MARGIN:
                     continue
                 near = u * nearness[a] + v * nearness[b] + w * nearness[c]
                 if near > buffer[y, x] and not (cut and u * clip[a] + v * clip[b] + w * clip[c] < 0.0):

@@ -1,0 +1,1 @@
+"""Stage 04: from speech to expression coefficients."""

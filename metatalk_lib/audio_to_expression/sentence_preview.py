@@ -1,0 +1,97 @@
+"""A sentence that is typed, spoken by the synthesiser and put on a person's lips, without any video."""
+
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from metatalk_lib.audio_to_expression.model import TrainedA2E
+from metatalk_lib.audio_to_expression.streaming import predict_speech
+from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.face3d.coefficients import Coefficients, repose
+from metatalk_lib.face3d.face_model import FaceModel
+from metatalk_lib.face3d.face_renderer import Window, render_face
+from metatalk_lib.reconstruction.landmark_fit import predicted_landmarks
+from metatalk_lib.reconstruction.lip_curves import compute_lip_curves
+from metatalk_lib.speech.corpus import PADDING_S, pad_speech
+from metatalk_lib.speech.synthesis import Speech, synthesize
+from metatalk_lib.speech.visemes import viseme_at
+
+LONGEST_TEXT = 400
+"""Characters of a sentence; some half a minute of speech."""
+SEEN_WIDTHS = 2.2
+"""Side of a drawn square in widths of the mouth: lips, chin and the tip of the nose."""
+
+
+class SpokenSentence(NamedTuple):
+    """A sentence on a person's lips.
+
+    Attributes:
+        speech: 16 kHz, with its phonemes.
+        opening_mm: (T,) mouth opening that A2E predicts, mm.
+        width_mm: (T,) mouth width that A2E predicts, mm.
+        faces: (K, S, S, 3) the drawn face about the mouth.
+        frames: (K,) their frames.
+        labels: the visemes at these frames.
+    """
+
+    speech: Speech
+    opening_mm: Float[np.ndarray, " T"]
+    width_mm: Float[np.ndarray, " T"]
+    faces: UInt8[np.ndarray, "K S S 3"]
+    frames: Int[np.ndarray, " K"]
+    labels: tuple[str, ...]
+
+
+def speak_sentence(
+    text: str,
+    voice: str,
+    model: FaceModel,
+    coefficients: Coefficients,
+    a2e: TrainedA2E,
+    *,
+    fps: Fraction,
+    count: int = 24,
+    size: int = 128,
+) -> SpokenSentence:
+    """Speak a sentence and show what the person's lips do.
+
+    Args:
+        text: at most `LONGEST_TEXT` characters.
+        voice: of the synthesiser, such as `en-us+f2`.
+        model: the face model of the fit.
+        coefficients: a fit of the person; pose and light of its first trusted frame are shown.
+        a2e: the person's trained A2E.
+        fps: frames a second.
+        count: number of drawn faces, spread evenly over the sentence.
+        size: side of a drawn square, px.
+
+    Raises:
+        ParameterError: no text, too much of it, or an unknown voice.
+        DataError: the text holds nothing that can be spoken, or no frame of the fit is trusted.
+
+    Source: original to this project.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise ParameterError(f"the sentence has {len(text)} characters; at most {LONGEST_TEXT} are spoken at once.")
+    if not coefficients.valid.any():
+        raise DataError("no frame of the person's fit is trusted. Look at the landmarks of 01_crop.")
+    speech = pad_speech(synthesize(text, voice), PADDING_S)
+    expression, _ = predict_speech(speech.audio, fps, a2e)
+    curves = compute_lip_curves(model, coefficients.identity, expression)
+    frames = np.unique(np.linspace(0, len(expression) - 1, count).round().astype(np.int64))
+    shown = coefficients.frame_id[np.argmax(coefficients.valid)]
+    driven = repose(coefficients, np.full(len(frames), shown), expression[frames])
+    side, window = _frame_mouth(model, driven, size)
+    faces = np.stack([render_face(model, driven, row, side, window=window).image for row in range(len(frames))])
+    labels = tuple(viseme_at(speech.phonemes, frame / float(fps)) for frame in frames)
+    return SpokenSentence(speech, curves.opening_mm, curves.width_mm, faces, frames, labels)
+
+
+def _frame_mouth(model: FaceModel, coefficients: Coefficients, size: int) -> tuple[int, Window]:
+    """Side of the crop, and the square of `size` px in it, that show the mouth at `SEEN_WIDTHS` of its width."""
+    mouths = predicted_landmarks(model, coefficients, size)[:, 48:68]
+    zoom = size / (SEEN_WIDTHS * float(np.median(np.ptp(mouths[..., 0], axis=1))))
+    left, top = (zoom * mouths.mean(axis=(0, 1)) - size / 2).round().astype(int).tolist()
+    return round(zoom * size), (left, top, left + size, top + size)

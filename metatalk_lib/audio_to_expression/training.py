@@ -1,0 +1,174 @@
+"""Training of the network that turns audio features into expression coefficients."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from metatalk_lib.audio_to_expression.model import TrainedA2E, build_a2e, predict_expression, window_features
+from metatalk_lib.audio_to_expression.warm_start import (
+    Pairs,
+    optimise,
+    split_frames,
+    start_as_filters,
+    start_from_ridge,
+)
+from metatalk_lib.core.errors import DataError, ParameterError
+
+
+@dataclass(frozen=True)
+class A2EHistory:
+    """How a training went; losses are Eq. 1 in units of the expression coefficients squared.
+
+    Attributes:
+        training: mean loss of each epoch; entry 0 is the warm start.
+        held_out: loss on the held-out frames after each epoch; entry 0 is the warm start.
+        best_epoch: the epoch whose weights were kept.
+        baseline: held-out loss of always giving the training mean.
+        held_out_spans: (utterance, first frame) of what was not trained on; from that frame to the utterance's end.
+    """
+
+    training: tuple[float, ...]
+    held_out: tuple[float, ...]
+    best_epoch: int
+    baseline: float
+    held_out_spans: tuple[tuple[int, int], ...]
+
+
+def train_a2e(
+    features: Sequence[Float[np.ndarray, "_ 256"]],
+    expressions: Sequence[Float[np.ndarray, "_ 64"]],
+    *,
+    valid: Sequence[Bool[np.ndarray, " _"]] | None = None,
+    architecture: str = "meta_talk",
+    activation: str = "leaky_relu",
+    epochs: int = 60,
+    patience: int = 12,
+    batch_size: int = 32,
+    learning_rate: float = 3e-4,
+    held_out_fraction: float = 0.15,
+    audio_encoder: str = "open",
+    seed: int = 0,
+    device: torch.device | None = None,
+) -> tuple[TrainedA2E, A2EHistory]:
+    """Fit A2E to pairs of features and expressions of several utterances.
+
+    L_A2E = MSE(H(f) − α)    (Eq. 1), Adam with betas (0.5, 0.999).
+
+    Expressions enter centred and divided by one common number, features divided by one number: this scales the loss of
+    Eq. 1 and moves no minimum. The convolutions start as averages over time and the last layer at its ridge regression.
+    Its penalty and the epoch that is kept are chosen on the held-out frames, so the held-out loss flatters a little.
+
+    Args:
+        features: of each utterance, (T, 256).
+        expressions: of the same frames, (T, 64).
+        valid: True for the frames whose expression is trusted, (T,); only these are trained on and measured. All frames
+            where none is given.
+        architecture: `meta_talk` (Table 1) or `audiodvp`.
+        activation: of the Table 1 network; `audiodvp` has none.
+        epochs: most passes over the training frames; 0 keeps the warm start.
+        patience: epochs without a better held-out loss before training stops.
+        batch_size: frames a step.
+        learning_rate: Adam's; AudioDVP's 1e-3 overshoots from the closed-form start.
+        held_out_fraction: share of the utterances that is held out, at least one; of a single utterance, its tail.
+        audio_encoder: name of the encoder that gave the features, kept with the network.
+        seed: of the initial weights and the order of frames; equal seeds give equal weights.
+        device: where to train; the CPU where none is given.
+
+    Returns:
+        The trained network on the CPU, and its history.
+
+    Raises:
+        ParameterError: unequal lengths, fewer than 20 frames, an unknown architecture, or a number out of range.
+        DataError: a feature or an expression is not finite.
+
+    Source: Meta Talk 2.3, Eq. 1; optimiser of xinwen-cs/AudioDVP train_exp.py (BSD); the rest is original.
+    """
+    valid = [np.ones(len(item), bool) for item in features] if valid is None else valid
+    _check_pairs(features, expressions, valid)
+    if epochs < 0 or batch_size < 1 or not 0 < held_out_fraction < 1:
+        raise ParameterError(
+            f"train_a2e needs epochs >= 0, batch_size >= 1 and 0 < held_out_fraction < 1, got {epochs}, {batch_size} "
+            f"and {held_out_fraction}."
+        )
+    split = split_frames([int(item.sum()) for item in valid], held_out_fraction)
+    windows = np.concatenate([window_features(item)[good] for item, good in zip(features, valid, strict=True)])
+    targets = np.concatenate([item[good] for item, good in zip(expressions, valid, strict=True)])
+    model = _start_model(architecture, activation, windows[split.train], targets[split.train], seed)
+    model = dataclasses.replace(model, audio_encoder=audio_encoder)
+    inputs = torch.from_numpy(windows / np.float32(model.feature_scale)).to(device or torch.device("cpu"))
+    scaled = torch.from_numpy((targets - model.expression_mean) / np.float32(model.expression_scale)).to(inputs)
+    model.network.to(inputs.device)
+    data = Pairs(*(part[torch.from_numpy(index)] for index in (split.train, split.test) for part in (inputs, scaled)))
+    start_as_filters(model.network)
+    start_from_ridge(model.network, data)
+    training, held_out, best = optimise(
+        model.network, data, epochs=epochs, patience=patience, batch_size=batch_size, rate=learning_rate, seed=seed
+    )
+    model.network.cpu().eval()
+    unit = model.expression_scale**2
+    baseline = float(np.square(targets[split.test] - model.expression_mean).mean())
+    losses = (tuple(loss * unit for loss in course) for course in (training, held_out))
+    spans = tuple((utterance, 0) for utterance in split.utterances) or (
+        (0, int(np.flatnonzero(valid[0])[split.test[0]])),
+    )
+    return model, A2EHistory(*losses, best, baseline, spans)
+
+
+def predict_held_out(
+    model: TrainedA2E,
+    history: A2EHistory,
+    features: Sequence[Float[np.ndarray, "_ 256"]],
+    expressions: Sequence[Float[np.ndarray, "_ 64"]],
+    valid: Sequence[Bool[np.ndarray, " _"]],
+) -> tuple[Float[np.ndarray, "M 64"], Float[np.ndarray, "M 64"]]:
+    """Predicted and fitted expressions of all valid held-out frames, one utterance after the other.
+
+    Args:
+        model: a trained A2E.
+        history: its history, which knows what was held out.
+        features: of all utterances, as for `train_a2e`; in another order of frames they make a control.
+        expressions: of all utterances.
+        valid: of all utterances.
+    """
+    predicted, fitted = [], []
+    for utterance, first in history.held_out_spans:
+        good = valid[utterance][first:]
+        predicted.append(predict_expression(model, features[utterance])[first:][good])
+        fitted.append(expressions[utterance][first:][good])
+    return np.concatenate(predicted), np.concatenate(fitted)
+
+
+def _start_model(architecture: str, activation: str, windows: np.ndarray, targets: np.ndarray, seed: int) -> TrainedA2E:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_a2e(architecture, activation)
+    mean = targets.mean(axis=0).astype(np.float32)
+    return TrainedA2E(
+        network,
+        architecture,
+        activation if architecture == "meta_talk" else "none",
+        max(float(np.sqrt(np.square(windows).mean())), 1e-6),
+        mean,
+        max(float(np.sqrt(np.square(targets - mean).mean())), 1e-6),
+    )
+
+
+def _check_pairs(
+    features: Sequence[np.ndarray], expressions: Sequence[np.ndarray], valid: Sequence[np.ndarray]
+) -> None:
+    lengths = [[len(item) for item in items] for items in (features, expressions, valid)]
+    if not lengths[0] == lengths[1] == lengths[2]:
+        raise ParameterError(
+            f"train_a2e: lengths of features {lengths[0]}, expressions {lengths[1]} and valid {lengths[2]} differ. "
+            "Give one of each, of equal length, for every utterance."
+        )
+    frames = sum(int(good.sum()) for good in valid)
+    if frames < 20:
+        raise ParameterError(f"train_a2e: {frames} valid frames are too few. Give at least 20.")
+    for index, (feature, expression, good) in enumerate(zip(features, expressions, valid, strict=True)):
+        if not (np.isfinite(feature).all() and np.isfinite(expression[good]).all()):
+            raise DataError(f"train_a2e: utterance {index} holds NaN or infinity. Look at its fit and its recording.")

@@ -1,0 +1,151 @@
+"""What A2E learns from: the sound of a pseudo utterance and the expressions fitted to its video, joined by frame."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from metatalk_lib.core.artifacts import load_json
+from metatalk_lib.core.errors import DataError
+from metatalk_lib.core.stage import Stage
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.face_model import FaceModel
+from metatalk_lib.media.audio import read_audio, to_mono_16k
+from metatalk_lib.metrics.correlation import correlation
+from metatalk_lib.pseudo_video.pairs import list_pairs, load_taught
+from metatalk_lib.reconstruction.lip_curves import compute_lip_curves
+from metatalk_lib.speech.mfcc import compute_mfcc_blocks
+from metatalk_lib.speech.silence import find_silence
+
+
+@dataclass(frozen=True)
+class PseudoPair:
+    """One utterance of the pseudo video.
+
+    Attributes:
+        name: the files' stem, such as `000`.
+        text: what is said.
+        fps: frames a second.
+        samples: (S,) 16 kHz mono.
+        mfcc: (T, 28, 12) AT-net's blocks.
+        silence: (T,) True where nothing is said.
+        expression: (T, 64) fitted to the video; zeros where `valid` is False and no fit is there.
+        valid: (T,) whether the fit is trusted.
+        taught: (T, 64) what the teacher drew; None where it names no expressions.
+        identity: (80,) of the person, as fitted.
+        face_model: name of the face model that `expression` and `identity` belong to.
+    """
+
+    name: str
+    text: str
+    fps: Fraction
+    samples: Float[np.ndarray, " S"]
+    mfcc: Float[np.ndarray, "T 28 12"]
+    silence: Bool[np.ndarray, " T"]
+    expression: Float[np.ndarray, "T 64"]
+    valid: Bool[np.ndarray, " T"]
+    taught: Float[np.ndarray, "T 64"] | None
+    identity: Float[np.ndarray, " 80"]
+    face_model: str
+
+
+def load_pair(description_path: Path, sound_path: Path, taught_path: Path, fit_path: Path) -> PseudoPair:
+    """Read one utterance and join sound and fit by frame number; a frame without a fit counts as not valid.
+
+    Args:
+        description_path: `02_pseudo_video/pairs/NNN.json`.
+        sound_path: `02_pseudo_video/pairs/NNN.wav`.
+        taught_path: `02_pseudo_video/pairs/NNN.npz`.
+        fit_path: `03_reconstruction/pseudo/NNN.npz`.
+
+    Raises:
+        DataError: a file is missing or damaged, or the fit has frames that the utterance lacks.
+    """
+    description = load_json(description_path)
+    fps, frame_count = Fraction(*description["fps"]), int(description["frame_count"])
+    fit = Coefficients.load(fit_path)
+    taught = load_taught(taught_path)
+    taught_frames = frame_count if taught is None else len(taught)
+    if taught_frames != frame_count or fit.frame_id[0] < 0 or fit.frame_id[-1] >= frame_count:
+        raise DataError(
+            f"{fit_path} has frames {fit.frame_id[0]} to {fit.frame_id[-1]} and {taught_path} has {taught_frames}, but "
+            f"the utterance has {frame_count}. Run 02_pseudo_video and 03_reconstruction again."
+        )
+    expression, valid = np.zeros((frame_count, fit.expression.shape[1]), np.float32), np.zeros(frame_count, bool)
+    expression[fit.frame_id], valid[fit.frame_id] = fit.expression, fit.valid
+    samples = to_mono_16k(read_audio(sound_path))
+    return PseudoPair(
+        name=description_path.stem,
+        text=description["text"],
+        fps=fps,
+        samples=samples,
+        mfcc=compute_mfcc_blocks(samples, frame_count, fps),
+        silence=find_silence(samples, frame_count, fps),
+        expression=expression,
+        valid=valid,
+        taught=taught,
+        identity=fit.identity,
+        face_model=fit.face_model,
+    )
+
+
+def load_pairs(stage: Stage) -> list[PseudoPair]:
+    """All utterances of a character, in order; the files' checksums are recorded with the stage.
+
+    Args:
+        stage: an open stage that comes after 03.
+
+    Raises:
+        DataError: 02 or 03 is not finished, or an utterance is missing or damaged.
+    """
+    folder = stage.input("02_pseudo_video", "summary.json").parent / "pairs"
+    return [
+        load_pair(
+            *(stage.input("02_pseudo_video", f"pairs/{path.stem}{suffix}") for suffix in (".json", ".wav", ".npz")),
+            stage.input("03_reconstruction", f"pseudo/{path.stem}.npz"),
+        )
+        for path in list_pairs(folder)
+    ]
+
+
+def describe_pairs(model: FaceModel, taught_model: FaceModel, pairs: Sequence[PseudoPair]) -> list[dict]:
+    """A row for each utterance: its frames, and how well the fitted mouth opening follows what the teacher drew.
+
+    Args:
+        model: the face model of the fits.
+        taught_model: the face model that the teacher speaks with.
+        pairs: from `load_pairs`.
+
+    Returns:
+        `utterance`, `frames`, `not valid`, `silent`, `teacher r` (correlation over valid frames; None where the teacher
+        names no expressions) and `text`.
+    """
+    return [
+        {
+            "utterance": pair.name,
+            "frames": len(pair.valid),
+            "not valid": int((~pair.valid).sum()),
+            "silent": int(pair.silence.sum()),
+            "teacher r": _relate_to_teacher(model, taught_model, pair),
+            "text": pair.text,
+        }
+        for pair in pairs
+    ]
+
+
+def mean_teacher_correlation(rows: Sequence[dict]) -> float | None:
+    """Mean of the known `teacher r` of the rows of `describe_pairs`; None where none is known."""
+    known = [row["teacher r"] for row in rows if row["teacher r"] is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _relate_to_teacher(model: FaceModel, taught_model: FaceModel, pair: PseudoPair) -> float | None:
+    if pair.taught is None:
+        return None
+    fitted = compute_lip_curves(model, pair.identity, pair.expression[pair.valid])
+    # on the mean face: a person's shape changes the size of a curve, hardly its course
+    taught = compute_lip_curves(taught_model, np.zeros(80), pair.taught[pair.valid])
+    return correlation(fitted.opening_mm, taught.opening_mm)

@@ -1,0 +1,1 @@
+"""Plumbing that every package stands on: errors, paths, parameters, files, stages, threads."""

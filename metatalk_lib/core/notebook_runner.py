@@ -1,0 +1,113 @@
+"""Run the notebooks headless: resolve the parameters, skip what is up to date, execute through papermill."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import papermill
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+from metatalk_lib.core import errors
+from metatalk_lib.core.artifacts import load_json, sha256_input
+from metatalk_lib.core.assets import list_placed
+from metatalk_lib.core.errors import DataError, MetaTalkError, ParameterError
+from metatalk_lib.core.params import STAGE_CONFIGS, StageConfig
+from metatalk_lib.core.paths import NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
+from metatalk_lib.core.stage import code_fingerprint, stage_dir
+
+
+class StageError(MetaTalkError):
+    """A notebook failed; the message holds the notebook's own error and where its partial copy lies."""
+
+
+def select_stages(first: str | None = None, last: str | None = None) -> tuple[str, ...]:
+    """Stages from `first` to `last`, both included; each may be given by its two digits.
+
+    Raises:
+        ParameterError: no such stage, or they come in the wrong order.
+    """
+    start = 0 if first is None else _stage_index(first)
+    stop = len(STAGES) - 1 if last is None else _stage_index(last)
+    if stop < start:
+        raise ParameterError(f"stage {STAGES[stop]} comes before {STAGES[start]}. Swap --from and --to.")
+    return STAGES[start : stop + 1]
+
+
+def run_character(values: Mapping[str, Any], stages: Sequence[str] = STAGES, *, force: bool = False) -> None:
+    """Run the stages of one character in order; stop at the first failure.
+
+    Args:
+        values: resolved parameters of all stages, as `params.load_params` gives them.
+        stages: which stages.
+        force: also rerun what is up to date.
+
+    Raises:
+        ParameterError: a parameter has a wrong type or value (checked for all stages before the first one starts).
+        StageError: a notebook failed.
+    """
+    configs = {stage: STAGE_CONFIGS[stage].from_values(values) for stage in stages}
+    for stage, config in configs.items():
+        if not force and is_up_to_date(stage, config):
+            print(f"{stage} ({config.character}): up to date", flush=True)
+            continue
+        print(f"{stage} ({config.character}): running", flush=True)
+        execute_stage(stage, config)
+        force = True  # what follows reads what was just rewritten
+
+
+def execute_stage(stage: str, config: StageConfig) -> Path:
+    """Execute one notebook and keep the executed copy in `outputs/<character>/notebooks/`.
+
+    Success is judged by the exception and by `summary.json`, never by the notebook's own metadata.
+
+    Returns:
+        Path of the executed copy.
+
+    Raises:
+        StageError: the notebook failed or did not finish its stage.
+    """
+    executed = ensure_dir(resolve_path(config.outputs_dir) / config.character / "notebooks") / f"{stage}.ipynb"
+    try:
+        papermill.execute_notebook(
+            str(NOTEBOOKS_DIR / f"{stage}.ipynb"),
+            str(executed),
+            parameters=config.model_dump(),
+            kernel_name="python3",
+            cwd=str(NOTEBOOKS_DIR),
+            progress_bar=False,
+            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+            extra_arguments=["--IPKernelApp.log_level=50"],  # it reports its own shutdown as an error
+        )
+    except PapermillExecutionError as error:
+        if hasattr(errors, error.ename):  # raised on purpose, so that its message is complete
+            raise StageError(" ".join(str(error.evalue).split())) from error
+        raise StageError(
+            f"{stage}: cell {error.cell_index} failed with {error.ename}: {' '.join(str(error.evalue).split())} "
+            f"The executed notebook shows where: {executed}"
+        ) from error
+    if not (stage_dir(config.outputs_dir, config.character, stage) / "summary.json").exists():
+        raise StageError(f"{stage}: the notebook ended without finishing its stage. The executed notebook: {executed}")
+    return executed
+
+
+def is_up_to_date(stage: str, config: StageConfig) -> bool:
+    """True when the stage was finished with the same parameters, code, input checksums and choice of official files."""
+    folder = stage_dir(config.outputs_dir, config.character, stage)
+    try:
+        summary = load_json(folder / "summary.json")
+    except DataError:
+        return False
+    if summary.get("parameters") != config.model_dump() or summary.get("code") != code_fingerprint(stage):
+        return False
+    if config.takes_what_is_placed and summary.get("official_files") != list_placed():
+        return False
+    inputs = {Path(path): checksum for path, checksum in summary.get("inputs", {}).items()}
+    return all(path.exists() and sha256_input(path) == checksum for path, checksum in inputs.items())
+
+
+def _stage_index(name: str) -> int:
+    matches = [index for index, stage in enumerate(STAGES) if name in (stage, stage[:2])]
+    if not matches:
+        raise ParameterError(f"no stage `{name}`. There are: {', '.join(STAGES)}.")
+    return matches[0]

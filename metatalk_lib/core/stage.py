@@ -1,0 +1,202 @@
+"""One run of one stage: its folder, its inputs with checksums, its clock, and the summary written last."""
+
+import functools
+import hashlib
+import json
+import platform
+import random
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from metatalk_lib.core.artifacts import load_json, save_json, sha256_input
+from metatalk_lib.core.assets import list_placed
+from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.params import StageConfig
+from metatalk_lib.core.paths import NOTEBOOKS_DIR, PROJECT_ROOT, STAGES, ensure_dir, resolve_path
+
+RECORDED_PACKAGES = ("torch", "numpy", "scipy", "av", "dlib-bin", "opencv-python-headless", "anny")
+
+
+def stage_dir(outputs_dir: str | Path, character: str, stage: str) -> Path:
+    """`<outputs_dir>/<character>/<stage>` as an absolute path; nothing is created."""
+    return resolve_path(outputs_dir) / character / stage
+
+
+class Stage:
+    """An open stage. Make one with `open_stage`; end with `finish`.
+
+    Attributes:
+        name: such as `01_crop`.
+        config: the stage's parameters.
+        dir: the stage's folder, which exists and can be written.
+        device: where networks run.
+    """
+
+    def __init__(self, name: str, config: StageConfig) -> None:
+        self.name = name
+        self.config = config
+        self.dir = ensure_dir(stage_dir(config.outputs_dir, config.character, name))
+        self.device = choose_device(config.device)
+        self._inputs: dict[str, str] = {}
+        self._placed = list_placed()
+        self._timings: dict[str, float] = {}
+        self._started = self._lap_started = time.perf_counter()
+        (self.dir / "summary.json").unlink(missing_ok=True)
+
+    def input(self, stage: str, file: str) -> Path:
+        """Path of an earlier stage's file, whose checksum goes into the summary.
+
+        Raises:
+            DataError: the earlier stage was not finished, or did not write the file.
+        """
+        folder = stage_dir(self.config.outputs_dir, self.config.character, stage)
+        if not (folder / "summary.json").exists():
+            raise DataError(
+                f"{self.name}: {stage} is not finished for character {self.config.character}: no summary.json in "
+                f"{folder}. Run notebooks/{stage}.ipynb first."
+            )
+        return self.external_input(folder / file)
+
+    def external_input(self, path: Path) -> Path:
+        """Record the checksum of any file that the stage reads, or of the names in a folder that it searches.
+
+        Raises:
+            DataError: nothing is there.
+        """
+        if not path.exists():
+            raise DataError(f"{self.name}: {path} does not exist. Check the path, or run the stage that writes it.")
+        self._inputs[str(path)] = sha256_input(path)
+        return path
+
+    def output(self, file: str) -> Path:
+        """Path for a file of this stage; its folder is created."""
+        path = self.dir / file
+        ensure_dir(path.parent)
+        return path
+
+    def fingerprint(self) -> str:
+        """Hex digest of the parameters, the code and the inputs so far: equal where the same work would be done."""
+        described = [self.config.model_dump(), code_fingerprint(self.name), self._inputs]
+        return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
+
+    def lap(self, label: str) -> float:
+        """Store and return the seconds since the last lap (or the start) under `label`."""
+        now = time.perf_counter()
+        self._timings[label], self._lap_started = now - self._lap_started, now
+        return self._timings[label]
+
+    def finish(self, *, counts: dict[str, Any] | None = None, metrics: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Write `summary.json`, the mark of a finished stage, and return it.
+
+        Args:
+            counts: how many frames, gaps, utterances and the like.
+            metrics: measured figures; numpy scalars are turned into numbers, anything not finite is refused.
+
+        Raises:
+            DataError: a figure is not finite.
+        """
+        summary = {
+            "stage": self.name,
+            "parameters": self.config.model_dump(),
+            "code": code_fingerprint(self.name),
+            "commit": _commit(),
+            "versions": {name: version(name) for name in RECORDED_PACKAGES} | {"python": platform.python_version()},
+            "machine": f"{platform.machine()}, {self.config.threads} threads, {self.device}",
+            "inputs": self._inputs,
+            "official_files": self._placed,
+            "counts": _plain(counts or {}, self.name),
+            "metrics": _plain(metrics or {}, self.name),
+            "timings_s": {name: round(value, 3) for name, value in self._timings.items()}
+            | {"total": round(time.perf_counter() - self._started, 3)},
+        }
+        save_json(self.dir / "summary.json", summary)
+        following = STAGES[STAGES.index(self.name) + 1 :]
+        print(
+            f"{self.name} finished: {self.dir}. "
+            + (f"Next: {following[0]}" if following else "That was the last stage.")
+        )
+        return summary
+
+
+def open_stage(name: str, config: StageConfig) -> Stage:
+    """Start a stage: make its folder, seed every generator, fix the thread count, choose the device.
+
+    Raises:
+        ParameterError: no such stage, or `device: cuda` without an accelerator.
+        DataError: the outputs folder cannot be written.
+    """
+    if name not in STAGES:
+        raise ParameterError(f"no stage `{name}`. There are: {', '.join(STAGES)}.")
+    random.seed(config.seed)
+    np.random.seed(config.seed)
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.threads)
+    return Stage(name, config)
+
+
+def load_summary(outputs_dir: str | Path, character: str, stage: str) -> dict[str, Any]:
+    """The summary of a finished stage.
+
+    Raises:
+        DataError: the stage is not finished.
+    """
+    return load_json(stage_dir(outputs_dir, character, stage) / "summary.json")
+
+
+@functools.cache
+def code_fingerprint(stage: str) -> str:
+    """Hex digest of the library's sources and the notebook's code cells: when it changes, the stage is out of date.
+
+    Its text, its outputs and the parameters that papermill injects do not count: it may be run and saved where it lies.
+    """
+    digest = hashlib.sha256()
+    for path in sorted((PROJECT_ROOT / "metatalk_lib").rglob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    notebook = NOTEBOOKS_DIR / f"{stage}.ipynb"
+    cells = json.loads(notebook.read_text("utf-8"))["cells"] if notebook.exists() else []
+    code = [cell for cell in cells if cell["cell_type"] == "code" and not _is_injected(cell)]
+    digest.update("\n".join("".join(cell["source"]) for cell in code).encode())
+    return digest.hexdigest()
+
+
+def choose_device(device: str) -> torch.device:
+    """The device that a parameter names; `auto` takes the accelerator where there is one.
+
+    Raises:
+        ParameterError: there is no such device.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ParameterError(f"device is {device!r}; it must be auto, cpu or cuda.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ParameterError("device is cuda, but torch sees no accelerator. Use device: auto or cpu.")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _is_injected(cell: dict[str, Any]) -> bool:
+    return "injected-parameters" in cell["metadata"].get("tags", ())
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _plain(value: Any, stage: str) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item, stage) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, stage) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        raise DataError(f"{stage}: a figure for the summary is {value}. Look for empty or silent input above.")
+    return value

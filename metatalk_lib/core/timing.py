@@ -1,0 +1,45 @@
+"""A clock for the named parts of a piece of work."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+
+
+class Clock:
+    """Time by part; parts may run in several threads at once."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+        self.lock = threading.Lock()
+        self.started = time.perf_counter()
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count the block's time to a part."""
+        started = time.perf_counter()
+        yield
+        spent = time.perf_counter() - started
+        with self.lock:
+            self.parts[name] = self.parts.get(name, 0.0) + spent
+
+    def mark(self, name: str) -> None:
+        """Keep when something happened for the first time, s since the clock was made."""
+        self.parts.setdefault(name, time.perf_counter() - self.started)
+
+    def timed(self, name: str, items: Iterable[_Item]) -> Iterator[_Item]:
+        """Pass items on and count the time that each took to come."""
+        stream = iter(items)
+        while True:
+            with self.part(name):
+                item = next(stream, stream)
+            if item is stream:
+                return
+            yield item
+
+    def seconds(self) -> dict[str, float]:
+        """The parts, and the total since the clock was made."""
+        return self.parts | {"total": time.perf_counter() - self.started}

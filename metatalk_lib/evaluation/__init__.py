@@ -1,0 +1,1 @@
+"""Stage 06: every method's videos judged by one protocol, with controls and cheats."""

@@ -1,0 +1,221 @@
+"""Control rows of every measure, and the order in which they must come out."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.metrics.catalogue import is_better
+from metatalk_lib.metrics.mouth_opening_sync import SyncScore, compute_sync
+
+CONTROL_SHIFT = 5
+"""Shift of the shifted-audio controls, frames (200 ms at 25 fps): plainly visible to a viewer."""
+CONTROL_MARGIN = 0.1
+"""A control must fall this far below the ground truth."""
+REENCODED_SHARE = 0.8
+"""Share of the ground truth's correlation that must survive re-encoding."""
+LAG_TOLERANCE = 1
+"""By so many frames the lag that is found may miss a control's."""
+
+GROUND_TRUTH, REENCODED = "ground truth", "ground truth, re-encoded"
+SHUFFLED, SILENCE, STATIC_FRAME = "shuffled audio", "silence", "static frame"
+LATE, EARLY = f"audio {CONTROL_SHIFT} frames late", f"audio {CONTROL_SHIFT} frames early"
+CONTROL_ROWS = (SHUFFLED, LATE, EARLY, SILENCE, STATIC_FRAME)
+"""What every measure's controls are called, beside the truth and the truth that was encoded once more."""
+
+
+def compute_sync_controls(
+    opening: Float[np.ndarray, " T"],
+    reference: Float[np.ndarray, " T"],
+    *,
+    reencoded_opening: Float[np.ndarray, " T"],
+    static_opening: Float[np.ndarray, " T"],
+) -> dict[str, SyncScore]:
+    """The control rows of a sync measure.
+
+    Args:
+        opening: measured on the original video.
+        reference: the curve that belongs to the original audio: true opening, measured opening, or speech envelope.
+        reencoded_opening: measured on the original video after encoding and decoding it once more.
+        static_opening: measured on a video whose mouth stands still; the row `static frame`.
+
+    Returns:
+        Scores by row name. `shuffled audio` is the reference turned round by half the clip, `audio late` and `audio
+        early` by 5 frames, `silence` a constant.
+
+    Raises:
+        ParameterError: the lengths differ, or there are too few frames.
+
+    Source: Original to this project.
+    """
+    return {
+        GROUND_TRUTH: compute_sync(opening, reference),
+        REENCODED: compute_sync(reencoded_opening, reference),
+        SHUFFLED: compute_sync(opening, np.roll(reference, len(reference) // 2)),
+        LATE: compute_sync(opening, np.roll(reference, CONTROL_SHIFT)),
+        EARLY: compute_sync(opening, np.roll(reference, -CONTROL_SHIFT)),
+        SILENCE: compute_sync(opening, np.zeros_like(reference)),
+        STATIC_FRAME: compute_sync(static_opening, reference),
+    }
+
+
+def find_control_failures(controls: Mapping[str, SyncScore], *, min_frames: int) -> list[str] | None:
+    """Controls that come out in the wrong order.
+
+    The rule, for clips of at least `min_frames`: re-encoding keeps 80 % of the ground truth's correlation, and every
+    other control lies at least 0.1 below the ground truth, all at lag 0. Shorter clips give no verdict: over few
+    frames chance alone correlates.
+
+    Args:
+        controls: rows of `compute_sync_controls`.
+        min_frames: length from which the rule is expected to hold.
+
+    Returns:
+        One sentence for each failure, an empty list where the measure passes, None where the clip is too short to say.
+
+    Raises:
+        ParameterError: the ground truth row is missing.
+
+    Source: Original to this project.
+    """
+    truth = _pick_truth(controls)
+    if truth.frames < min_frames:
+        return None
+    failures = []
+    for name, score in controls.items():
+        r = score.correlation
+        if name == REENCODED and r < REENCODED_SHARE * truth.correlation:
+            failures.append(f"`{name}` scores {r:.2f}, under 80 % of {truth.correlation:.2f}")
+        if name not in (GROUND_TRUTH, REENCODED) and r > truth.correlation - CONTROL_MARGIN:
+            failures.append(f"`{name}` scores {r:.2f}, not 0.1 below the truth's {truth.correlation:.2f}")
+    return failures
+
+
+def find_lag_failures(controls: Mapping[str, SyncScore]) -> list[str]:
+    """Controls whose shift the search for the best lag does not find, or that it lifts to the truth.
+
+    The rule, for a measure as sharp in time as the mouth opening: truth, re-encoded truth and shifted sound lie within
+    one frame of their true lags, and every other control's best correlation lies at least 0.1 below the truth's best.
+
+    Args:
+        controls: rows of `compute_sync_controls`, of a clip that is long enough for a verdict.
+
+    Returns:
+        One sentence for each failure.
+
+    Raises:
+        ParameterError: the ground truth row is missing.
+
+    Source: Original to this project.
+    """
+    truth = _pick_truth(controls)
+    lags = {GROUND_TRUTH: 0, REENCODED: 0, LATE: -CONTROL_SHIFT, EARLY: CONTROL_SHIFT}
+    failures = []
+    for name, score in controls.items():
+        if name in lags and abs(score.best_lag - lags[name]) > LAG_TOLERANCE:
+            failures.append(f"`{name}` has its best lag at {score.best_lag}, not at {lags[name]}")
+        if name not in lags and score.best_correlation > truth.best_correlation - CONTROL_MARGIN:
+            best = f"{score.best_correlation:.2f} at lag {score.best_lag}"
+            failures.append(f"`{name}` scores {best}, not 0.1 below the truth's {truth.best_correlation:.2f}")
+    return failures
+
+
+def _pick_truth(controls: Mapping[str, SyncScore]) -> SyncScore:
+    if GROUND_TRUTH not in controls:
+        raise ParameterError(f"the controls lack `{GROUND_TRUTH}`; they have: {', '.join(controls) or 'nothing'}.")
+    return controls[GROUND_TRUTH]
+
+
+ORDER_BLIND = dict.fromkeys(("FFD (open)", "FID", "flicker ratio"), (SHUFFLED, LATE, EARLY))
+"""Controls that hold the same frames in another order: a Fréchet distance cannot see it, the flicker of whole stretches
+that were moved hardly can, and they are not asked about it."""
+
+IMAGE_ORDER = ("SSIM", "SSIM in mask", "PSNR in mask, dB", "flicker ratio")
+"""Measures of images that must keep the order. Sharpness cannot: every control is as sharp as the truth, which is what
+the blurred cheat is for."""
+
+
+def order_controls(opening: Float[np.ndarray, " T"]) -> dict[str, Int[np.ndarray, " T"]]:
+    """Which moment of the original each control row shows in frame t.
+
+    Args:
+        opening: mouth opening of the original, px.
+
+    Returns:
+        `shuffled audio` shows the clip turned round by half; `audio late` and `audio early` lips that are 5 frames
+        ahead and behind; `silence` the moment of the smallest opening throughout; `static frame` the first one.
+
+    Raises:
+        ParameterError: the clip is too short to be shifted.
+
+    Source: Original to this project.
+    """
+    count = len(opening)
+    if count <= 2 * CONTROL_SHIFT:
+        raise ParameterError(f"controls need more than {2 * CONTROL_SHIFT} frames, got {count}.")
+    frames = np.arange(count)
+    return {
+        SHUFFLED: np.roll(frames, count // 2),
+        LATE: np.roll(frames, -CONTROL_SHIFT),
+        EARLY: np.roll(frames, CONTROL_SHIFT),
+        SILENCE: np.full(count, int(np.argmin(opening))),
+        STATIC_FRAME: np.zeros(count, int),
+    }
+
+
+def find_order_failures(table: pd.DataFrame, *metrics: str) -> list[str]:
+    """Controls that are not worse than the truth encoded once more.
+
+    Args:
+        table: rows `REENCODED` and the control rows; columns the metrics.
+        metrics: which columns must keep the order.
+
+    Returns:
+        One sentence for each failure.
+
+    Raises:
+        ParameterError: a row or column is missing.
+
+    Source: Original to this project.
+    """
+    absent = [row for row in (REENCODED, *CONTROL_ROWS) if row not in table.index]
+    absent += [metric for metric in metrics if metric not in table.columns]
+    if absent:
+        raise ParameterError(f"find_order_failures: the table has no `{absent[0]}`.")
+    failures = []
+    for metric in metrics:
+        truth = float(table.loc[REENCODED, metric])
+        for row in CONTROL_ROWS:
+            value = float(table.loc[row, metric])
+            if row not in ORDER_BLIND.get(metric, ()) and not is_better(metric, truth, value):
+                failures.append(f"{metric}: `{row}` scores {value:.4g}, the re-encoded truth {truth:.4g}")
+    return failures
+
+
+def check_controls(verdicts: Mapping[str, list[str] | None], *, must_hold: bool) -> str:
+    """What the controls say of the measures, in one sentence.
+
+    Args:
+        verdicts: measure to failures; None where the clip is too short to say.
+        must_hold: whether a failure is an error.
+
+    Raises:
+        DataError: controls come out in the wrong order although they must hold.
+    """
+    wrong = {name: describe_verdict(failures) for name, failures in verdicts.items() if failures}
+    if not wrong:
+        unasked = [name for name, failures in verdicts.items() if failures is None]
+        note = f"; the clip is too short to ask {', '.join(unasked)}" if unasked else ""
+        return f"No control comes out in the wrong order{note}."
+    said = "; ".join(f"{name}: {failures}" for name, failures in wrong.items())
+    said = f"Controls in the wrong order, so that these measures say nothing of this video: {said}."
+    if must_hold:
+        raise DataError(f"{said} Hold out a longer tail, or set controls_must_hold to false and leave them out.")
+    return said
+
+
+def describe_verdict(failures: list[str] | None) -> str:
+    """Failures in one line; `in order` where there are none, and words for None, a clip without a verdict."""
+    return "clip too short to say" if failures is None else "; ".join(failures) or "in order"

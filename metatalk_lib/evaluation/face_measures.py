@@ -1,0 +1,188 @@
+"""What is measured on the faces of finished videos: landmarks, mouth opening, and the features of a face network.
+
+All are measured on decoded frames, in the crop, by the same tracker for every method and for the original. The control
+rows of these measures are the original's own values at other moments, which is what lips to other sound would show.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int, UInt8
+
+from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.core.progress import track
+from metatalk_lib.evaluation.controls import GROUND_TRUTH, REENCODED, STATIC_FRAME
+from metatalk_lib.evaluation.face_features import compute_face_features, compute_likeness
+from metatalk_lib.evaluation.frechet_judge import FrechetJudge, compute_inception_features
+from metatalk_lib.evaluation.held_out import FinishedVideo, HeldOut
+from metatalk_lib.metrics.frechet_distance import compute_frechet_distance
+from metatalk_lib.metrics.image_quality import landmark_distance
+from metatalk_lib.tracking.face_detector import FacePosition, face_width
+from metatalk_lib.tracking.landmarks import MOUTH, LandmarkTrack, mouth_opening, track_landmarks
+
+MAX_BRIDGED_FRACTION = 0.1
+"""Most frames of a finished video in which the face may go unseen and be interpolated, and counted."""
+LANDMARK_DISTANCE, LIKENESS = "mouth landmark distance, %", "likeness"
+
+
+@dataclass(frozen=True)
+class FaceMeasures:
+    """One video's faces.
+
+    Attributes:
+        landmarks: (T, 68, 2) px, smoothed.
+        raw_landmarks: (T, 68, 2) px, as predicted.
+        bridged: frames in which no face was seen; their landmarks are interpolated.
+        features: (T, 128) of the face network.
+        frechet_features: (T, D) of the Fréchet distance; the same array where it is FFD.
+    """
+
+    landmarks: Float[np.ndarray, "T 68 2"]
+    raw_landmarks: Float[np.ndarray, "T 68 2"]
+    bridged: int
+    features: Float[np.ndarray, "T 128"]
+    frechet_features: Float[np.ndarray, "T D"]
+
+    @property
+    def opening(self) -> Float[np.ndarray, " T"]:
+        """Mouth opening, px."""
+        return mouth_opening(self.landmarks)
+
+    def at(self, order: Int[np.ndarray, " T2"]) -> "FaceMeasures":
+        """The same faces at other moments."""
+        return replace(
+            self,
+            landmarks=self.landmarks[order],
+            raw_landmarks=self.raw_landmarks[order],
+            features=self.features[order],
+            frechet_features=self.frechet_features[order],
+        )
+
+
+def follow_face(
+    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    *,
+    frame_count: int,
+    fps: Fraction,
+    name: str | Path,
+    face_position: FacePosition = "largest",
+) -> LandmarkTrack:
+    """Landmarks of one face of a finished video, of several the one at `face_position`; the rest as `measure_faces`."""
+    return track_landmarks(
+        frames,
+        frame_count=frame_count,
+        fps=fps,
+        face_position=face_position,
+        max_missing_fraction=MAX_BRIDGED_FRACTION,
+        name=name,
+    )
+
+
+def measure_faces(
+    frames: Callable[[], Iterable[UInt8[np.ndarray, "H W 3"]]],
+    judge: FrechetJudge,
+    *,
+    frame_count: int,
+    fps: Fraction,
+    name: str | Path,
+) -> FaceMeasures:
+    """Follow the face of a video.
+
+    Args:
+        frames: gives the video's frames from the beginning, each time it is called.
+        judge: of the Fréchet distance.
+        frame_count: their number.
+        fps: frames a second.
+        name: what errors call the video.
+
+    Raises:
+        DataError: the video cannot be read.
+        FaceError: no face is seen, or in less than nine tenths of the frames.
+    """
+    found = follow_face(frames(), frame_count=frame_count, fps=fps, name=name)
+    features = compute_face_features(frames(), found.raw_landmarks)
+    both = features if judge.inception is None else compute_inception_features(judge.inception, frames())
+    return FaceMeasures(found.landmarks, found.raw_landmarks, int((~found.detected).sum()), features, both)
+
+
+def measure_held_out_faces(
+    held_out: HeldOut,
+    controls: Mapping[str, FinishedVideo],
+    videos: Mapping[str, FinishedVideo],
+    judge: FrechetJudge,
+) -> tuple[FaceMeasures, dict[str, FaceMeasures]]:
+    """The faces of the original and of finished videos, in the crop.
+
+    Args:
+        held_out: the frames to compare.
+        controls: of `image_measures.write_controls`; followed are the two that lips are measured on, the re-encoded
+            original and the one whose mouth stands still.
+        videos: row name to video.
+        judge: of the Fréchet distance.
+
+    Returns:
+        The original's, and row name to measures, of the two controls and of the videos.
+
+    Raises:
+        DataError, FaceError: as `measure_faces`, or a video does not fit the held-out frames.
+    """
+    followed = {name: controls[name] for name in (REENCODED, STATIC_FRAME)} | dict(videos)
+    sources = [(held_out.originals, held_out.source)]
+    sources += [(partial(video.crops, held_out), video.path) for video in followed.values()]
+    shared = {"judge": judge, "frame_count": len(held_out), "fps": held_out.fps}
+    truth, *faces = (
+        measure_faces(frames, name=path, **shared) for frames, path in track(sources, "following faces", unit="video")
+    )
+    return truth, dict(zip(followed, faces, strict=True))
+
+
+def add_controls(
+    faces: Mapping[str, FaceMeasures], truth: FaceMeasures, orders: Mapping[str, Int[np.ndarray, " T"]]
+) -> dict[str, FaceMeasures]:
+    """Row name to measures for `compare_faces`: the truth, encoded once more, its controls, then the videos.
+
+    Args:
+        faces: of the re-encoded truth and of videos.
+        truth: of the original; the controls are its own faces at other moments.
+        orders: of `controls.order_controls`.
+    """
+    controls = {name: truth.at(order) for name, order in orders.items()}
+    others = {name: face for name, face in faces.items() if name not in (REENCODED, *controls)}
+    return {GROUND_TRUTH: truth, REENCODED: faces[REENCODED], **controls, **others}
+
+
+def compare_faces(faces: Mapping[str, FaceMeasures], truth: FaceMeasures, judge: FrechetJudge) -> pd.DataFrame:
+    """Landmark distance, likeness and Fréchet distance of videos to the original.
+
+    Landmark distance is the mean over frames and the twenty mouth landmarks, in % of the original's face width; its
+    ideal is 0. Likeness is the mean cosine of the face network's features; its ideal is 1. The Fréchet distance looks
+    at all frames together: their order makes no difference to it; its ideal is 0.
+
+    Args:
+        faces: row name to measures.
+        truth: of the original.
+        judge: names the Fréchet distance.
+
+    Raises:
+        ParameterError: the videos differ in length.
+    """
+    width, rows = float(np.median(face_width(truth.landmarks))), []
+    for name, face in faces.items():
+        if len(face.landmarks) != len(truth.landmarks):
+            raise ParameterError(
+                f"compare_faces: `{name}` has {len(face.landmarks)} frames, the original {len(truth.landmarks)}."
+            )
+        rows.append(
+            (
+                100 * landmark_distance(face.landmarks[:, MOUTH], truth.landmarks[:, MOUTH]) / width,
+                compute_likeness(face.features, truth.features),
+                max(0.0, compute_frechet_distance(face.frechet_features, truth.frechet_features)),
+            )
+        )
+    columns = [LANDMARK_DISTANCE, LIKENESS, judge.metric]
+    return pd.DataFrame(rows, index=pd.Index(list(faces), name="video"), columns=columns)

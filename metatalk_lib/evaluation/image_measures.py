@@ -1,0 +1,327 @@
+"""The evaluation protocol: what is compared where, for every method alike, with controls and cheats beside it.
+
+Compared are the frames of the held-out tail, which no stage trained on, driven by the tail's own audio; frame i of a
+finished video belongs to frame_id held_out_start + i of the source. Images are compared in the crop at the source's own
+definition: inside the lower-face mask that the renderer paints, and over the whole crop. Lips are compared by the mouth
+opening, measured by landmarks on the decoded video.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int, UInt8
+
+from metatalk_lib.core.artifacts import load_arrays
+from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.parallel import CORES, map_ahead, read_ahead
+from metatalk_lib.core.progress import track
+from metatalk_lib.evaluation.cheats import CHEATS, PASS_THROUGH, make_cheat
+from metatalk_lib.evaluation.controls import CONTROL_ROWS, GROUND_TRUTH, REENCODED, STATIC_FRAME, compute_sync_controls
+from metatalk_lib.evaluation.held_out import FinishedVideo, HeldOut
+from metatalk_lib.face3d.face_model import FaceModel
+from metatalk_lib.media.video_writer import write_video
+from metatalk_lib.metrics import image_quality
+from metatalk_lib.metrics.mouth_opening_sync import SyncScore, compute_sync
+from metatalk_lib.tracking.landmarks import LandmarkTrack, mouth_opening
+
+FLICKER = "flicker ratio"
+IMAGE_METRICS = ("SSIM in mask", "SSIM", "PSNR in mask, dB", "sharpness ratio in mask", FLICKER)
+"""`SSIM` is over the whole crop; both are Wang et al.'s Gaussian SSIM and, like sharpness, means over frames. PSNR is
+that of the squared error over all frames. Sharpness leaves the mask's rim out, where a visible seam would count as
+detail. Flicker is the squared change from frame to frame in the mask, over the original's.
+Ideal: 1, 1, infinity, 1, 1. A flat grey patch keeps much of SSIM in mask (skin is smooth too) and is told by PSNR."""
+SSIM_METRICS = ("SSIM", "SSIM uniform", "SSIM zero-padded")
+"""The three variants of `image_quality.SsimVariant`, in its order."""
+RIM_PER_SIDE = 1 / 16
+"""Width of the mask's rim that sharpness leaves out, in units of the crop's side; seams of all methods lie in it."""
+SYNC_METRICS = ("opening r", "opening r, best lag", "best lag, frames", "envelope r")
+"""Open sync measures; none is LSE."""
+OPEN_METRICS = ("SSIM in mask", "PSNR in mask, dB", "sharpness ratio in mask", *SYNC_METRICS)
+LEAST_FLICKER = 1e-9
+"""Keeps the ratio finite where the original stands still."""
+VERDICT_SECONDS = 2.8
+"""From this length controls must come out in order: 3 s, of which a video may lack some frames."""
+ENVELOPE_VERDICT_SECONDS = 9.8
+"""The same for the envelope measure, which is weaker: 10 s."""
+
+
+@dataclass(frozen=True)
+class References:
+    """What lips are compared with.
+
+    Attributes:
+        measured: opening measured on the original video, px.
+        reference: the true opening where it is known, else `measured`.
+        kind: `true` or `measured on the original`.
+    """
+
+    measured: Float[np.ndarray, " T"]
+    reference: Float[np.ndarray, " T"]
+    kind: str
+
+
+def write_controls(
+    held_out: HeldOut, model: FaceModel, folder: Path, orders: Mapping[str, Int[np.ndarray, " T"]]
+) -> dict[str, FinishedVideo]:
+    """Encode the controls as any method's video is: the original, and the original with other moments' mouths.
+
+    Args:
+        held_out: the frames to compare.
+        model: for the mask.
+        folder: gets a video for each.
+        orders: of `controls.order_controls`: which moment's mouth each frame shows.
+
+    Returns:
+        `REENCODED`, then the names of `orders`, to video, in the crop.
+    """
+    masks = list(held_out.masks(model))
+    streams = {REENCODED: held_out.originals()}
+    for name, order in orders.items():
+        streams[name] = show_mouths(held_out.originals(), held_out.originals_at(order), masks)
+    videos = {}
+    for name, frames in track(streams.items(), "encoding controls", unit="video"):
+        videos[name] = FinishedVideo(folder / f"control_{name.replace(', ', '_').replace(' ', '_')}.mp4", is_crop=True)
+        write_video(videos[name].path, frames, fps=held_out.fps)
+    return videos
+
+
+def show_mouths(
+    originals: Iterable[UInt8[np.ndarray, "H W 3"]],
+    others: Iterable[UInt8[np.ndarray, "H W 3"]],
+    masks: Iterable[Bool[np.ndarray, "H W"]],
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """The originals with the others' pixels inside the masks."""
+    for original, other, mask in zip(originals, others, masks, strict=True):
+        yield np.where(mask[..., None], other, original)
+
+
+def measure_images(held_out: HeldOut, model: FaceModel, videos: Mapping[str, FinishedVideo]) -> pd.DataFrame:
+    """Image measures of every video, with the cheat rows above them.
+
+    Args:
+        held_out: the frames to compare.
+        model: for the mask.
+        videos: row name to video, those of `write_controls` among them.
+
+    Returns:
+        Rows: pass-through and cheats (uncompressed), then the videos; columns `IMAGE_METRICS`, means over the frames.
+
+    Raises:
+        DataError: a video does not fit the held-out frames.
+        ParameterError: a row name is taken by a cheat.
+
+    Source: Original to this project; the paper does not state its protocol.
+    """
+    taken = sorted(set(videos) & set(CHEATS))
+    if taken:
+        raise ParameterError(f"measure_images: `{taken[0]}` is a control row already. Name the video otherwise.")
+    names = [*CHEATS, *videos]
+    streams = [video.crops(held_out) for video in videos.values()]
+    first = next(held_out.originals())
+    together = zip(held_out.originals(), held_out.masks(model), *streams, strict=True)
+    rows = (
+        ([*(make_cheat(name, original, mask, first) for name in CHEATS), *frames], original, mask)
+        for original, mask, *frames in track(together, "comparing", total=len(held_out))
+    )
+    means = average_pictures(rows, names.index(PASS_THROUGH), rim=RIM_PER_SIDE * held_out.crop.size)
+    return pd.DataFrame(means, index=pd.Index(names, name="video"), columns=list(IMAGE_METRICS))
+
+
+def average_pictures(
+    rows: Iterable[tuple[list[np.ndarray], np.ndarray, np.ndarray]], truth: int, *, rim: float
+) -> Float[np.ndarray, "N 5"]:
+    """`IMAGE_METRICS` of pictures, means over frames.
+
+    Args:
+        rows: of every moment the N pictures, the original and the mask.
+        truth: place of the original among the pictures.
+        rim: width of the mask's rim that sharpness leaves out, px.
+
+    Raises:
+        ParameterError: sizes differ, or a mask is empty or nothing but rim.
+    """
+    figures, previous = [], None
+    for shown, original, mask in read_ahead(rows, depth=1):
+        measure = partial(_measure_picture, original=original, mask=mask, inside=_inside(mask, rim))
+        # the first moment stands for the one before it
+        figures.append(list(map_ahead(measure, zip(shown, previous or shown, strict=True), CORES)))
+        previous = shown
+    means, energies = np.mean(figures, axis=0)[:, :-1], np.sum(figures, axis=0)[:, -1]
+    means[:, 2] = [image_quality.to_psnr(mean_square) for mean_square in means[:, 2].tolist()]
+    return np.column_stack([means, energies / max(energies[truth], LEAST_FLICKER)])
+
+
+def _measure_picture(
+    pair: tuple[np.ndarray, np.ndarray], original: np.ndarray, mask: np.ndarray, inside: np.ndarray
+) -> tuple[float, ...]:
+    """`measure_frame` of a picture, and its flicker against the one before it."""
+    picture, before = pair
+    return *measure_frame(picture, original, mask, inside), image_quality.flicker_energy(picture, before, mask)
+
+
+def measure_frame(
+    frame: UInt8[np.ndarray, "H W 3"],
+    original: UInt8[np.ndarray, "H W 3"],
+    mask: Bool[np.ndarray, "H W"],
+    inside: Bool[np.ndarray, "H W"],
+) -> tuple[float, float, float, float]:
+    """SSIM in mask, SSIM, mean squared error in mask, and sharpness ratio inside, of one frame.
+
+    Args:
+        frame: the image to judge, RGB.
+        original: the true image, RGB.
+        mask: the region that was painted.
+        inside: the mask without its rim.
+
+    Raises:
+        ParameterError: sizes differ.
+    """
+    values = image_quality.ssim_map(frame, original)
+    half = image_quality.GAUSSIAN_SIZE_PX // 2
+    return (
+        float(values[mask].mean()),
+        float(values[half:-half, half:-half].mean()),
+        float(np.mean((frame[mask].astype(np.float64) - original[mask]) ** 2)),
+        image_quality.sharpness_ratio(frame, original, mask=inside),
+    )
+
+
+def measure_ssim_variants(held_out: HeldOut, videos: Mapping[str, FinishedVideo], gaussian: pd.Series) -> pd.DataFrame:
+    """SSIM over the whole crop in the three variants that are in use; they differ by more than methods often do.
+
+    Args:
+        held_out: the frames to compare; the crop's side is the size.
+        videos: row name to video.
+        gaussian: row name to the column `SSIM` of `measure_images`, which is not measured twice.
+
+    Returns:
+        Rows: the original, then the videos; columns `SSIM_METRICS`: Wang et al.'s window (the one of every other
+        table), scikit-image's default and pytorch_ssim's, means over the frames.
+    """
+    _, *others = get_args(image_quality.SsimVariant)
+
+    def measure(pair: tuple[np.ndarray, np.ndarray]) -> list[float]:
+        return [image_quality.ssim(*pair, variant=variant) for variant in others]
+
+    shown = {name: partial(video.crops, held_out) for name, video in videos.items()}
+    shown = {GROUND_TRUTH: held_out.originals, **shown}
+    rows = {}
+    for name, read in track(shown.items(), "telling SSIM's variants", unit="video"):
+        pairs = zip(read(), held_out.originals(), strict=True)
+        rows[name] = [gaussian[name], *np.mean(list(map_ahead(measure, pairs, CORES)), axis=0)]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(SSIM_METRICS)).rename_axis("video")
+
+
+def load_references(held_out: HeldOut, landmarks_path: Path) -> References:
+    """The opening that lips are compared with, joined on frame_id.
+
+    A studio character's true opening lies in `truth.npz` beside its source; a real person's is measured on the
+    original.
+
+    Args:
+        held_out: the frames to compare.
+        landmarks_path: `01_crop/landmarks.npz`.
+
+    Raises:
+        DataError: a frame is missing in a file.
+    """
+    original = LandmarkTrack.load(landmarks_path)
+    measured = pick_rows(original.frame_id, mouth_opening(original.landmarks), held_out.frame_id, landmarks_path)
+    truth_path = held_out.source.parent / "truth.npz"
+    if not truth_path.is_file():
+        return References(measured, measured, "measured on the original")
+    truth = load_arrays(truth_path, "frame_id", "mouth_opening_px")
+    return References(
+        measured, pick_rows(truth["frame_id"], truth["mouth_opening_px"], held_out.frame_id, truth_path), "true"
+    )
+
+
+def measure_sync(
+    held_out: HeldOut, references: References, openings: Mapping[str, Float[np.ndarray, " T"]]
+) -> tuple[pd.DataFrame, dict[str, dict[str, SyncScore]]]:
+    """Open sync measures of every video, with the control rows above them.
+
+    Args:
+        held_out: the frames to compare.
+        references: what lips are compared with.
+        openings: row name to mouth opening, px; it must hold the re-encoded original and the static mouth.
+
+    Returns:
+        Rows: controls, then the other videos; columns `SYNC_METRICS`; and the controls' scores by measure
+        (`opening`, `envelope`), for `find_control_failures`.
+
+    Raises:
+        ParameterError: a control video is missing.
+    """
+    missing = sorted({REENCODED, STATIC_FRAME} - set(openings))
+    if missing:
+        raise ParameterError(f"measure_sync: the control `{missing[0]}` was not measured. Use write_controls.")
+    curves = {"opening": references.reference, "envelope": held_out.envelope()}
+    controls = {
+        name: compute_sync_controls(
+            references.measured,
+            curve,
+            reencoded_opening=openings[REENCODED],
+            static_opening=openings[STATIC_FRAME],
+        )
+        for name, curve in curves.items()
+    }
+    rows = {name: (score, controls["envelope"][name]) for name, score in controls["opening"].items()}
+    for name, opening in openings.items():
+        if name not in (REENCODED, *CONTROL_ROWS):
+            rows[name] = tuple(compute_sync(opening, curve) for curve in curves.values())
+    values = [(a.correlation, a.best_correlation, a.best_lag, b.correlation) for a, b in rows.values()]
+    return pd.DataFrame(values, index=pd.Index(list(rows), name="video"), columns=list(SYNC_METRICS)), controls
+
+
+def collect_scores(names: Sequence[str], *measured: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Method to metric to value, from the rows of several tables; infinite values (an exact copy) are left out.
+
+    Args:
+        names: rows to take.
+        measured: tables of `measure_images`, `measure_sync`, `face_measures.compare_faces` and the like.
+
+    Raises:
+        ParameterError: a table lacks a row.
+    """
+    scores: dict[str, dict[str, float]] = {name: {} for name in names}
+    for table in measured:
+        missing = [name for name in names if name not in table.index]
+        if missing:
+            raise ParameterError(f"collect_scores: no row `{missing[0]}`. There are: {', '.join(table.index)}.")
+        for name in names:
+            row = table.loc[name].to_dict()
+            scores[name] |= {metric: float(value) for metric, value in row.items() if np.isfinite(value)}
+    return scores
+
+
+def _inside(mask: np.ndarray, rim: float) -> np.ndarray:
+    width = max(1, round(rim))
+    inside = cv2.erode(mask.astype(np.uint8), np.ones((2 * width + 1,) * 2, np.uint8)) > 0
+    if not inside.any():
+        raise ParameterError(f"image measures: the mask is empty or narrower than {2 * width + 1} px.")
+    return inside
+
+
+def square_about(mask: np.ndarray) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    side = min(max(np.ptp(rows), np.ptp(columns)) + 1, *mask.shape)
+    top = int(np.clip((rows[0] + rows[-1] - side) // 2, 0, mask.shape[0] - side))
+    left = int(np.clip((columns[0] + columns[-1] - side) // 2, 0, mask.shape[1] - side))
+    return slice(top, top + int(side)), slice(left, left + int(side))
+
+
+def pick_rows(frame_id: np.ndarray, values: np.ndarray, wanted: np.ndarray, path: Path) -> np.ndarray:
+    position = {int(number): row for row, number in enumerate(frame_id)}
+    missing = [int(number) for number in wanted if int(number) not in position]
+    if missing:
+        raise DataError(
+            f"{path} lacks {len(missing)} of {len(wanted)} held-out frames, first {missing[0]}. Run 01 again."
+        )
+    return values[[position[int(number)] for number in wanted]].astype(np.float64)

@@ -1,0 +1,318 @@
+"""LSE of finished videos: which SyncNet judges, on which face crops, and what it says when the sound does not fit.
+
+The published weights give LSE-D and LSE-C, the open ones LSE-D (open) and LSE-C (open). Two recipes cut the face out:
+`s3fd`, that of the published scores, which needs another file of weights, and `tracker`, which takes the landmarks that
+this project follows everywhere. Figures of two networks or two recipes are never compared.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int16, UInt8
+
+from metatalk_lib.core.artifacts import load_weights
+from metatalk_lib.core.assets import find_asset, require_file
+from metatalk_lib.core.checkpoints import load_published, load_strictly
+from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.parallel import CORES, draw_ahead
+from metatalk_lib.core.progress import track
+from metatalk_lib.evaluation.controls import (
+    CONTROL_SHIFT,
+    EARLY,
+    GROUND_TRUTH,
+    LATE,
+    REENCODED,
+    SHUFFLED,
+    SILENCE,
+    STATIC_FRAME,
+)
+from metatalk_lib.evaluation.face_measures import follow_face
+from metatalk_lib.evaluation.syncnet_tracks import MIN_BOXES, crop_faces, track_faces
+from metatalk_lib.media.audio import Recording, read_audio, to_mono_16k, to_pcm16
+from metatalk_lib.media.frame_order import frames_on_screen
+from metatalk_lib.media.video import probe_video, read_selected_frames
+from metatalk_lib.metrics.intervals import Estimate, bootstrap_mean
+from metatalk_lib.metrics.lse import (
+    MIN_FRAMES,
+    OPEN_SYNCNET_PATH,
+    OPEN_SYNCNET_WIDTH,
+    SAMPLES_PER_FRAME,
+    SYNCNET_FPS,
+    EmbeddedClip,
+    LipSyncError,
+    embed_clip,
+    embed_speech,
+    score_clip,
+)
+from metatalk_lib.networks.s3fd import S3FDSyncNet
+from metatalk_lib.networks.syncnet import SyncNet
+from metatalk_lib.tracking.face_detector import FacePosition, boxes_of_faces
+
+SILENT_PEAK = 33
+"""Sound whose loudest sample is below this, of 32768, counts as silence: -60 dB."""
+OFFSET = "offset, frames"
+MAX_LENGTH_DIFFERENCE_S = 0.12
+"""Three frames: what coding adds to the end of a sound. More is an error, not a silent cut."""
+
+
+@dataclass(frozen=True)
+class LipSyncJudge:
+    """A SyncNet and the recipe of its crops.
+
+    Attributes:
+        network: in evaluation mode.
+        is_open: whether its weights are this project's.
+        detector: S3FD for the recipe `s3fd`; None for `tracker`.
+        files: the weights' files.
+        face_position: which of several faces `tracker` follows.
+    """
+
+    network: SyncNet
+    is_open: bool
+    detector: S3FDSyncNet | None = None
+    files: tuple[Path, ...] = ()
+    face_position: FacePosition = "largest"
+
+    @property
+    def metrics(self) -> tuple[str, str]:
+        """What its two figures are called."""
+        return ("LSE-D (open)", "LSE-C (open)") if self.is_open else ("LSE-D", "LSE-C")
+
+
+def load_judge(
+    network: str = "auto",
+    recipe: str = "tracker",
+    *,
+    face_position: FacePosition = "only",
+    device: torch.device | None = None,
+) -> LipSyncJudge:
+    """The judge that the parameters name.
+
+    Args:
+        network: `open` weights, the published `syncnet`, or `auto`: the published ones where they are placed.
+        recipe: `tracker`, or `s3fd`, which needs the asset `s3fd_syncnet`.
+        face_position: which of several faces is judged. `s3fd` judges all that it finds, so that it takes `only` alone;
+            `tracker` then follows the largest.
+        device: where the networks run; CPU by default.
+
+    Raises:
+        DataError: weights are missing, or do not fit.
+        ParameterError: no such network or recipe, or a face that the recipe cannot choose.
+    """
+    if network not in ("auto", "open", "syncnet") or recipe not in ("tracker", "s3fd"):
+        raise ParameterError(f"no judge `{network}` with `{recipe}`: auto, open or syncnet with tracker or s3fd.")
+    if recipe == "s3fd" and face_position != "only":
+        raise ParameterError(f"lip_sync_recipe s3fd judges all faces, not the {face_position} one. Use tracker.")
+    followed = "largest" if face_position == "only" else face_position
+    device = device or torch.device("cpu")
+    is_open = network == "open" or (network == "auto" and not find_asset("syncnet").is_present)
+    syncnet = load_open_syncnet() if is_open else load_published(SyncNet, "syncnet")
+    files = [OPEN_SYNCNET_PATH if is_open else require_file("syncnet")]
+    detector = None
+    if recipe == "s3fd":
+        detector = load_published(S3FDSyncNet, "s3fd_syncnet").to(device)
+        files.append(require_file("s3fd_syncnet"))
+    return LipSyncJudge(syncnet.to(device), is_open, detector, tuple(files), followed)
+
+
+def load_open_syncnet() -> SyncNet:
+    """The shipped SyncNet, in evaluation mode.
+
+    Raises:
+        DataError: the weights are missing or do not fit.
+    """
+    advice = "Make it with training/train_syncnet.py."
+    network = SyncNet(OPEN_SYNCNET_WIDTH)
+    load_strictly(network, load_weights(OPEN_SYNCNET_PATH, advice), OPEN_SYNCNET_PATH, advice)
+    return network.eval()
+
+
+def embed_video(
+    judge: LipSyncJudge,
+    path: Path,
+    recording: Recording | None = None,
+    *,
+    landmarks: Float[np.ndarray, "T 68 2"] | None = None,
+) -> list[EmbeddedClip]:
+    """What SyncNet makes of a video.
+
+    A video at another rate than 25 fps is shown at 25: each instant by the frame that is on the screen then.
+
+    Args:
+        judge: the network and its recipe.
+        path: the video.
+        recording: its sound; None takes the video's own.
+        landmarks: of every frame at 25 fps, px, unsmoothed, where they are known already; else they are looked for.
+
+    Returns:
+        One clip for `tracker`; one for each face track for `s3fd`.
+
+    Raises:
+        DataError: the video cannot be read, has no sound, or sound and picture differ in length by more than 0.12 s.
+        FaceError: no face is seen, or in too few frames.
+        ParameterError: the video is too short.
+    """
+    pcm = check_judged_sound(path, recording or read_audio(path))
+    if judge.detector is None:
+        if landmarks is None:
+            shown = {"frame_count": frame_count_at_25(path), "fps": Fraction(SYNCNET_FPS), "name": path}
+            found = follow_face(frames_at_25(path), face_position=judge.face_position, **shown)
+            landmarks = found.raw_landmarks
+        faces = np.stack(list(crop_faces(frames_at_25(path), boxes_of_faces(landmarks))))
+        return [embed_clip(judge.network, faces, pcm)]
+    clips = []
+    for frame_id, boxes in track_faces(judge.detector, frames_at_25(path), path):
+        frames = frames_at_25(path, int(frame_id[0]), int(frame_id[-1]) + 1)
+        sound = pcm[int(frame_id[0]) * SAMPLES_PER_FRAME : (int(frame_id[-1]) + 1) * SAMPLES_PER_FRAME]
+        clips.append(embed_clip(judge.network, np.stack(list(crop_faces(frames, boxes))), sound))
+    return clips
+
+
+def check_judged_sound(path: Path, recording: Recording) -> Int16[np.ndarray, " S"]:
+    """Refuse what LSE cannot judge: a frame or two, silence, picture and sound that are no pair.
+
+    Args:
+        path: the video.
+        recording: its sound.
+
+    Returns:
+        The sound, mono, 16 kHz, 16 bits.
+
+    Raises:
+        DataError: the sound is silent, or differs from the picture in length by more than 0.12 s.
+        ParameterError: the video is too short.
+    """
+    pcm, count = to_pcm16(to_mono_16k(recording)), frame_count_at_25(path)
+    shown_s, sounds_s = count / SYNCNET_FPS, len(pcm) / (SYNCNET_FPS * SAMPLES_PER_FRAME)
+    loudest = int(np.abs(pcm.astype(np.int32)).max(initial=0))
+    if abs(shown_s - sounds_s) > MAX_LENGTH_DIFFERENCE_S:
+        raise DataError(f"{path} shows {shown_s:.2f} s of picture, its sound lasts {sounds_s:.2f} s. Cut one of them.")
+    if count < (least := max(MIN_FRAMES, MIN_BOXES)):
+        raise ParameterError(f"{path} has {count} frames at {SYNCNET_FPS} fps; LSE needs {least} or more.")
+    if loudest < SILENT_PEAK:
+        raise DataError(f"{path}: the sound is silent: its peak is {loudest} of 32768, less than {SILENT_PEAK}.")
+    return pcm
+
+
+def score_videos(judge: LipSyncJudge, videos: Mapping[str, Mapping[str, Path]]) -> pd.DataFrame:
+    """LSE of every video, a row a clip.
+
+    Args:
+        judge: the network and its recipe.
+        videos: method to recording to video.
+
+    Returns:
+        Columns `method`, `recording`, the judge's two metrics, and `offset, frames`; several face tracks of one video
+        are averaged, as the published scores are.
+
+    Raises:
+        DataError, FaceError, ParameterError: as `embed_video`.
+    """
+
+    def score(path: Path) -> LipSyncError:
+        return average_tracks(map(score_clip, embed_video(judge, path)))
+
+    names = [(method, recording) for method, recordings in videos.items() for recording in recordings]
+    scored = draw_ahead(score, (videos[method][recording] for method, recording in names), CORES)
+    scored = track(scored, "judging lips", total=len(names), unit="clip")
+    rows = [(*name, *scores) for name, scores in zip(names, scored, strict=True)]
+    return pd.DataFrame(rows, columns=["method", "recording", *judge.metrics, OFFSET])
+
+
+def average_tracks(scores: Iterable[LipSyncError]) -> LipSyncError:
+    """Mean of the scores of one video's face tracks, as the published scores are; the offset is their median."""
+    distances, confidences, offsets = zip(*scores, strict=True)
+    return LipSyncError(float(np.mean(distances)), float(np.mean(confidences)), round(float(np.median(offsets))))
+
+
+def average_clips(clips: pd.DataFrame, judge: LipSyncJudge, *, seed: int) -> dict[str, dict[str, Estimate]]:
+    """Method to metric to mean over its clips, with the interval from resampling them.
+
+    Args:
+        clips: of `score_videos`.
+        judge: names the metrics.
+        seed: of the resampling.
+    """
+    return {
+        str(method): {metric: bootstrap_mean(own[metric].to_numpy(), seed=seed) for metric in judge.metrics}
+        for method, own in clips.groupby("method", sort=False)
+    }
+
+
+def score_controls(judge: LipSyncJudge, clips: Sequence[EmbeddedClip]) -> dict[str, LipSyncError]:
+    """The control rows of LSE, from an original video.
+
+    Args:
+        judge: the network.
+        clips: `embed_video` of the original with its own sound.
+
+    Returns:
+        Scores by row name: the video itself; its sound turned round by half the clip; late and early by 5 frames;
+        silent; and the clip's first five frames held throughout; means over the face tracks.
+
+    Raises:
+        ParameterError: a clip is too short to be shifted.
+    """
+    if (least := min(len(clip.seen) for clip in clips)) <= 2 * CONTROL_SHIFT:
+        needed = 2 * CONTROL_SHIFT + MIN_FRAMES
+        raise ParameterError(f"LSE's controls need {needed} frames, got {least + MIN_FRAMES - 1}.")
+    silence = embed_speech(judge.network, np.zeros(2 * SYNCNET_FPS * SAMPLES_PER_FRAME, np.int16))[:1]
+    changes: dict[str, Callable[[EmbeddedClip], EmbeddedClip]] = {
+        GROUND_TRUTH: lambda clip: clip,
+        SHUFFLED: lambda clip: EmbeddedClip(clip.seen, clip.heard.roll(len(clip.heard) // 2, dims=0)),
+        LATE: lambda clip: clip.shifted(CONTROL_SHIFT),
+        EARLY: lambda clip: clip.shifted(-CONTROL_SHIFT),
+        SILENCE: lambda clip: EmbeddedClip(clip.seen, silence.expand_as(clip.heard)),
+        STATIC_FRAME: lambda clip: EmbeddedClip(clip.seen[:1].expand_as(clip.seen), clip.heard),
+    }
+    return {name: average_tracks(score_clip(change(clip)) for clip in clips) for name, change in changes.items()}
+
+
+def find_lse_failures(controls: Mapping[str, LipSyncError]) -> list[str]:
+    """Controls that come out in the wrong order.
+
+    The truth, encoded once more or with its sound shifted, must have a smaller LSE-D and a larger LSE-C than shuffled
+    audio, silence and a static frame have: both look for the best offset, so that a shift costs little. The shift must
+    be found within one frame.
+
+    Args:
+        controls: rows of `score_controls`, and the re-encoded truth where there is one.
+
+    Returns:
+        One sentence for each failure.
+    """
+    offset, failures = controls[GROUND_TRUTH].offset, []
+    wanted = {GROUND_TRUTH: offset, REENCODED: offset, LATE: offset - CONTROL_SHIFT, EARLY: offset + CONTROL_SHIFT}
+    fitting = {name: score for name, score in controls.items() if name in wanted}
+    for name, score in fitting.items():
+        if abs(score.offset - wanted[name]) > 1:
+            failures.append(f"`{name}` is found at {score.offset} frames, not at {wanted[name]}")
+    for name, other in controls.items():
+        for fits, own in fitting.items() if name not in fitting else ():
+            if other.distance <= own.distance:
+                failures.append(f"`{name}` has LSE-D {other.distance:.2f}, `{fits}` {own.distance:.2f}")
+            if other.confidence >= own.confidence:
+                failures.append(f"`{name}` has LSE-C {other.confidence:.2f}, `{fits}` {own.confidence:.2f}")
+    return failures
+
+
+def frame_count_at_25(path: Path) -> int:
+    """Frames that a video has when it is shown at 25 a second."""
+    info = probe_video(path)
+    return max(1, round(info.frame_count * SYNCNET_FPS / info.fps))
+
+
+def frames_at_25(path: Path, start: int = 0, stop: int | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Frames `start` to `stop` of a video shown at 25 a second: each the one on the screen in its middle."""
+    info = probe_video(path)
+    stop = frame_count_at_25(path) if stop is None else stop
+    shown = frames_on_screen(stop, Fraction(SYNCNET_FPS), info.fps)[start:]
+    ids, repeats = np.unique(np.minimum(shown, info.frame_count - 1), return_counts=True)
+    for frame, count in zip(read_selected_frames(path, ids), repeats, strict=True):
+        yield from itertools.repeat(frame, count)

@@ -1,0 +1,195 @@
+"""The five methods of Table 2 for one character, and their videos, kept while nothing that they depend on changes.
+
+A video is kept beside a `.json` file that tells what it was made from: the recording, the person's files, weights and
+settings, and this library's version of the code. Scoring again needs no talking again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+import torch
+
+from metatalk_lib.baselines import atvg, audiodvp, make_it_talk, wav2lip
+from metatalk_lib.core.artifacts import load_json, save_json, sha256_file
+from metatalk_lib.core.errors import DataError
+from metatalk_lib.core.parallel import draw_ahead
+from metatalk_lib.core.stage import code_fingerprint
+from metatalk_lib.talk.talker import talk
+
+ABLATIONS = {"Baseline": "AudioDVP", "Our A2E": "Our A2E", "High definition": "High definition", "Ours": "Ours"}
+"""Row of Table 3 to method."""
+PERSON_FILES = (
+    "01_crop/crop.json",
+    "01_crop/landmarks.npz",
+    "01_crop/audio.wav",
+    "01_crop/face_256.mp4",
+    "03_reconstruction/coefficients.npz",
+)
+"""What decides any method's video of a person, beside its own files; the face video stands for the source."""
+
+SETTINGS_FILES = ("a2e.json", "renderer.json", "references.npz")
+"""What counts beside a trained method's weights."""
+VIDEOS_AT_ONCE = 2
+"""One method reads, draws or encodes while another one's network works."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of making a person speak.
+
+    Attributes:
+        name: the table's column or row.
+        label: what the column says, weights and size included.
+        talk: takes recording, output and first source frame.
+        depends_on: files that decide what it makes, beside `PERSON_FILES`.
+    """
+
+    name: str
+    label: str
+    talk: Callable[[Path, Path, int], object]
+    depends_on: tuple[Path, ...] = field(default=())
+
+
+def list_methods(
+    character_dir: Path,
+    audiodvp_dir: Path,
+    audiodvp_label: str,
+    *,
+    weights: Literal["auto", "open", "official"] = "auto",
+    device: torch.device | None = None,
+) -> dict[str, Method]:
+    """The methods of Table 2, in its order, then the two mixtures of Table 3.
+
+    `Our A2E` drives AudioDVP's renderer with our A2E, `High definition` ours with AudioDVP's.
+
+    Args:
+        character_dir: `outputs/<character>`, with stages 01 to 05.
+        audiodvp_dir: folder of the trained AudioDVP.
+        audiodvp_label: what it is called.
+        weights: of the methods that came with checkpoints: `auto`, `open` or `official`.
+        device: where networks run.
+
+    Raises:
+        DataError: official weights are asked for and one is missing.
+    """
+    our_a2e_dir = character_dir / "04_audio_to_expression"
+    renderer_files, a2e_files, audiodvp_files = (
+        tuple(sorted(path for pattern in ("*.safetensors", *SETTINGS_FILES) for path in folder.rglob(pattern)))
+        for folder in (character_dir / "05_neural_renderer", our_a2e_dir, audiodvp_dir)
+    )
+    small = {"trained_dir": audiodvp_dir, "device": device}
+
+    def published(name: str, module: ModuleType) -> Method:
+        options = {"weights": weights, "device": device}
+        speak = partial(_speak, module.talk, character_dir, options)
+        return Method(name, module.label(weights), speak, module.weight_files(weights))
+
+    def trained(name: str, label: str, speak: Callable, options: dict, files: tuple[Path, ...]) -> Method:
+        return Method(name, label, partial(_speak, speak, character_dir, options), files)
+
+    methods = [
+        published("ATVG", atvg),
+        published("Wav2Lip", wav2lip),
+        trained("AudioDVP", audiodvp_label, audiodvp.talk_audiodvp, small, audiodvp_files),
+        published("MakeItTalk", make_it_talk),
+        trained("Ours", "Ours", talk, {"device": device}, renderer_files + a2e_files),
+        trained(
+            "Our A2E", "Our A2E", audiodvp.talk_audiodvp, {**small, "a2e_dir": our_a2e_dir}, audiodvp_files + a2e_files
+        ),
+        trained(
+            "High definition",
+            "High definition",
+            talk,
+            {"device": device, "a2e_dir": audiodvp_dir / "a2e"},
+            renderer_files + audiodvp_files,
+        ),
+    ]
+    return {method.name: method for method in methods}
+
+
+def _speak(speak: Callable, character_dir: Path, options: dict, audio: Path, output: Path, start: int) -> object:
+    return speak(character_dir, audio, output, start_frame=start, **options)
+
+
+def make_videos(
+    methods: Mapping[str, Method],
+    character_dir: Path,
+    recordings: Mapping[str, tuple[Path, int]],
+    folder: Path,
+) -> dict[str, dict[str, Path]]:
+    """Every method's video of every recording, `VIDEOS_AT_ONCE` at once, which share torch's threads.
+
+    Args:
+        methods: of `list_methods`.
+        character_dir: the person's folder.
+        recordings: name to recording and first source frame.
+        folder: gets `<method>_<recording>.mp4`.
+
+    Returns:
+        Method to recording to video.
+
+    Raises:
+        DataError: as `make_video`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(name, recording) for name in methods for recording in recordings]
+
+    def make(job: tuple[str, str]) -> Path:
+        name, recording = job
+        audio, start = recordings[recording]
+        output = folder / f"{name.lower().replace(' ', '_')}_{recording}.mp4"
+        return make_video(methods[name], character_dir, audio, output, start_frame=start)
+
+    threads = max(1, torch.get_num_threads() // VIDEOS_AT_ONCE)
+    made: dict[str, dict[str, Path]] = {name: {} for name in methods}
+    for (name, recording), path in zip(jobs, draw_ahead(make, jobs, VIDEOS_AT_ONCE, threads=threads), strict=True):
+        made[name][recording] = path
+    return made
+
+
+def make_video(method: Method, character_dir: Path, audio: Path, output: Path, *, start_frame: int = 0) -> Path:
+    """The method's video of a recording, made only where it is not there or something it depends on has changed.
+
+    Args:
+        method: one of `list_methods`.
+        character_dir: the person's folder.
+        audio: the recording.
+        output: the .mp4; a `.json` file beside it tells what it was made from.
+        start_frame: source frame shown first.
+
+    Raises:
+        DataError: a file of the person is missing, or the method's own.
+    """
+    wanted = describe_video(method, character_dir, audio, start_frame)
+    beside = output.with_suffix(".json")
+    if output.is_file() and beside.is_file() and load_json(beside) == wanted:
+        return output
+    beside.unlink(missing_ok=True)
+    method.talk(audio, output, start_frame)
+    save_json(beside, wanted)
+    return output
+
+
+def describe_video(method: Method, character_dir: Path, audio: Path, start_frame: int) -> Mapping[str, object]:
+    """What decides a video, as plain values."""
+    files = [character_dir / name for name in PERSON_FILES]
+    missing = [path for path in (*files, audio, *method.depends_on) if not path.is_file()]
+    if missing:
+        raise DataError(f"{method.name}: {missing[0]} does not exist. Run the stage or the training that writes it.")
+    sums = [sha256_file(path) for path in (*files, *method.depends_on)]
+    return {
+        "method": method.label,
+        "audio": sha256_file(audio),
+        "start_frame": start_frame,
+        "files": hashlib.sha256(json.dumps(sums).encode()).hexdigest(),
+        "code": code_fingerprint("06_evaluation"),
+    }
+
+
+METHODS = ("ATVG", "Wav2Lip", "AudioDVP", "MakeItTalk", "Ours")

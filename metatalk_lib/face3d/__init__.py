@@ -1,0 +1,1 @@
+"""The 3D face: models, coefficients, camera, light, and drawing."""

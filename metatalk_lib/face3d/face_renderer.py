@@ -1,0 +1,300 @@
+"""Draws the face model: coefficients of a frame to a picture of the whole face or of its lower part."""
+
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+
+from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.core.jit import compile_loop
+from metatalk_lib.face3d import camera, illumination
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.face_model import FaceModel
+from metatalk_lib.face3d.rasterizer import Raster, interpolate, rasterize
+
+Window = tuple[int, int, int, int]
+# Albedo of the plug that stands for the inside of the mouth: dark red-brown, RGB in [0, 1].
+MOUTH_COLOUR = np.array((0.22, 0.07, 0.06), dtype=np.float32)
+
+
+class Render(NamedTuple):
+    """A drawn face.
+
+    Attributes:
+        image: (H, W, 3) RGB, black where nothing is drawn.
+        mask: (H, W) whether a pixel shows the face (the eyes are holes, the mouth's inside belongs to the face).
+    """
+
+    image: UInt8[np.ndarray, "H W 3"]
+    mask: Bool[np.ndarray, "H W"]
+
+
+class DrawnFace(NamedTuple):
+    """A drawn face with the surface behind its pixels.
+
+    Attributes:
+        render: the picture.
+        raster: which of the drawn triangles each pixel shows.
+        points: (V, 2) projected vertices of the skin and the plug, px of the crop.
+    """
+
+    render: Render
+    raster: Raster
+    points: Float[np.ndarray, "V 2"]
+
+
+class MouthMasks(NamedTuple):
+    """Where the lower face is with the mouth closed and wide open, in one identity and pose.
+
+    Attributes:
+        closed: (H, W) its silhouette with closed lips, expression 0.
+        opened: (H, W) its silhouette with the jaw wide open, `expression_open_mouth`.
+        union: (H, W) either of them: everywhere that the lower face can be.
+    """
+
+    closed: Bool[np.ndarray, "H W"]
+    opened: Bool[np.ndarray, "H W"]
+    union: Bool[np.ndarray, "H W"]
+
+
+class _Person(NamedTuple):
+    """What stays the same in all frames of a person."""
+
+    neutral_base: np.ndarray  # (Nb, 3) control vertices without expression
+    albedo: np.ndarray  # (N, 3)
+
+
+class Topology(NamedTuple):
+    """What stays the same for all people. Surface vertices come first, then copies of the plug's vertices.
+
+    Attributes:
+        triangles: (F, 3) of the skin.
+        plug_vertices: (P,) surface vertices that the plug of the mouth copies.
+        face: triangles of skin and plug.
+        lower: triangles of the lower skin and the plug.
+    """
+
+    triangles: Int[np.ndarray, "F 3"]
+    plug_vertices: Int[np.ndarray, " P"]
+    face: Int[np.ndarray, "K 3"]
+    lower: Int[np.ndarray, "J 3"]
+
+
+@lru_cache(maxsize=4)
+def face_topology(model: FaceModel) -> Topology:
+    """The triangles that are drawn, and the vertices that the plug of the mouth adds to the surface."""
+    triangles = model.triangles.cpu().numpy()
+    plug_vertices, plug = np.unique(model.mouth_interior_triangles.cpu().numpy(), return_inverse=True)
+    plug = plug.reshape(-1, 3) + model.vertex_count
+    # both windings, so that the plug never shows a hole when back faces are left out
+    plug = np.concatenate((plug, plug[:, ::-1]))
+    lower = triangles[model.lower_face.cpu().numpy()]
+    face, lower = (np.concatenate((part, plug)).astype(np.int32) for part in (triangles, lower))
+    return Topology(triangles.astype(np.int32), plug_vertices, face, lower)
+
+
+def _person_of(model: FaceModel, coefficients: Coefficients) -> _Person:
+    shared = (coefficients.identity, coefficients.texture)
+    return _person(model, *(np.ascontiguousarray(part, dtype=np.float32).tobytes() for part in shared))
+
+
+@lru_cache(maxsize=4)
+def _person(model: FaceModel, identity: bytes, texture: bytes) -> _Person:
+    identity_row = torch.from_numpy(np.frombuffer(identity, dtype=np.float32).copy())[None]
+    texture_row = torch.from_numpy(np.frombuffer(texture, dtype=np.float32).copy())[None]
+    with torch.no_grad():
+        base = model.compute_base(identity_row, torch.zeros(1, model.expression_basis.shape[0]))[0]
+        albedo = model.compute_texture(texture_row)[0]
+    return _Person(base.numpy(), albedo.numpy())
+
+
+@compile_loop
+def _add_normals(vertices, triangles, normals):
+    for face in range(triangles.shape[0]):
+        a, b, c = triangles[face, 0], triangles[face, 1], triangles[face, 2]
+        ux, vx = vertices[b, 0] - vertices[a, 0], vertices[c, 0] - vertices[a, 0]
+        uy, vy = vertices[b, 1] - vertices[a, 1], vertices[c, 1] - vertices[a, 1]
+        uz, vz = vertices[b, 2] - vertices[a, 2], vertices[c, 2] - vertices[a, 2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for corner in (a, b, c):
+            normals[corner, 0] += nx
+            normals[corner, 1] += ny
+            normals[corner, 2] += nz
+    for vertex in range(normals.shape[0]):
+        length = np.sqrt(normals[vertex, 0] ** 2 + normals[vertex, 1] ** 2 + normals[vertex, 2] ** 2)
+        if length > 0:
+            for i in range(3):
+                normals[vertex, i] /= length
+
+
+def compute_normals(vertices: Float[np.ndarray, "N 3"], triangles: Int[np.ndarray, "F 3"]) -> Float[np.ndarray, "N 3"]:
+    """The same normals as `FaceModel.compute_normals`, compiled and for one frame."""
+    normals = np.zeros((len(vertices), 3), dtype=np.float32)
+    _add_normals(np.ascontiguousarray(vertices, dtype=np.float32), triangles.astype(np.int32, copy=False), normals)
+    return normals
+
+
+def expression_open_mouth(model: FaceModel, strength: float = 1.0) -> Float[np.ndarray, "64"]:
+    """Expression with the jaw wide open and everything else neutral.
+
+    Args:
+        model: the face model.
+        strength: 1 is the model's widest opening: the action `jawOpen` of the open model, AudioDVP's rule for bfm09.
+    """
+    return (strength * model.open_mouth).cpu().numpy()
+
+
+def _camera_vertices(
+    model: FaceModel, person: _Person, expression: np.ndarray, coefficients: Coefficients, index: int
+) -> Float[np.ndarray, "N 3"]:
+    """Surface of one frame in camera space."""
+    with torch.no_grad():
+        moved = torch.from_numpy(np.asarray(expression, dtype=np.float32)) @ model.expression_basis.flatten(1)
+        base = torch.from_numpy(person.neutral_base) + moved.reshape(-1, 3)
+        # the pose is affine and subdivision keeps affine maps, so posing the control vertices is enough
+        posed = camera.transform(
+            base[None],
+            torch.from_numpy(coefficients.rotation[index : index + 1].astype(np.float32)),
+            torch.from_numpy(coefficients.translation[index : index + 1].astype(np.float32)),
+        )[0]
+        return (model.subdivision @ posed).numpy()
+
+
+def _project(vertices: np.ndarray, topology: Topology, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and depths of skin and plug."""
+    extended = torch.from_numpy(np.concatenate((vertices, vertices[topology.plug_vertices])))[None]
+    return camera.project(extended, size)[0].numpy(), camera.depth(extended)[0].numpy()
+
+
+def _draw(
+    vertices: np.ndarray, topology: Topology, region: str, size: int, window: Window | None
+) -> tuple[Raster, np.ndarray]:
+    window = (0, 0, size, size) if window is None else window
+    points, depth = _project(vertices, topology, size)
+    triangles = topology.face if region == "face" else topology.lower
+    return rasterize(points, depth, triangles, window, cull_backfaces=True), points
+
+
+def project_vertices(model: FaceModel, coefficients: Coefficients, index: int, size: int) -> Float[np.ndarray, "V 2"]:
+    """Where the vertices of skin and plug lie in one frame, px of the crop: the `points` of its `DrawnFace`.
+
+    Arguments and errors are those of `render_face`.
+    """
+    _check(coefficients, index)
+    person = _person_of(model, coefficients)
+    vertices = _camera_vertices(model, person, coefficients.expression[index], coefficients, index)
+    return _project(vertices, face_topology(model), size)[0]
+
+
+def _check(coefficients: Coefficients, index: int, region: str = "face") -> None:
+    if not 0 <= index < len(coefficients):
+        raise ParameterError(f"there is no row {index} in coefficients of {len(coefficients)} frames.")
+    if region not in ("face", "lower"):
+        raise ParameterError(f"region must be 'face' or 'lower', got {region!r}.")
+
+
+def render_face(
+    model: FaceModel,
+    coefficients: Coefficients,
+    index: int,
+    size: int,
+    *,
+    region: Literal["face", "lower"] = "face",
+    window: Window | None = None,
+) -> Render:
+    """Draw one frame as the camera of a crop of `size` x `size` sees it.
+
+    Colour = clamp(albedo * spherical-harmonics shading); no antialiasing, no background.
+
+    Args:
+        model: the face model.
+        coefficients: of a clip.
+        index: ROW of `coefficients` (not the frame_id; use `select` to find frames by id).
+        size: side of the crop, pixels. The coefficients do not depend on it.
+        region: whole face, or the triangles below the middle of the nose.
+        window: (x0, y0, x1, y1) crop pixels, exclusive ends; only this rectangle is drawn. The result equals
+            that part of the full picture.
+
+    Returns:
+        Render of the window's shape, (size, size) without one.
+
+    Raises:
+        ParameterError: no such row or region, an empty window, or a size below 1.
+
+    Source: paper section 2.2 and xinwen-cs/AudioDVP renderer (lower face only); the code is original.
+    """
+    return draw_face(model, coefficients, index, size, region=region, window=window).render
+
+
+def draw_face(
+    model: FaceModel,
+    coefficients: Coefficients,
+    index: int,
+    size: int,
+    *,
+    region: Literal["face", "lower"] = "face",
+    window: Window | None = None,
+) -> DrawnFace:
+    """`render_face` with the surface behind its pixels. Arguments and errors are the same."""
+    _check(coefficients, index, region)
+    person = _person_of(model, coefficients)
+    topology = face_topology(model)
+    vertices = _camera_vertices(model, person, coefficients.expression[index], coefficients, index)
+    normals = compute_normals(vertices, topology.triangles)
+    colors, mean_shading = illumination.shade_vertices(person.albedo, normals, coefficients.illumination[index])
+    plug = np.broadcast_to((MOUTH_COLOUR * mean_shading).clip(0, 1), (len(topology.plug_vertices), 3))
+    raster, points = _draw(vertices, topology, region, size, window)
+    triangles = topology.face if region == "face" else topology.lower
+    image = interpolate(raster, triangles, np.concatenate((colors, plug)))
+    return DrawnFace(Render(np.rint(image * 255).astype(np.uint8), raster.face_id >= 0), raster, points)
+
+
+def mouth_masks(
+    model: FaceModel, coefficients: Coefficients, index: int, size: int, *, window: Window | None = None
+) -> MouthMasks:
+    """The lower face with the mouth closed and with it wide open.
+
+    They depend on the frame's identity and pose only, not on its expression, so training and test masks are equal.
+
+    Args:
+        model: the face model.
+        coefficients: of a clip.
+        index: row of `coefficients`.
+        size: side of the crop, pixels.
+        window: as in `render_face`.
+
+    Raises:
+        ParameterError: as in `render_face`.
+
+    Source: paper section 2.4; xinwen-cs/AudioDVP models/networks.py MouthMask (closed united with open).
+    """
+    _check(coefficients, index)
+    person = _person_of(model, coefficients)
+    topology = face_topology(model)
+    wide_open = expression_open_mouth(model)
+    surfaces = (
+        _camera_vertices(model, person, expression, coefficients, index)
+        for expression in (np.zeros_like(wide_open), wide_open)
+    )
+    closed, opened = (_draw(surface, topology, "lower", size, window)[0].face_id >= 0 for surface in surfaces)
+    return MouthMasks(closed, opened, closed | opened)
+
+
+def lower_face_mask(
+    model: FaceModel, coefficients: Coefficients, index: int, size: int, *, window: Window | None = None
+) -> Bool[np.ndarray, "H W"]:
+    """Where the lower face can be, whatever the mouth does: the union of `mouth_masks`.
+
+    Args:
+        model: the face model.
+        coefficients: of a clip.
+        index: row of `coefficients`.
+        size: side of the crop, pixels.
+        window: as in `render_face`.
+
+    Raises:
+        ParameterError: as in `render_face`.
+    """
+    return mouth_masks(model, coefficients, index, size, window=window).union

@@ -1,0 +1,54 @@
+"""Recordings in a folder, and stretches cut from one."""
+
+from fractions import Fraction
+from pathlib import Path
+
+from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.media.audio import Audio, read_audio, write_audio
+
+SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+
+
+def list_recordings(folder: Path) -> list[Path]:
+    """Sounds and videos in a folder and its subfolders, in order; where both have one name, the sound.
+
+    Raises:
+        DataError: the folder does not exist, or holds none.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}, where recordings are looked for, is no folder. Check the path.")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    sounds = [path for path in files if path.suffix.lower() in SOUND_SUFFIXES]
+    taken = {path.with_suffix("") for path in sounds}
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and path.with_suffix("") not in taken]
+    if not sounds and not videos:
+        suffixes = ", ".join((*SOUND_SUFFIXES, *VIDEO_SUFFIXES))
+        raise DataError(f"the folder {folder} holds no recording ({suffixes}). Check the path.")
+    return sorted([*sounds, *videos])
+
+
+def cut_audio(
+    audio_path: Path, start_s: Fraction | float, output: Path, *, length_s: Fraction | float | None = None
+) -> Path:
+    """Write a recording's part from `start_s` seconds on as WAV, at its own rate.
+
+    Args:
+        audio_path: the recording.
+        start_s: where the part begins, s.
+        output: the file to write.
+        length_s: of the part, s; None takes all that is left, which is also the most.
+
+    Returns:
+        `output`.
+
+    Raises:
+        ParameterError: nothing is left.
+    """
+    audio = read_audio(audio_path)
+    stop = None if length_s is None else round((start_s + length_s) * audio.rate)
+    samples = audio.samples[round(start_s * audio.rate) : stop]
+    if not len(samples):
+        raise ParameterError(f"{audio_path} ends before {float(start_s):.2f} s. Choose an earlier start.")
+    write_audio(output, Audio(samples, audio.rate))
+    return output

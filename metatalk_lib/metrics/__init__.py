@@ -1,0 +1,1 @@
+"""Measures over arrays; they read no files."""

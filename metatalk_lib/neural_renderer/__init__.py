@@ -1,0 +1,1 @@
+"""Stage 05: from coefficients to the painted lower face."""

@@ -1,0 +1,98 @@
+"""What lies round the face moves in its own way: neck, hair and background do not turn with the head.
+
+A frame that lends its pixels is carried to the drawn face by the face's own points, which beyond the jaw is a guess.
+What the frame to paint shows outside its mask tells how wrong the guess is; the correction fades out towards the face.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from metatalk_lib.neural_renderer.warping import fill_outwards, pixel_places
+
+FLOW_SIDE_PX = 256
+"""Motion is estimated in a crop of about this side: the better for being coarse, and quick."""
+SMALLEST_PX = 16
+"""In less, nothing can be told."""
+WHOLLY = 0.999
+"""Share of a coarse pixel that must be face for it to stay."""
+
+
+class Surroundings(NamedTuple):
+    """A frame to paint, of which only what lies outside the mask is looked at.
+
+    Attributes:
+        image: the real frame's rectangle, RGB.
+        mask: where the network paints.
+        reduction: by how much the picture is made smaller to look for motion.
+    """
+
+    image: UInt8[np.ndarray, "H W 3"]
+    mask: Bool[np.ndarray, "H W"]
+    reduction: int
+
+    @classmethod
+    def of(cls, image: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"], size: int) -> "Surroundings":
+        """Of a rectangle in a crop of `size` px."""
+        return cls(image, mask, max(1, round(size / FLOW_SIDE_PX)))
+
+
+def fit_surroundings(
+    places: Float[np.ndarray, "K H W 2"],
+    images: list[UInt8[np.ndarray, "H W 3"]],
+    face: Bool[np.ndarray, "H W"],
+    surroundings: Surroundings,
+) -> Float[np.ndarray, "K H W 2"]:
+    """Correct places off the face so that what they bring continues what surrounds the mask.
+
+    Dense optical flow between the frame and what was carried, both with their surroundings continued smoothly into the
+    mask; the flow, too, is continued from the mask's edge to the face, on which nothing changes.
+
+    Args:
+        places: of `locate_pixels`, (column, row) in each image, px.
+        images: the K pictures that lend.
+        face: what moves with its points, see `trusted_surface`.
+        surroundings: of the frame to paint.
+
+    Source: original to this project; the flow is OpenCV's DIS (Kroeger et al., ECCV 2016).
+    """
+    height, width = face.shape
+    reduction = surroundings.reduction
+    small = (max(1, width // reduction), max(1, height // reduction))
+    hidden = _shrink(surroundings.mask.astype(np.float32), small) > 0
+    if hidden.all() or not hidden.any() or min(small) < SMALLEST_PX:
+        return places
+    still = cv2.erode(_shrink(face.astype(np.float32), small), np.ones((3, 3), np.uint8)) > WHOLLY
+    pictures = [_shrink(_to_grey(surroundings.image), small)]
+    for image, place in zip(images, places, strict=True):
+        coarse = (_shrink(place, small) + 0.5) / reduction - 0.5
+        pictures.append(_take(_shrink(_to_grey(image), small), coarse))
+    # what is hidden must not pull the flow: not the frame's own mouth, nor what was carried in its place
+    filled = fill_outwards(np.dstack(pictures).astype(np.float32), ~hidden)
+    shown, *carried = np.rint(filled).astype(np.uint8).transpose(2, 0, 1).copy()
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    shifts = np.dstack([flow.calc(shown, picture, None) for picture in carried])
+    shifts[still] = 0
+    shifts = reduction * fill_outwards(shifts, still | ~hidden)
+    here = pixel_places(height, width)
+    return np.stack(
+        [
+            _take(place, here + cv2.resize(shift, (width, height), interpolation=cv2.INTER_LINEAR))
+            for place, shift in zip(places, np.split(shifts, len(places), axis=2), strict=True)
+        ]
+    )
+
+
+def _take(field: np.ndarray, places: Float[np.ndarray, "H W 2"]) -> np.ndarray:
+    """A picture or field at (column, row) places, bilinear."""
+    return cv2.remap(field, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _shrink(field: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(field, size, interpolation=cv2.INTER_AREA)
+
+
+def _to_grey(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W"]:
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)

@@ -1,0 +1,140 @@
+"""Looking at the neural renderer: held-out frames painted, measured and cut to close-ups; stills of finished videos."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.media.video import probe_video, read_selected_frames
+from metatalk_lib.metrics.image_quality import psnr, sharpness_ratio, ssim
+from metatalk_lib.neural_renderer.compositing import FEATHER_PER_SIDE, blend, feather_mask
+from metatalk_lib.neural_renderer.generator import NeuralRenderer
+from metatalk_lib.neural_renderer.lower_face_region import Roi
+from metatalk_lib.neural_renderer.training_pairs import RendererPairs
+from metatalk_lib.tracking.crop import CropTransform
+from metatalk_lib.tracking.landmarks import MOUTH, LandmarkTrack
+
+MOUTH_WIDTH, MOUTH_HEIGHT = 1.3, 0.9
+"""Sides of the mouth region, in widths of the mouth."""
+ERROR_GAIN = 4
+"""Error maps show four times the absolute difference."""
+
+
+class PairScores(NamedTuple):
+    """Means over frames, inside the mask only.
+
+    Attributes:
+        ssim_mask: Gaussian SSIM of RGB; higher is better, ideal 1.
+        psnr_mask: dB; higher is better.
+        sharpness_ratio_mask: gradient of the painted over that of the real image; ideal 1, blurred is below.
+    """
+
+    ssim_mask: float
+    psnr_mask: float
+    sharpness_ratio_mask: float
+
+
+def paint_pairs(renderer: NeuralRenderer, pairs: RendererPairs) -> UInt8[np.ndarray, "T H W 3"]:
+    """Paint every frame of the pairs and blend it into the real rectangle, as the test phase does."""
+    feather = renderer.settings.size * FEATHER_PER_SIDE
+    painted = np.empty(pairs.targets.shape, np.uint8)
+    for row in range(len(pairs)):
+        target, mask = np.asarray(pairs.targets[row]), np.asarray(pairs.masks[row])
+        settings = renderer.settings
+        paint = renderer.paint(pairs.condition([row], settings.window, settings.references))[0]
+        painted[row] = blend(target, paint, feather_mask(mask, feather))
+    return painted
+
+
+def measure_pairs(images: UInt8[np.ndarray, "T H W 3"], pairs: RendererPairs) -> PairScores:
+    """Compare images with the pairs' real ones, inside the mask.
+
+    Raises:
+        ParameterError: the numbers of frames differ.
+    """
+    if len(images) != len(pairs):
+        raise ParameterError(f"measure_pairs got {len(images)} images for {len(pairs)} pairs.")
+    measures = (ssim, psnr, sharpness_ratio)
+    rows = [
+        [measure(image, np.asarray(target), mask=np.asarray(mask)) for measure in measures]
+        for image, target, mask in zip(images, pairs.targets, pairs.masks, strict=True)
+    ]
+    return PairScores(*(float(value) for value in np.mean(rows, axis=0)))
+
+
+def blur_pairs(pairs: RendererPairs) -> UInt8[np.ndarray, "T H W 3"]:
+    """The cheat to compare with: the real image, blurred (sigma 1/64 of the crop's side) inside the mask."""
+    sigma, feather = pairs.size / 64, pairs.size * FEATHER_PER_SIDE
+    return np.stack(
+        [
+            blend(target, cv2.GaussianBlur(target, (0, 0), sigma), feather_mask(np.asarray(mask), feather))
+            for target, mask in zip(np.asarray(pairs.targets), pairs.masks, strict=True)
+        ]
+    )
+
+
+def withhold(images: UInt8[np.ndarray, "T H W 3"], masks: Bool[np.ndarray, "T H W"]) -> UInt8[np.ndarray, "T H W 3"]:
+    """The surroundings as the network sees them: mid-grey inside the mask."""
+    return np.where(masks[..., None], np.uint8(128), images)
+
+
+def error_maps(
+    images: UInt8[np.ndarray, "T H W 3"], references: UInt8[np.ndarray, "T H W 3"]
+) -> UInt8[np.ndarray, "T H W 3"]:
+    """Four times the absolute difference, black where equal."""
+    difference = np.abs(images.astype(np.int16) - references)
+    return np.clip(ERROR_GAIN * difference, 0, 255).astype(np.uint8)
+
+
+def cut_mouths(
+    images: UInt8[np.ndarray, "T H W 3"], landmarks: Float[np.ndarray, "T 68 2"], *, width: int
+) -> UInt8[np.ndarray, "T h w 3"]:
+    """Close-ups about the mouth's landmarks, without resampling.
+
+    Args:
+        images: T pictures.
+        landmarks: (T, 68, 2) in their pixels.
+        width: columns of the close-up; it has three quarters as many rows.
+    """
+    height = 3 * width // 4
+    corners = (landmarks[:, 48:68].mean(axis=1) - (width / 2, height / 2)).round().astype(int)
+    limits = (max(0, images.shape[2] - width), max(0, images.shape[1] - height))
+    return np.stack(
+        [
+            image[top : top + height, left : left + width]
+            for image, (left, top) in zip(images, np.clip(corners, 0, limits), strict=True)
+        ]
+    )
+
+
+def mouth_rectangle(landmarks: Float[np.ndarray, "68 2"], shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns about a mouth: 1.3 times as wide as the mouth, 0.9 times its width high, within the picture.
+
+    Args:
+        landmarks: of a frame, px.
+        shape: rows and columns of the picture.
+    """
+    mouth = landmarks[MOUTH].astype(np.float64)
+    (left, top), (right, bottom) = mouth.min(axis=0), mouth.max(axis=0)
+    width, x, y = right - left, (left + right) / 2, (top + bottom) / 2
+    rows = slice(max(0, int(y - MOUTH_HEIGHT / 2 * width)), min(shape[0], int(y + MOUTH_HEIGHT / 2 * width) + 1))
+    columns = slice(max(0, int(x - MOUTH_WIDTH / 2 * width)), min(shape[1], int(x + MOUTH_WIDTH / 2 * width) + 1))
+    return rows, columns
+
+
+def landmarks_in_roi(
+    track: LandmarkTrack, frame_id: Int[np.ndarray, " T"], transform: CropTransform, roi: Roi
+) -> Float[np.ndarray, "T 68 2"]:
+    """Landmarks (T, 68, 2) of the wanted frames, px of the rectangle."""
+    row_of = {int(number): row for row, number in enumerate(track.frame_id)}
+    rows = [row_of[int(number)] for number in frame_id]
+    return transform.to_crop(track.landmarks[rows]) - np.array([roi.left, roi.top], np.float32)
+
+
+def read_stills(path: Path, count: int) -> tuple[UInt8[np.ndarray, "K H W 3"], Int[np.ndarray, " K"]]:
+    """`count` frames of a finished video, spread evenly, and their numbers."""
+    wanted = np.unique(np.linspace(0, probe_video(path).frame_count - 1, count).round().astype(int))
+    return np.stack(list(read_selected_frames(path, wanted))), wanted

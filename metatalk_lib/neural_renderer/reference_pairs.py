@@ -1,0 +1,120 @@
+"""Which frames of the person are trained on, which lend their pixels, and the pairs with what was lent."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from metatalk_lib.core.parallel import CORES, draw_ahead
+from metatalk_lib.core.progress import track
+from metatalk_lib.core.resumable_arrays import SavedRows
+from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.face_model import FaceModel
+from metatalk_lib.face3d.face_renderer import draw_face
+from metatalk_lib.neural_renderer.background_flow import Surroundings
+from metatalk_lib.neural_renderer.reference_bank import (
+    Reference,
+    ReferenceBank,
+    ReferenceFollower,
+    describe_mouths,
+    spread_out,
+)
+from metatalk_lib.neural_renderer.training_pairs import KEY_FILE, RendererPairs
+
+RUN_FRAMES = 15
+"""Of a long video, so many consecutive frames are trained on together."""
+HIDDEN_FRAMES = 8
+"""A third of a second at 25 fps: in training, frames nearer than that to the one that is painted lend it nothing."""
+
+
+def choose_frames(
+    model: FaceModel, coefficients: Coefficients, frame_id: Int[np.ndarray, " T"], count: int
+) -> Int[np.ndarray, " K"]:
+    """The frames to train on: all of them, or of a long video some `count` whose mouths and poses differ most.
+
+    They are taken in runs of `RUN_FRAMES`, so that windows and changes from frame to frame can be learnt; a run is
+    judged by its middle frame, which must be valid.
+    """
+    if count >= len(frame_id):
+        return frame_id
+    runs = frame_id[: len(frame_id) // RUN_FRAMES * RUN_FRAMES].reshape(-1, RUN_FRAMES)
+    middles = coefficients.select(runs[:, RUN_FRAMES // 2])
+    trusted = np.flatnonzero(middles.valid)
+    kept = spread_out(describe_mouths(model, middles)[trusted], max(1, count // RUN_FRAMES))
+    return runs[trusted[kept]].reshape(-1)
+
+
+def make_bank(model: FaceModel, coefficients: Coefficients, pairs: RendererPairs, count: int) -> ReferenceBank:
+    """The frames of the pairs that may lend their pixels: `count` of the valid ones that differ most, all if fewer.
+
+    Args:
+        model: the face model.
+        coefficients: of the clip.
+        pairs: training frames.
+        count: most frames.
+
+    Raises:
+        ParameterError: no frame is valid.
+    """
+    rows = np.flatnonzero(pairs.valid)
+    own = coefficients.select(pairs.frame_id[rows])
+    kept = spread_out(describe_mouths(model, own), count)
+    return ReferenceBank.build(model, own.select(own.frame_id[kept]), pairs.targets[rows[kept]], pairs.size)
+
+
+def add_references(
+    model: FaceModel,
+    coefficients: Coefficients,
+    pairs: RendererPairs,
+    bank: ReferenceBank,
+    count: int,
+    folder: Path,
+    *,
+    hidden_frames: int = HIDDEN_FRAMES,
+    fits_surroundings: bool = True,
+) -> RendererPairs:
+    """Warp the nearest frames of the bank to each frame of the pairs, in their order.
+
+    No frame lends anything to itself or to its neighbours, so that training meets what use will.
+
+    Args:
+        model: the face model.
+        coefficients: hold every frame of the pairs.
+        pairs: the frames; those that have so many references already are left as they are.
+        bank: see `make_bank`.
+        count: references a frame, 0 for none.
+        folder: of the pairs; gets the references as a memory-mapped file. What a killed run left there is taken up.
+        hidden_frames: how far the neighbours reach; less in a short clip.
+        fits_surroundings: whether the references are fitted to what surrounds the mask.
+
+    Raises:
+        ParameterError: too few frames are left to choose from.
+        DataError: the disk has no room.
+    """
+    if pairs.references.shape[1] == count:
+        return pairs
+    own = coefficients.select(pairs.frame_id)
+    # as far as the clip's length allows: the references must come from somewhere
+    reach = max(0, min(hidden_frames, len(bank) // 4, (len(bank) - count - 1) // 2))
+    hidden = [range(int(number) - reach, int(number) + reach + 1) for number in pairs.frame_id]
+    follower, wanted = ReferenceFollower(bank, count), describe_mouths(model, own)
+
+    def warp(job: tuple[int, list[Reference]]) -> UInt8[np.ndarray, "R H W 3"]:
+        index, chosen = job
+        drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))
+        surroundings = Surroundings.of(pairs.targets[index], pairs.masks[index], pairs.size)
+        return bank.warp(model, drawn, chosen, surroundings if fits_surroundings else None)
+
+    path, made_from = folder / "references.npy", folder / KEY_FILE
+    key = f"{made_from.read_text()} {count} {reach} {fits_surroundings}" if made_from.exists() else ""
+    rows = SavedRows(folder, key, len(pairs), {"unfinished_references": (np.uint8, (count, *pairs.targets.shape[1:]))})
+    # each choice depends on the one before
+    jobs = [(index, follower.choose(wanted[index], hidden[index])) for index in range(len(pairs))][rows.done :]
+    for warped in draw_ahead(warp, track(jobs, "warping references", unit="frame"), CORES):
+        rows.add(warped)
+    (references,) = rows.arrays.values()
+    os.replace(references.filename, path)
+    rows.close()
+    return replace(pairs, references=np.load(path, mmap_mode="r"))

@@ -1,0 +1,1 @@
+"""Stage 03: a face video to 257 coefficients a frame."""

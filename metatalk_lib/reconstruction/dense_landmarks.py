@@ -1,0 +1,259 @@
+"""Many points of the face on a picture, each with its doubt: the open face regressor.
+
+The network sees two views that 68 coarse landmarks cut out of the picture, both upright and of one scale: the whole
+face, and the mouth at twice the resolution. Its points lie on the surface of the open face model, so that a fit of the
+model to them needs no convention in between.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from scipy import sparse
+from scipy.sparse import csr_matrix
+from skimage.measure import points_in_poly
+
+from metatalk_lib.core.artifacts import load_weights
+from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.paths import PACKAGE_DATA_DIR
+from metatalk_lib.face3d.face_model import FaceModel
+from metatalk_lib.networks.dense_landmark_net import VIEW_PX, DenseLandmarkNet
+from metatalk_lib.tracking.landmarks import MOUTH
+
+WEIGHTS_PATH = PACKAGE_DATA_DIR / "face_regressor_open.safetensors"
+FACE_SIDE_DM, MOUTH_SIDE_DM = 2.1, 0.95  # what the views show, on the mean face
+FACE_CENTRE = 28  # landmark about which the face view is centred: the bridge of the nose, lowered by the next
+FACE_DROP_DM = 0.25
+ALIGNED = slice(17, 68)  # landmarks that turn, scale and place the views: all but the jaw
+OUTER_LIP = slice(48, 60)
+SURFACE_POINTS, MOUTH_SURFACE_POINTS = 120, 60
+LIP_MARGIN = 1.25  # the mouth's points reach this far beyond the lips
+_BATCH = 32
+REMEDY = "Install the project again, or make it with training/train_face_regressor.py."
+
+
+class PointSet(NamedTuple):
+    """Points of the face model's surface, face view first.
+
+    Attributes:
+        matrix: (K, Nb) sparse: points = matrix @ control vertices.
+        mirror: (K,) each point's partner on the other side.
+        face_count: how many of them belong to the face view; the rest to the mouth view.
+        landmark: (68,) where the landmarks stand among the points.
+    """
+
+    matrix: csr_matrix
+    mirror: Int[np.ndarray, " K"]
+    face_count: int
+    landmark: Int[np.ndarray, "68"]
+
+
+class DenseLandmarks(NamedTuple):
+    """Points on T pictures.
+
+    Attributes:
+        points: (T, K, 2) px of the picture.
+        doubt_px: (T, K) standard deviation of a coordinate, px.
+    """
+
+    points: Float[np.ndarray, "T K 2"]
+    doubt_px: Float[np.ndarray, "T K"]
+
+
+class FaceViews(NamedTuple):
+    """The two views of a picture and the maps from their half sides to its pixels, (2, 3) each."""
+
+    face: UInt8[np.ndarray, "128 128 3"]
+    mouth: UInt8[np.ndarray, "128 128 3"]
+    face_to_picture: Float[np.ndarray, "2 3"]
+    mouth_to_picture: Float[np.ndarray, "2 3"]
+
+
+@lru_cache(maxsize=2)
+def choose_points(model: FaceModel) -> PointSet:
+    """The 68 landmarks, 60 further points on and about the lips, 120 over the rest of the face; mirror-symmetric.
+
+    The further points are spread by choosing again and again the surface vertex farthest from all chosen ones.
+
+    Args:
+        model: the open face model.
+    """
+    surface = (model.subdivision @ model.mean_shape).numpy()
+    landmarks = model.landmark_matrix.numpy()
+    mirror = model.mirror.numpy()
+    places = landmarks @ model.mean_shape.numpy()
+    outer = places[OUTER_LIP, :2]
+    near_lips = points_in_poly(surface[:, :2], outer.mean(0) + LIP_MARGIN * (outer - outer.mean(0)))
+    near_lips &= surface[:, 2] > places[MOUTH, 2].min() - 0.05
+    lips = _spread(surface, mirror, near_lips, places[MOUTH], MOUTH_SURFACE_POINTS)
+    rest = _spread(surface, mirror, ~near_lips, places, SURFACE_POINTS)
+    crow, column, value = (
+        part.numpy()
+        for part in (model.subdivision.crow_indices(), model.subdivision.col_indices(), model.subdivision.values())
+    )
+    operator = csr_matrix((value, column, crow), shape=tuple(model.subdivision.shape))
+    dense = csr_matrix(landmarks)
+    matrix = sparse.vstack([dense[:48], operator[rest], dense[48:], operator[lips]]).tocsr()
+    landmark = np.concatenate([np.arange(48), 48 + len(rest) + np.arange(20)])
+    return PointSet(matrix, _mirror_of(matrix @ model.mean_shape.numpy()), 48 + len(rest), landmark)
+
+
+def cut_views(
+    image: UInt8[np.ndarray, "H W 3"], landmarks: Float[np.ndarray, "68 2"], template: Float[np.ndarray, "68 2"]
+) -> FaceViews:
+    """Both views of a picture, upright and of equal scale.
+
+    Args:
+        image: RGB.
+        landmarks: px of the picture; a rough place is enough.
+        template: from `mean_template`.
+    """
+    turn, scale = align_to_template(landmarks, template)
+    offset = template[FACE_CENTRE] + (0.0, FACE_DROP_DM)
+    reference = landmarks[ALIGNED].mean(0) - scale * turn @ template[ALIGNED].mean(0)
+    face_map = _view_map(scale * turn @ offset + reference, turn, scale * FACE_SIDE_DM / 2)
+    mouth_map = _view_map(landmarks[MOUTH].mean(0), turn, scale * MOUTH_SIDE_DM / 2)
+    return FaceViews(warp_view(image, face_map, VIEW_PX), warp_view(image, mouth_map, VIEW_PX), face_map, mouth_map)
+
+
+def align_to_template(
+    landmarks: Float[np.ndarray, "68 2"], template: Float[np.ndarray, "68 2"]
+) -> tuple[Float[np.ndarray, "2 2"], float]:
+    """Rotation and scale (px per dm) of the similarity that brings the template's inner points to the landmarks.
+
+    Source: S. Umeyama, IEEE PAMI 13, 1991, in the plane.
+    """
+    a = template[ALIGNED] - template[ALIGNED].mean(0)
+    b = landmarks[ALIGNED] - landmarks[ALIGNED].mean(0)
+    cosine, sine = (a * b).sum(), (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
+    length = float(np.hypot(cosine, sine))
+    turn = np.array([[cosine, -sine], [sine, cosine]]) / length
+    return turn, length / float((a * a).sum())
+
+
+def mean_template(model: FaceModel) -> Float[np.ndarray, "68 2"]:
+    """The mean face's landmarks seen from the front, dm, y down."""
+    return (model.landmark_matrix @ model.mean_shape).numpy()[:, :2].astype(np.float64) * (1.0, -1.0)
+
+
+def _view_map(centre: np.ndarray, turn: np.ndarray, half_side: float) -> Float[np.ndarray, "2 3"]:
+    return np.concatenate([half_side * turn, np.asarray(centre)[:, None]], axis=1)
+
+
+def warp_view(image: np.ndarray, to_picture: Float[np.ndarray, "2 3"], size: int) -> np.ndarray:
+    """The view whose half sides `to_picture` maps to pixels, drawn with `size` pixels a side.
+
+    Pixel i of the view lies at half sides (i + 0.5) 2 / size - 1. A view coarser than the picture averages over its
+    pixels, so that fine grain does not turn into noise.
+    """
+    step = np.array([[2 / size, 0, 1 / size - 1], [0, 2 / size, 1 / size - 1], [0, 0, 1]])
+    matrix = np.concatenate([to_picture, [[0, 0, 1]]]) @ step
+    shrink = float(np.hypot(*matrix[:2, 0]))
+    if shrink > 1.5:
+        fine = warp_view(image, to_picture, size * round(shrink))
+        return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, matrix[:2], (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _spread(
+    surface: np.ndarray, mirror: np.ndarray, allowed: np.ndarray, taken: np.ndarray, count: int
+) -> Int[np.ndarray, " P"]:
+    """About `count` allowed vertices, each with its mirror partner, far from one another and from `taken`."""
+    distance = np.full(len(surface), np.inf)
+    for point in taken:
+        distance = np.minimum(distance, np.linalg.norm(surface - point, axis=1))
+    distance[~allowed | ~allowed[mirror]] = -1
+    chosen: list[int] = []
+    while len(chosen) < count:
+        found = int(distance.argmax())
+        for vertex in {found, int(mirror[found])}:
+            chosen.append(vertex)
+            near = np.linalg.norm(surface - surface[vertex], axis=1)
+            distance = np.where(distance < 0, distance, np.minimum(distance, near))
+    return np.array(chosen)
+
+
+def _mirror_of(places: Float[np.ndarray, "K 3"]) -> Int[np.ndarray, " K"]:
+    apart = np.linalg.norm(places[:, None] * (-1.0, 1.0, 1.0) - places[None], axis=-1)
+    return apart.argmin(axis=1)
+
+
+@lru_cache(maxsize=1)
+def load_regressor(path: Path = WEIGHTS_PATH) -> DenseLandmarkNet:
+    """The shipped network, ready to predict.
+
+    Raises:
+        DataError: the file is missing or holds other keys or shapes.
+    """
+    weights = load_weights(path, REMEDY)
+    if not {"face_points", "mouth_points"} <= set(weights):
+        raise DataError(f"{path} holds no face regressor. {REMEDY}")
+    face_points, mouth_points = (int(weights.pop(name)) for name in ("face_points", "mouth_points"))
+    weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+    network = DenseLandmarkNet(face_points, mouth_points)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} does not fit the face regressor: {reason}. {REMEDY}") from error
+    return network.eval().to(memory_format=torch.channels_last)
+
+
+def to_input(views: Iterable[UInt8[np.ndarray, "S S 3"]]) -> Float[torch.Tensor, "B 3 S S"]:
+    """Pictures as the network takes them: RGB in [-1, 1]."""
+    batch = torch.from_numpy(np.stack(list(views))).permute(0, 3, 1, 2)
+    return batch.to(torch.float32).mul_(2 / 255).sub_(1).contiguous(memory_format=torch.channels_last)
+
+
+def predict_points(
+    network: DenseLandmarkNet,
+    model: FaceModel,
+    frames: Iterable[UInt8[np.ndarray, "S S 3"]],
+    landmarks: Float[np.ndarray, "T 68 2"],
+) -> DenseLandmarks:
+    """Points on every frame of a video, streamed.
+
+    Args:
+        network: from `load_regressor`.
+        model: the open face model; it places the views.
+        frames: RGB, one for each row of landmarks.
+        landmarks: coarse landmarks, px of the frames.
+
+    Raises:
+        ParameterError: another number of frames than of landmarks.
+    """
+    template = mean_template(model)
+    points, doubts, waiting, count = [], [], [], 0
+    for frame in frames:
+        if count < len(landmarks):
+            waiting.append(cut_views(frame, landmarks[count].astype(np.float64), template))
+        count += 1
+        if len(waiting) == _BATCH:
+            _predict(network, waiting, points, doubts)
+    if waiting:
+        _predict(network, waiting, points, doubts)
+    if count != len(landmarks):
+        raise ParameterError(f"{count} frames for {len(landmarks)} rows of landmarks. Pass the frames they belong to.")
+    return DenseLandmarks(np.concatenate(points), np.concatenate(doubts))
+
+
+def _predict(network: DenseLandmarkNet, views: list[FaceViews], points: list, doubts: list) -> None:
+    with torch.inference_mode():
+        placed, doubt = network(to_input(view.face for view in views), to_input(view.mouth for view in views))
+    placed, doubt = placed.numpy().astype(np.float64), np.exp(doubt.numpy().astype(np.float64))
+    for maps, part in (
+        ([view.face_to_picture for view in views], slice(0, network.face_points)),
+        ([view.mouth_to_picture for view in views], slice(network.face_points, None)),
+    ):
+        matrix = np.stack(maps)
+        placed[:, part] = placed[:, part] @ matrix[:, :, :2].transpose(0, 2, 1) + matrix[:, None, :, 2]
+        doubt[:, part] *= np.hypot(matrix[:, 0, 0], matrix[:, 1, 0])[:, None]
+    points.append(placed.astype(np.float32))
+    doubts.append(doubt.astype(np.float32))
+    views.clear()

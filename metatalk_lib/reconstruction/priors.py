@@ -1,0 +1,87 @@
+"""What the landmark fit knows before it looks: how expressions spread in speech, and where the face roughly is."""
+
+import numpy as np
+from jaxtyping import Float
+
+from metatalk_lib.face3d.camera import DISTANCE, FOCAL
+from metatalk_lib.face3d.face_model import FaceModel
+from metatalk_lib.reconstruction.gauss_newton import POSE, FramePrior
+
+# Spread of the 52 facial actions in speech; jaw and lips move most, and a wide prior there keeps the mouth from being
+# fitted too closed.
+ACTION_SPREAD = (("jawOpen", 0.8), ("jaw", 0.3), ("mouth", 0.5), ("eyeBlink", 0.8), ("eyeLook", 0.1), ("cheek", 0.2))
+OTHER_ACTION_SPREAD = 0.3
+FREE_SPREAD = 0.25  # of every mode on top, in standard deviations: what the actions do not span
+POSE_SPREAD = (1.0, 1.0, 1.0, 10.0, 10.0, 0.5)  # weak prior of the pose: radians, and decimetres
+
+
+def speech_covariance(model: FaceModel) -> Float[np.ndarray, "64 64"]:
+    """Covariance of expressions in speech, C' diag(spread^2) C + free^2 I.
+
+    C maps the 52 facial actions to expressions; jaw and lips are given a wide spread, eyes and cheeks a narrow one.
+    For a model without facial actions it is the identity, since its coefficients are standard deviations.
+
+    Source: Original to this project.
+    """
+    if not model.action_names:
+        return np.eye(model.expression_basis.shape[0])
+    spread = [
+        next((value for prefix, value in ACTION_SPREAD if name.startswith(prefix)), OTHER_ACTION_SPREAD)
+        for name in model.action_names
+    ]
+    scaled = np.asarray(model.actions_to_expression, dtype=np.float64) * np.array(spread)[:, None]
+    return scaled.T @ scaled + FREE_SPREAD**2 * np.eye(scaled.shape[1])
+
+
+def frame_prior(model: FaceModel, pose: Float[np.ndarray, "T 6"]) -> FramePrior:
+    """Prior of one frame's unknowns: expressions of speech, and a distance near the clip's first estimate.
+
+    The distance needs it: the camera's focal length is a convention, so the landmarks cannot tell a small near face
+    from a large far one.
+
+    Args:
+        model: the face model.
+        pose: first estimate for the frames with a face.
+    """
+    expression = np.linalg.inv(speech_covariance(model))
+    precision = np.zeros((POSE + len(expression),) * 2)
+    precision[range(POSE), range(POSE)] = np.array(POSE_SPREAD) ** -2.0
+    precision[POSE:, POSE:] = (expression + expression.T) / 2
+    mean = np.zeros(len(precision))
+    mean[POSE - 1] = np.median(pose[:, -1])
+    return FramePrior(mean, precision)
+
+
+def initial_pose(
+    mean: Float[np.ndarray, "L 3"], landmarks: Float[np.ndarray, "T L 2"], size: int
+) -> Float[np.ndarray, "T 6"]:
+    """Pose of every frame by scaled orthography: least squares of (x, y) = s R v + o, R made a rotation.
+
+    Args:
+        mean: mean landmarks of the model, dm.
+        landmarks: px of the crop.
+        size: side of the crop, px.
+
+    Source: Deep3DFaceRecon's alignment idea (8 unknowns), rewritten for a pinhole camera.
+    """
+    points = landmarks - (size - 1) / 2
+    points = points * (1.0, -1.0)
+    design = np.concatenate([mean, np.ones((len(mean), 1))], axis=1)
+    solved = np.einsum("kl,tlc->tkc", np.linalg.pinv(design), points)
+    rows = solved[:, :3].transpose(0, 2, 1)
+    scale = np.linalg.norm(rows, axis=2).mean(1)
+    third = np.cross(rows[:, 0], rows[:, 1])
+    third *= (scale / np.maximum(np.linalg.norm(third, axis=1), 1e-9))[:, None]
+    left, _, right = np.linalg.svd(np.concatenate([rows, third[:, None]], axis=1))
+    matrix = left @ right
+    distance = FOCAL * size / scale
+    translation = np.concatenate([solved[:, 3] / scale[:, None], (DISTANCE - distance)[:, None]], axis=1)
+    angles = np.stack(
+        [
+            np.arctan2(matrix[:, 2, 1], matrix[:, 2, 2]),
+            -np.arcsin(np.clip(matrix[:, 2, 0], -1, 1)),
+            np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0]),
+        ],
+        axis=1,
+    )
+    return np.concatenate([angles, translation], axis=1)

@@ -1,0 +1,374 @@
+"""Methods side by side: pictures in the manner of the paper's Fig. 3, scores of every character, and loss over time."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.evaluation.methods import METHODS
+from metatalk_lib.metrics.catalogue import Metric, find_metric
+from metatalk_lib.metrics.intervals import Estimate, bootstrap_mean, to_estimate
+from metatalk_lib.reporting.tables import NOT_YET, Scores, compute_paper_means
+from metatalk_lib.visualization.pictures import show_pictures, subplots
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
+"""Okabe and Ito's colours, which the colour blind can tell apart; Tol's wine red for yellow, faint on white."""
+MARKERS = "os^vp<>"
+LINES = ("-", "--", "-.", ":")
+"""A shape with each colour, so that a print in grey can be read."""
+_GREY = "0.5"
+PAPER_LABEL = "paper's mean, its own characters"
+GAP = 0.12
+"""Between characters and between methods, in pictures."""
+INNER_RING = 0.25
+"""Radius of the worst method in the radar: at the centre all axes would meet."""
+LARGEST_PICTURE = 1.6
+"""Inches: few moments of one character would fill the screen otherwise."""
+TAIL_SHARE = 0.1
+"""Last part of a training that is compared with the part before, as long, to judge its plateau."""
+SMOOTHING_SHARE = 0.05
+"""Window of the running mean of a loss, as a share of its curve."""
+
+Pictures = UInt8[np.ndarray, "_ _ _ 3"] | Sequence[UInt8[np.ndarray, "_ _ 3"]]
+Curve = Sequence[float | int] | Float[np.ndarray, "_"]
+
+
+def plot_methods_by_moments(
+    crops: Mapping[str, Mapping[str, Pictures]],
+    close_ups: Mapping[str, Mapping[str, Pictures]],
+    frame_ids: Mapping[str, Sequence[int]],
+    *,
+    width_inches: float = 12.0,
+) -> Figure:
+    """The paper's Fig. 3: methods down, moments of several characters across, each a crop and its mouth below it.
+
+    A method that a character lacks is `not yet`.
+
+    Args:
+        crops: character to method to one square picture a moment, the original as the first method.
+        close_ups: the same of the mouth.
+        frame_ids: character to the numbers of the moments.
+        width_inches: of the figure, at most.
+
+    Raises:
+        ParameterError: nothing to show, or the three differ in characters, methods, or number of moments.
+    """
+    methods = _check_pictures(crops, close_ups, frame_ids)
+    counts = [len(frame_ids[character]) for character in crops]
+    figure, axes = _picture_grid(counts, len(methods), width_inches)
+    start = 0
+    for character, count in zip(crops, counts, strict=True):
+        columns = axes[:, start : start + count]
+        for row, method in enumerate(methods):
+            has_pictures = method in crops[character]
+            if has_pictures:
+                for part, pictures in enumerate((crops, close_ups)):
+                    _show_moments(columns[3 * row + part], pictures[character][method])
+            name = "" if start else method.replace(" (", "\n(")
+            _name_row(columns[3 * row, 0], name, "" if has_pictures else NOT_YET)
+        for ax, number in zip(columns[0], frame_ids[character], strict=True):
+            ax.set_title(f"frame {number}", fontsize=8, pad=3)
+        middle = (columns[0, 0].get_position().x0 + columns[0, -1].get_position().x1) / 2
+        figure.text(middle, 0.995, f"character {character}", ha="center", va="top", fontsize=11)
+        start += count + 1
+    return figure
+
+
+def plot_metric_dots(
+    scores: Mapping[str, Scores],
+    metrics: Sequence[str],
+    *,
+    labels: Mapping[str, str] | None = None,
+    columns: int = 3,
+    seed: int = 0,
+) -> Figure:
+    """Scores of every character, a panel a metric: a dot a character, a diamond for the mean with its interval.
+
+    Grey crosses are the paper's means over its own characters, in panels that carry the paper's name.
+
+    Args:
+        scores: character to method to metric to value, with its interval where there is one.
+        metrics: of the panels, in reading order.
+        labels: what a method is called where it was run in another size.
+        columns: panels in a row.
+        seed: of the mean's 95 % interval, from resampling the characters.
+
+    Raises:
+        ParameterError: nothing to show, a metric that nobody has, or one that the catalogue lacks.
+    """
+    methods = _list_methods(scores)
+    if not methods or not metrics:
+        raise ParameterError("plot_metric_dots: there are no scores or no metrics to show.")
+    columns = min(columns, len(metrics))
+    rows = -(-len(metrics) // columns)
+    size = 12.0, rows * (0.5 * len(methods) + 1.0) + 0.5
+    figure, axes = subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for ax, name in zip(axes.flat, metrics, strict=False):
+        _draw_dots(ax, scores, methods, name, seed)
+    for ax in axes.flat[len(metrics) :]:
+        ax.set_visible(False)
+    names = [(labels or {}).get(method, method).replace(" (", "\n(") for method in methods]
+    axes[0, 0].set_yticks(range(len(methods)), names)
+    axes[0, 0].set_ylim(len(methods) - 0.5, -0.5)
+    entries = [zip(*reversed(ax.get_legend_handles_labels()), strict=True) for ax in axes.flat]
+    handles = dict(itertools.chain(*entries))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=9, frameon=False)
+    return figure
+
+
+def plot_metric_radar(scores: Scores, metrics: Sequence[str], *, labels: Mapping[str, str] | None = None) -> Figure:
+    """Methods as polygons on an axis a metric, outward is better.
+
+    Radius = 1/4 + 3/4 (worst - v) / (worst - best), v the value, for a target its distance to the ideal.
+
+    Every axis is stretched to the methods that are shown, so that small differences look as large as great ones; the
+    caption in the figure says so, and the two ends stand beside each name.
+
+    Args:
+        scores: method to metric to value, such as the means of `tables.average_characters`.
+        metrics: three or more.
+        labels: what a method is called where it was run in another size.
+
+    Raises:
+        ParameterError: fewer than three metrics or two methods, or a method lacks one of the metrics.
+    """
+    estimates = _collect_estimates(scores, metrics)
+    columns = [_scale(find_metric(name), [value.mean for value in column]) for name, column in estimates.items()]
+    angles = np.linspace(0, 2 * np.pi, len(metrics), endpoint=False)
+    figure, ax = subplots(figsize=(10, 6.4), subplot_kw={"projection": "polar"})
+    ax.set_position((0.2, 0.18, 0.42, 0.7))
+    for row, method in enumerate(scores):
+        radii = [radius[row] for radius, _ in columns]
+        partial = any(_covers_less(column[row], column) for column in estimates.values())
+        label = (labels or {}).get(method, method) + (", over fewer characters" if partial else "")
+        closed = np.append(angles, angles[0]), [*radii, radii[0]]
+        ax.plot(*closed, label=label, linestyle=LINES[row % len(LINES)], markersize=5, **_style(row))
+    names = [f"{find_metric(name).label}\n{ends}" for name, (_, ends) in zip(metrics, columns, strict=True)]
+    _label_radar(ax, angles, names)
+    figure.legend(loc="upper right", fontsize=9, frameon=False)
+    figure.supxlabel(
+        "Outward is better. Each axis runs from the worst method shown (inner ring) to the best (outer ring), the two "
+        "values\nunder its name: lengths on one axis compare methods, lengths on different axes compare nothing.",
+        fontsize=9,
+    )
+    return figure
+
+
+def plot_training_plateaus(histories: Mapping[str, tuple[Curve, Curve]], *, loss_label: str) -> Figure:
+    """Loss of several trainings over wall time: as measured, its running mean, and the end of the shortest.
+
+    The legend says how much the mean loss changed from the last tenth but one of the time to the last: near 0 is a
+    plateau.
+
+    Args:
+        histories: label to (seconds since the start, rising; loss at each).
+        loss_label: of the loss, with its unit; the same for all.
+
+    Raises:
+        ParameterError: no training, lengths that differ, fewer than two values, times that do not rise, or a loss that
+            is not finite.
+    """
+    if not histories:
+        raise ParameterError("plot_training_plateaus: there is no training to show.")
+    figure, ax = subplots(figsize=(9, 3.6), layout="constrained")
+    ends = []
+    for row, (label, curve) in enumerate(histories.items()):
+        seconds, loss = _check_curve(label, *curve)
+        smooth, colour = _running_mean(loss), PALETTE[row % len(PALETTE)]
+        change = measure_plateau(seconds, loss)
+        ax.plot(seconds, loss, color=colour, linewidth=0.5, alpha=0.35)
+        name = f"{label}: {seconds[-1]:.0f} s, last tenth {change:+.1f} % on the one before"
+        ax.plot(seconds, smooth, color=colour, linestyle=LINES[row % len(LINES)], linewidth=2, label=name)
+        ends.append(seconds[-1])
+    ax.axvline(min(ends), color=_GREY, linewidth=1, label=f"end of the shortest: {min(ends):.0f} s")
+    ax.set(xlabel="training time, s", ylabel=loss_label, xlim=(0, 1.02 * max(ends)), ylim=(0, None))
+    ax.legend(fontsize=9)
+    return figure
+
+
+def _draw_dots(ax: Axes, scores: Mapping[str, Scores], methods: Sequence[str], name: str, seed: int) -> None:
+    metric, found = find_metric(name), {}
+    lanes = np.linspace(-0.3, 0.12, len(scores)) if len(scores) > 1 else [0.0]
+    for place, (lane, (character, by_method)) in enumerate(zip(lanes, scores.items(), strict=True)):
+        rows = [row for row, method in enumerate(methods) if name in by_method.get(method, {})]
+        values = [to_estimate(by_method[methods[row]][name]) for row in rows]
+        for row, value in zip(rows, values, strict=True):
+            found.setdefault(row, []).append(value.mean)
+            if value.low is not None:
+                ax.plot([value.low, value.high], [row + lane] * 2, color=_style(place)["color"], linewidth=0.8)
+        dots = [value.mean for value in values], [row + lane for row in rows]
+        ax.scatter(*dots, s=18, label=f"character {character}", **_style(place))
+    if not found:
+        raise ParameterError(f"plot_metric_dots: no score of `{name}`. Leave it out.")
+    if len(scores) > 1:
+        _draw_means(ax, found, len(scores), seed)
+    paper = compute_paper_means().get(metric.name, {})
+    if shown := [(paper[method], row + 0.3) for row, method in enumerate(methods) if method in paper]:
+        ax.scatter(*zip(*shown, strict=True), marker="x", color=_GREY, s=40, label=PAPER_LABEL)
+    _dress_panel(ax, metric)
+
+
+def _dress_panel(ax: Axes, metric: Metric) -> None:
+    """Title, unit, which way is better, and the ideal of a measure with a target."""
+    if metric.direction == "target":
+        ax.axvline(metric.ideal, color=_GREY, linewidth=0.8, linestyle=":", zorder=0)
+    arrow = {"lower": "← {}", "higher": "{} →", "target": "→ {} ←"}[metric.direction].format(metric.advice)
+    ax.set_title(metric.name, fontsize=10)
+    ax.set_xlabel(f"{metric.unit}   {arrow}".strip(), fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.locator_params(axis="x", nbins=5)
+    ax.grid(axis="y", color="0.93")
+    ax.set_axisbelow(True)
+
+
+def _draw_means(ax: Axes, found: Mapping[int, list[float]], characters: int, seed: int) -> None:
+    """Each method's mean over the characters that have it, below its dots; how many, where some are missing."""
+    for row, values in sorted(found.items()):
+        mean, low, high, count = bootstrap_mean(values, seed=seed)
+        y = row + 0.3
+        if low is not None:
+            ax.plot([low, high], [y, y], color="black", linewidth=1.4)
+        label = "mean, 95 % interval" if row == min(found) else None
+        ax.plot(mean, y, "D", color="black", markersize=5, linestyle="none", label=label)
+        if count < characters:
+            ax.annotate(f"n = {count}", (mean, y), (6, -3), textcoords="offset points", fontsize=7, va="top")
+
+
+def _collect_estimates(scores: Scores, metrics: Sequence[str]) -> dict[str, list[Estimate]]:
+    """Metric to the value of each method."""
+    if len(metrics) < 3 or len(scores) < 2:
+        raise ParameterError(f"a radar needs 3 metrics and 2 methods, got {len(metrics)} and {len(scores)}.")
+    for method, found in scores.items():
+        if missing := [name for name in metrics if name not in found]:
+            raise ParameterError(f"plot_metric_radar: {method} lacks {', '.join(missing)}. Leave one of them out.")
+    return {name: [to_estimate(found[name]) for found in scores.values()] for name in metrics}
+
+
+def _covers_less(value: Estimate, others: Sequence[Estimate]) -> bool:
+    """Whether a mean says that it is over fewer than another's."""
+    return value.count is not None and any(other.count is None or other.count > value.count for other in others)
+
+
+def _scale(metric: Metric, values: Sequence[float]) -> tuple[np.ndarray, str]:
+    """Radius of each value, and the worst and the best value as text."""
+    shown = np.array(values)
+    badness = {"lower": shown, "higher": -shown, "target": np.abs(shown - metric.ideal)}[metric.direction]
+    worst, best = int(np.argmax(badness)), int(np.argmin(badness))
+    span = badness[worst] - badness[best]
+    share = (badness[worst] - badness) / span if span > 0 else np.ones(len(shown))
+    return INNER_RING + (1 - INNER_RING) * share, f"{shown[worst]:.4g} to {shown[best]:.4g}"
+
+
+def _style(place: int) -> dict[str, str]:
+    """Colour and marker of the one at that place; the pairs differ for 49 of them."""
+    return {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[(place + place // len(PALETTE)) % len(MARKERS)]}
+
+
+def _label_radar(ax: Axes, angles: np.ndarray, names: Sequence[str]) -> None:
+    """Names outside the outer ring, clockwise from the top; the rings of the worst and the best."""
+    ax.set_theta_zero_location("N")
+    ax.set_theta_direction(-1)
+    ax.set_xticks(angles, [""] * len(angles))
+    ax.set_yticks([INNER_RING, 1], ["", ""])
+    ax.set_ylim(0, 1.04)
+    ax.spines["polar"].set_visible(False)
+    ax.grid(color="0.85")
+    for angle, name in zip(angles, names, strict=True):
+        across, up = np.sin(angle), np.cos(angle)
+        side = "center" if abs(across) < 0.1 else "left" if across > 0 else "right"
+        height = "center" if abs(up) < 0.5 else "bottom" if up > 0 else "top"
+        ax.text(angle, 1.08, name, ha=side, va=height, fontsize=9)
+
+
+def _picture_grid(counts: Sequence[int], methods: int, width_inches: float) -> tuple[Figure, np.ndarray]:
+    """Hidden axes of squares: two rows a method and a gap, columns of each character and a gap."""
+    widths = [ratio for count in counts for ratio in (*[1] * count, GAP)][:-1]
+    heights = ([1, 1, GAP] * methods)[:-1]
+    left, top, edge = 0.5, 0.6, 0.05  # inches, for the names and about the pictures
+    cell = min((width_inches - left - edge) / sum(widths), LARGEST_PICTURE)
+    width, height = left + cell * sum(widths) + edge, top + cell * sum(heights) + edge
+    spacing = {"width_ratios": widths, "height_ratios": heights, "wspace": 0.03, "hspace": 0.03}
+    spacing |= {"left": left / width, "right": 1 - edge / width, "top": 1 - top / height, "bottom": edge / height}
+    figure, axes = subplots(len(heights), len(widths), figsize=(width, height), squeeze=False, gridspec_kw=spacing)
+    for ax in axes.flat:
+        ax.set_visible(False)
+    return figure, axes
+
+
+def _show_moments(axes: np.ndarray, pictures: Pictures) -> None:
+    for ax in axes:
+        ax.set_visible(True)
+    show_pictures(axes, pictures, "")
+
+
+def _name_row(ax: Axes, name: str, note: str) -> None:
+    """The method's name at the height of the crop's lower edge, between crop and close-up; a note for pictures."""
+    if note:
+        ax.set(visible=True, xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        ax.text(0.5, 0.0, note, color=_GREY, ha="center", va="center", transform=ax.transAxes)
+    ax.set_ylabel(name, fontsize=9)
+    ax.yaxis.set_label_coords(-0.08, 0)
+
+
+def _list_methods(scores: Mapping[str, Scores]) -> list[str]:
+    """All methods of all characters, in the paper's order where they are the paper's, else as they come."""
+    found = list(dict.fromkeys(method for by_method in scores.values() for method in by_method))
+    return sorted(found, key=METHODS.index) if set(found) <= set(METHODS) else found
+
+
+def _check_pictures(
+    crops: Mapping[str, Mapping[str, Pictures]],
+    close_ups: Mapping[str, Mapping[str, Pictures]],
+    frame_ids: Mapping[str, Sequence[int]],
+) -> list[str]:
+    """All methods in their order, after a check that the three fit each other."""
+    if not crops or not set(crops) == set(close_ups) == set(frame_ids):
+        names = ["/".join(part) or "none" for part in (crops, close_ups, frame_ids)]
+        raise ParameterError(f"plot_methods_by_moments: crops, close-ups and frames are of {', '.join(names)}.")
+    for character, moments in frame_ids.items():
+        if set(crops[character]) != set(close_ups[character]):
+            raise ParameterError(f"plot_methods_by_moments: {character} has crops and close-ups of different methods.")
+        for method in crops[character]:
+            counts = len(crops[character][method]), len(close_ups[character][method]), len(moments)
+            if len(set(counts)) > 1 or not len(moments):
+                raise ParameterError(
+                    f"plot_methods_by_moments: {character}, {method} has {counts[0]} crops and {counts[1]} close-ups "
+                    f"of {counts[2]} moments."
+                )
+    return list(dict.fromkeys(method for by_method in crops.values() for method in by_method))
+
+
+def _check_curve(label: str, seconds: Curve, loss: Curve) -> tuple[np.ndarray, np.ndarray]:
+    times, values = np.asarray(seconds, np.float64), np.asarray(loss, np.float64)
+    if len(times) != len(values) or len(times) < 2:
+        raise ParameterError(f"training `{label}`: {len(times)} times and {len(values)} losses; needed are 2, as many.")
+    if not (np.diff(times) > 0).all() or not np.isfinite(values).all():
+        raise ParameterError(f"training `{label}`: times must rise, and losses be finite.")
+    return times, values
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over a centred window, which is cut off at both ends."""
+    half = max(1, round(SMOOTHING_SHARE * len(values) / 2))
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    low = np.maximum(np.arange(len(values)) - half, 0)
+    high = np.minimum(np.arange(len(values)) + half + 1, len(values))
+    return (sums[high] - sums[low]) / (high - low)
+
+
+def measure_plateau(seconds: Float[np.ndarray, " N"], loss: Float[np.ndarray, " N"]) -> float:
+    """How much the mean loss changed from the last tenth but one of the time to the last, %; near 0 is a plateau."""
+    return 100 * (_mean_of_tail(seconds, loss, 1) / _mean_of_tail(seconds, loss, 2) - 1)
+
+
+def _mean_of_tail(seconds: np.ndarray, values: np.ndarray, part: int) -> float:
+    """Mean over the last part of the time (1) or the one before (2), linear between the values."""
+    area = np.concatenate([[0.0], np.cumsum(np.diff(seconds) * (values[1:] + values[:-1]) / 2)])
+    length = TAIL_SHARE * (seconds[-1] - seconds[0])
+    low, high = np.interp(seconds[-1] - length * np.array([part, part - 1]), seconds, area)
+    return float((high - low) / length)

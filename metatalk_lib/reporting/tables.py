@@ -1,0 +1,359 @@
+"""The paper's tables, filled with what was measured; what was not says so, and the paper's own figures stand beside.
+
+Best and second best are marked among the measured values alone, never among the paper's, and never across measures.
+"""
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from metatalk_lib.core.artifacts import atomic_path, load_json
+from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.core.params import CHARACTERS
+from metatalk_lib.core.paths import PACKAGE_DATA_DIR
+from metatalk_lib.evaluation import image_measures
+from metatalk_lib.evaluation.controls import CONTROL_ROWS, GROUND_TRUTH, REENCODED
+from metatalk_lib.evaluation.face_measures import LANDMARK_DISTANCE, LIKENESS
+from metatalk_lib.evaluation.judges import Judges
+from metatalk_lib.evaluation.lse_judge import OFFSET
+from metatalk_lib.evaluation.methods import ABLATIONS, METHODS
+from metatalk_lib.metrics.catalogue import SYMBOLS, describe_metrics, find_metric, rank_order
+from metatalk_lib.metrics.intervals import DECIMALS, Estimate, Score, bootstrap_mean, format_value, to_estimate
+from metatalk_lib.reporting.latex_tables import BEST, GREY_RGB, GREYED, SECOND, to_latex
+
+PAPER_METRICS = ("LSE-D", "LSE-C", "FID", "SSIM")
+"""Metrics of Tables 2 and 3; which way is better stands in `metric_catalogue`."""
+NOT_YET = "not yet"
+PAPER_SUFFIX = " (paper)"
+MEAN_OF = "mean of "
+LEGEND = "Bold: best of the measured values; underlined: second best."
+CSS = {BEST: "font-weight: bold", SECOND: "text-decoration: underline", GREYED: f"color: #{GREY_RGB}"}
+
+Scores = Mapping[str, Mapping[str, Score]]
+"""Method to metric to value, the value with its interval where there is one: see `intervals.Estimate`."""
+
+
+@lru_cache(maxsize=1)
+def load_paper_tables() -> dict[str, Any]:
+    """Tables 2, 3 and 4 as the paper prints them: `table2[character][metric][method]`, `table3[row][metric]`,
+    `table4[method][column]`."""
+    return load_json(PACKAGE_DATA_DIR / "paper_tables.json")
+
+
+def compute_paper_means() -> dict[str, dict[str, float]]:
+    """Means of the paper's Table 2 over its seven characters: metric to method to value."""
+    paper = load_paper_tables()["table2"]
+    return {
+        metric: {
+            method: round(float(np.mean([values[metric][method] for values in paper.values()])), DECIMALS)
+            for method in METHODS
+        }
+        for metric in PAPER_METRICS
+    }
+
+
+def order_metrics(open_metrics: Sequence[str]) -> list[str]:
+    """The paper's four metrics, each with its open counterpart directly below it, then all other open ones.
+
+    Args:
+        open_metrics: names in `metric_catalogue`.
+
+    Raises:
+        ParameterError: a name that the catalogue does not have, or one of the paper's four.
+    """
+    taken = sorted(set(open_metrics) & set(PAPER_METRICS))
+    if taken:
+        raise ParameterError(f"{taken[0]} is the paper's name. An open measure goes by another, such as LSE-D (open).")
+    places = {name: find_metric(name).stands_for for name in open_metrics}
+    order = []
+    for metric in PAPER_METRICS:
+        order += [metric, *(name for name, place in places.items() if place == metric)]
+    return order + [name for name in open_metrics if name not in order]
+
+
+def average_characters(scores: Mapping[str, Scores], *, seed: int | None = None) -> tuple[dict[str, Any], int]:
+    """Means over the finished characters, those of which anything is measured.
+
+    A mean over fewer characters than are finished says so, as `8.64 (n = 2)`, and is not ranked beside the others.
+
+    Args:
+        scores: character to method to metric to value.
+        seed: of the intervals, from resampling the characters; None gives none.
+
+    Returns:
+        Method to metric to mean, and the number of finished characters.
+    """
+    finished = [methods for methods in scores.values() if any(methods.values())]
+    values: dict[str, dict[str, list[float]]] = {}
+    for methods in finished:
+        for method, metrics in methods.items():
+            for metric, value in metrics.items():
+                values.setdefault(method, {}).setdefault(metric, []).append(to_estimate(value).mean)
+    return {
+        method: {metric: _average(found, len(finished), seed) for metric, found in metrics.items()}
+        for method, metrics in values.items()
+    }, len(finished)
+
+
+def build_table2(
+    scores: Mapping[str, Scores],
+    *,
+    open_metrics: Sequence[str],
+    labels: Mapping[str, str] | None = None,
+    seed: int | None = None,
+) -> pd.DataFrame:
+    """Table 2: character and metric down, methods across, the paper's figures to the right.
+
+    Args:
+        scores: character to method to metric to value, with its interval where there is one; what is missing stays
+            `not yet`.
+        open_metrics: this project's own measures; an open counterpart stands directly under the paper's metric.
+        labels: what a method's column is called where it was run in another size than the paper's.
+        seed: of the intervals of the means; None gives none.
+
+    Returns:
+        Index (character, metric), for A to G, any other character, and `mean of N`, over the finished ones; columns the
+        five methods and `<method> (paper)`. The paper's means are over its own seven characters.
+
+    Raises:
+        ParameterError: a method or metric that the table does not know.
+
+    Source: paper, Table 2.
+    """
+    names = [*CHARACTERS, *sorted(set(scores) - set(CHARACTERS))]
+    blocks, mean_name = _add_mean(
+        {name: scores.get(name, {}) for name in names}, METHODS, open_metrics, "Table 2", seed
+    )
+    paper = {**load_paper_tables()["table2"], mean_name: compute_paper_means()}
+    return _lay_out(blocks, METHODS, paper, order_metrics(open_metrics), labels or {})
+
+
+def build_table3(scores: Mapping[str, Scores], *, open_metrics: Sequence[str], seed: int | None = None) -> pd.DataFrame:
+    """Table 3, the ablation: AudioDVP's and our A2E, each with the 256 px and the high-definition renderer.
+
+    Args:
+        scores: character to row to metric to value.
+        open_metrics: this project's own measures.
+        seed: of the intervals of the means; None gives none.
+
+    Returns:
+        Index (character, metric), for the given characters and `mean of N`, as in Table 2; columns the
+        configurations and `<configuration> (paper)`, which are means and stand beside our mean alone.
+
+    Raises:
+        ParameterError: a row or metric that the table does not know.
+
+    Source: paper, Table 3.
+    """
+    blocks, mean_name = _add_mean(scores, ABLATIONS, open_metrics, "Table 3", seed)
+    printed = load_paper_tables()["table3"]
+    paper = {mean_name: {metric: {row: printed[row][metric] for row in ABLATIONS} for metric in PAPER_METRICS}}
+    return _lay_out(blocks, ABLATIONS, paper, order_metrics(open_metrics), {})
+
+
+def build_controls(scores: Mapping[str, Scores], *, open_metrics: Sequence[str]) -> pd.DataFrame:
+    """What Table 2's measures say of the control rows, laid out as Table 2; best values are not marked.
+
+    Args:
+        scores: character to control row to metric to value.
+        open_metrics: this project's own measures.
+
+    Returns:
+        Index (character, measure); columns the truth, the truth encoded once more, and `controls.CONTROL_ROWS`. Cells of
+        what is not measured, or without bound, are empty.
+
+    Raises:
+        ParameterError: a row or metric that the table does not know.
+    """
+    rows = (GROUND_TRUTH, REENCODED, *CONTROL_ROWS)
+    for character, controls in scores.items():
+        _check_names(controls, rows, open_metrics, f"controls of {character}")
+    table = _lay_out(scores, rows, {}, order_metrics(open_metrics), {})[list(rows)].replace(NOT_YET, "")
+    return table[(table != "").any(axis=1)].rename_axis(index=["character", "measure"])
+
+
+def stands_for_paper(name: str) -> bool:
+    """Whether a measure is one of the paper's four, or the open counterpart of one."""
+    return name in PAPER_METRICS or find_metric(name).stands_for in PAPER_METRICS
+
+
+def add_paper_table4(table: pd.DataFrame) -> pd.DataFrame:
+    """Table 4 of the user study with all five methods and the paper's figures beside.
+
+    Args:
+        table: result of `compute_table4`.
+
+    Returns:
+        The methods of the paper, one run in another size under its own label, and any other; `note` says `not yet` for
+        those without clips.
+
+    Source: paper, Table 4.
+    """
+    paper = pd.DataFrame(load_paper_tables()["table4"]).T.add_suffix(PAPER_SUFFIX)
+    base = {name: name.split(" (")[0] for name in table.index}
+    rows = [[name for name in table.index if base[name] == method] or [method] for method in METHODS]
+    others = [name for name in table.index if base[name] not in METHODS]
+    joined = table.reindex([*(name for names in rows for name in names), *others])
+    joined["note"] = joined["note"].fillna(NOT_YET)
+    joined[["ratings", "participants"]] = joined[["ratings", "participants"]].fillna(0).astype(int)
+    printed = paper.reindex([base.get(name, name) for name in joined.index]).set_axis(joined.index)
+    return joined.join(printed)
+
+
+def find_marks(table: pd.DataFrame) -> pd.DataFrame:
+    """Which measured values of Tables 2 and 3 are best and second best for their character and metric.
+
+    Ranked are two values or more that stand for the same: as many clips, and in a mean all finished characters. Equal
+    ones share a mark. Means of a measure that has a target are not ranked: what is over it and under it cancels out.
+
+    Args:
+        table: any of the tables here; others than Tables 2 and 3 have no marks.
+
+    Returns:
+        A table of the same shape: `best`, `second` or empty.
+    """
+    marks = np.full(table.shape, "", dtype=object)
+    ours = [place for place, name in enumerate(table.columns) if not str(name).endswith(PAPER_SUFFIX)]
+    if table.index.names == ["character", "metric"]:
+        for row, (block, metric) in enumerate(table.index):
+            is_mean = block.startswith(MEAN_OF)
+            if not (is_mean and find_metric(metric).direction == "target"):
+                least = int(block.removeprefix(MEAN_OF)) if is_mean else 0
+                marks[row, ours] = _rank_cells(metric, table.iloc[row, ours].tolist(), least)
+    return pd.DataFrame(marks, index=table.index, columns=table.columns)
+
+
+def save_table(table: pd.DataFrame, path: Path, *, caption: str) -> None:
+    """Write a table as CSV, and beside it as HTML and LaTeX with the paper's figures in grey.
+
+    Args:
+        table: any of the tables here.
+        path: the CSV file; the other files have the same stem.
+        caption: one or two sentences above the table.
+
+    Raises:
+        ParameterError: the path does not end in .csv.
+    """
+    if path.suffix != ".csv":
+        raise ParameterError(f"a table is saved as .csv (and .html and .tex beside it), got {path}.")
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary)
+    with atomic_path(path.with_suffix(".html")) as temporary:
+        temporary.write_text(style_table(table, caption=caption).to_html(doctype_html=True), "utf-8")
+    with atomic_path(path.with_suffix(".tex")) as temporary:
+        temporary.write_text(format_latex(table, caption=caption), "utf-8")
+
+
+def style_table(table: pd.DataFrame, *, caption: str) -> "pd.io.formats.style.Styler":
+    """The table for a notebook: four decimals, best values marked, the paper's figures and empty cells in grey.
+
+    Args:
+        table: any of the tables here.
+        caption: one or two sentences above it.
+    """
+    css = _find_styles(table).replace(CSS)
+    style = table.style.format(lambda value: html.escape(_format_cell(value), quote=False)).set_uuid("table")
+    style = style.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
+    style = style.set_caption(html.escape(_with_legend(caption, table), quote=False))
+    return style.apply(lambda _: css, axis=None)
+
+
+def format_latex(table: pd.DataFrame, *, caption: str) -> str:
+    """The table as LaTeX to `\\input`, which needs the package xcolor only.
+
+    Args:
+        table: any of the tables here.
+        caption: one or two sentences above it.
+    """
+    return to_latex(table.map(_format_cell), _find_styles(table), caption=_with_legend(caption, table))
+
+
+def _add_mean(
+    scores: Mapping[str, Scores], rows: Sequence[str], open_metrics: Sequence[str], where: str, seed: int | None
+) -> tuple[dict[str, Scores], str]:
+    """The characters' scores with their mean as one more, and the name of it."""
+    for character, methods in scores.items():
+        _check_names(methods, rows, open_metrics, f"{where}, character {character}")
+    means, count = average_characters(scores, seed=seed)
+    return {**scores, f"{MEAN_OF}{count}": means}, f"{MEAN_OF}{count}"
+
+
+def _average(values: list[float], finished: int, seed: int | None) -> Score:
+    if len(values) < finished:
+        return Estimate(float(np.mean(values)), count=len(values))
+    return float(np.mean(values)) if seed is None else bootstrap_mean(values, seed=seed)
+
+
+def _lay_out(
+    blocks: Mapping[str, Scores],
+    names: Sequence[str],
+    paper: Mapping[str, Mapping[str, Mapping[str, float]]],
+    metrics: Sequence[str],
+    labels: Mapping[str, str],
+) -> pd.DataFrame:
+    """Blocks and metrics down, names across, the paper's figures to the right."""
+    rows, index = [], []
+    for block, scores in blocks.items():
+        for metric in metrics:
+            printed = paper.get(block, {}).get(metric, {})
+            rows.append([*(_cell(scores, name, metric) for name in names), *(printed.get(name, "") for name in names)])
+            index.append((block, metric))
+    columns = [labels.get(name, name) for name in names] + [name + PAPER_SUFFIX for name in names]
+    return pd.DataFrame(rows, columns=columns, index=pd.MultiIndex.from_tuples(index, names=["character", "metric"]))
+
+
+def _rank_cells(metric: str, cells: Sequence[object], least: int) -> list[str]:
+    """A mark for each cell; those over fewer than `least`, or over fewer than another's clips, have none."""
+    found = {place: to_estimate(cell) for place, cell in enumerate(cells) if not isinstance(cell, str)}
+    counts = {place: math.inf if value.count is None else value.count for place, value in found.items()}
+    most = max([least, *counts.values()])
+    rivals = {str(place): value.mean for place, value in found.items() if counts[place] == most}
+    places = rank_order(metric, rivals) if len(rivals) > 1 else {}
+    return [{1: BEST, 2: SECOND}.get(places.get(str(place), 0), "") for place in range(len(cells))]
+
+
+def _find_styles(table: pd.DataFrame) -> pd.DataFrame:
+    """`find_marks`, with `grey` for the paper's figures and for what is not there yet."""
+    grey = (table == NOT_YET).to_numpy() | [str(name).endswith(PAPER_SUFFIX) for name in table.columns]
+    return find_marks(table).mask(grey, GREYED)
+
+
+def _with_legend(caption: str, table: pd.DataFrame) -> str:
+    return f"{caption} {LEGEND}".strip() if find_marks(table).ne("").any(axis=None) else caption
+
+
+def _format_cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else format_value(value)
+    return str(value)
+
+
+def _cell(scores: Scores, method: str, metric: str) -> float | Estimate | str:
+    value = scores.get(method, {}).get(metric)
+    if value is None:
+        return NOT_YET
+    estimate = to_estimate(value)
+    return round(estimate.mean, DECIMALS) if estimate[1:] == (None, None, None) else estimate
+
+
+def _check_names(scores: Scores, rows: Sequence[str], open_metrics: Sequence[str], where: str) -> None:
+    for row, metrics in scores.items():
+        if row not in rows:
+            raise ParameterError(f"{where} has no `{row}`. There are: {', '.join(rows)}.")
+        unknown = sorted(set(metrics) - set(PAPER_METRICS) - set(open_metrics))
+        if unknown:
+            raise ParameterError(f"{where}, {row}: unknown metric {', '.join(unknown)}. Name it in open_metrics.")
+
+
+def describe_measures(judges: Judges) -> Styler:
+    """Every measure of the notebook with its direction, ideal value, formula and region, as a table."""
+    pictures = (*image_measures.SSIM_METRICS, *image_measures.OPEN_METRICS, image_measures.FLICKER)
+    names = [*judges.names, *pictures, LANDMARK_DISTANCE, LIKENESS, OFFSET]
+    return style_table(describe_metrics(names), caption=SYMBOLS)

@@ -1,0 +1,1 @@
+"""Speech: synthesis, features, phonemes and visemes."""

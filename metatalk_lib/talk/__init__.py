@@ -1,0 +1,1 @@
+"""The test phase: any recording to the finished video."""

@@ -1,0 +1,340 @@
+"""One fixed square about the face, its size chosen from the face's own pixels, and the way back into the source."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from metatalk_lib.core.artifacts import atomic_path, load_json, save_json
+from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.parallel import read_ahead
+from metatalk_lib.core.progress import track as show_progress
+from metatalk_lib.media.video import VideoInfo, probe_video, read_frames, read_selected_frames
+from metatalk_lib.media.video_writer import VideoWriter, open_video_writer, write_video
+from metatalk_lib.tracking.face_detector import face_width
+from metatalk_lib.tracking.landmarks import LandmarkTrack
+
+SMALL_SIZE = 256
+"""Side of the second copy, px, and of the crop of a small face."""
+CROP_SIZES = (512, 768, 1024)
+"""Sides of a crop in high definition, px."""
+NATURAL_SIDE = 1.85
+"""Side of the square, in face widths, that shows a head well."""
+TIGHTEST_SIDE, WIDEST_SIDE = 1.6, 2.2
+"""Between these sides, in face widths, a size is taken without resampling."""
+LARGEST_CROP_ENLARGEMENT = 1.25
+"""A face that would have to be enlarged more for 512 px gets a 256 px crop."""
+
+# room about the landmarks, in face widths: the hairline above the brows, the jaw at its widest, the ears
+_ABOVE_BROWS = 0.40
+_BELOW_CHIN = 0.05
+_JAW_DROP = 0.15
+_BESIDE = 0.08
+
+
+@dataclass(frozen=True)
+class CropTransform:
+    """A square of the source frame, brought to `size` pixels. It may reach beyond the frame.
+
+    Attributes:
+        left, top: first column and row of the square in the source, px.
+        side: its side in the source, px.
+        size: its side in the crop, px; equal to `side` where nothing is resampled.
+    """
+
+    left: int
+    top: int
+    side: int
+    size: int
+
+    def to_crop(self, points: Float[np.ndarray, "*P 2"]) -> Float[np.ndarray, "*P 2"]:
+        """Source px to crop px: x' = (x - left + 0.5) size / side - 0.5."""
+        return ((points - (self.left, self.top) + 0.5) * (self.size / self.side) - 0.5).astype(points.dtype)
+
+    def to_source(self, points: Float[np.ndarray, "*P 2"]) -> Float[np.ndarray, "*P 2"]:
+        """Crop px to source px, the inverse of `to_crop`."""
+        return ((points + 0.5) * (self.side / self.size) - 0.5 + (self.left, self.top)).astype(points.dtype)
+
+    def crop_image(self, frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "size size 3"]:
+        """Cut the square out; beyond the frame its edge pixels are repeated. Where size is side, pixels stay equal."""
+        bottom, right = self.top + self.side, self.left + self.side
+        if min(self.left, self.top) >= 0 and bottom <= frame.shape[0] and right <= frame.shape[1]:
+            return resize_square(np.ascontiguousarray(frame[self.top : bottom, self.left : right]), self.size)
+        rows = np.clip(np.arange(self.top, self.top + self.side), 0, frame.shape[0] - 1)
+        columns = np.clip(np.arange(self.left, self.left + self.side), 0, frame.shape[1] - 1)
+        return resize_square(frame[rows[:, None], columns], self.size)
+
+    def paste(
+        self,
+        frame: UInt8[np.ndarray, "H W 3"],
+        image: UInt8[np.ndarray, "size size 3"],
+        alpha: Float[np.ndarray, "size size"] | None = None,
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """Put a crop back into a copy of its source frame: out = alpha image + (1 - alpha) frame.
+
+        Args:
+            frame: the source frame; not changed.
+            image: the crop.
+            alpha: weight of the crop in [0, 1]; None takes the whole square. Where it is 0 the frame stays as it is.
+        """
+        out = frame.copy()
+        top, bottom = max(self.top, 0), min(self.top + self.side, frame.shape[0])
+        left, right = max(self.left, 0), min(self.left + self.side, frame.shape[1])
+        inside = np.s_[top - self.top : bottom - self.top, left - self.left : right - self.left]
+        square = resize_square(image, self.side)[inside]
+        target = out[top:bottom, left:right]
+        if alpha is None:
+            target[:] = square
+            return out
+        weight = np.clip(resize_square(alpha.astype(np.float32), self.side)[inside], 0.0, 1.0)[..., None]
+        blended = np.rint(weight * square + (1.0 - weight) * target).astype(np.uint8)
+        np.copyto(target, blended, where=weight > 0)
+        return out
+
+    @classmethod
+    def load(cls, path: str | Path) -> "CropTransform":
+        """Load the transform from a `crop.json`.
+
+        Raises:
+            DataError: the file is absent, is not JSON, or lacks a field.
+        """
+        return cls(**{name: load_crop(path)[name] for name in ("left", "top", "side", "size")})
+
+
+def choose_crop(track: LandmarkTrack, info: VideoInfo, crop_size: int = 0) -> CropTransform:
+    """Choose the square that holds the face in every frame.
+
+    Its natural side is 1.85 median face widths, more where the head moves. The size is that of 512, 768 and 1024
+    nearest to it which lies between 1.6 and 2.2 face widths and holds every frame: it is then cut out without
+    resampling. Where there is none, the natural square is brought to the size that scales it least; a face so small
+    that 512 would enlarge it by more than 1.25 is brought to 256.
+
+    Args:
+        track: the clip's landmarks.
+        info: the source video.
+        crop_size: the size to use, 256, 512, 768 or 1024; 0 chooses.
+
+    Raises:
+        ParameterError: no such size.
+        DataError: there is a landmark that is not finite.
+
+    Source: original to this project.
+    """
+    if crop_size not in (0, SMALL_SIZE, *CROP_SIZES):
+        raise ParameterError(
+            f"crop_size is {crop_size}; it must be 0, {SMALL_SIZE}, {', '.join(map(str, CROP_SIZES))}."
+        )
+    if not np.isfinite(track.landmarks).all():
+        raise DataError("the landmarks are not all finite. Run 01_crop again.")
+    width = float(np.median(face_width(track.landmarks)))
+    low, high = _needed_rectangle(track.landmarks, width, info)
+    needed = int(np.ceil((high - low).max())) + 1
+    side, size = _choose_size(width, needed, crop_size)
+    corner = np.rint((low + high + 1 - side) / 2).astype(int)
+    frame = np.array([info.width, info.height])
+    # stay within the picture where the square fits and still holds the face
+    inside = np.clip(corner, 0, np.maximum(frame - side, 0))
+    fits = (side <= frame) & (inside <= np.floor(low)) & (inside + side > np.ceil(high))
+    left, top = np.where(fits, inside, corner)
+    return CropTransform(int(left), int(top), side, size)
+
+
+def describe_crop(transform: CropTransform, track: LandmarkTrack) -> str:
+    """One line on what was chosen, with a plain notice where the face is small."""
+    width = float(np.median(face_width(track.landmarks)))
+    scale = transform.size / transform.side
+    how = "cut out without resampling" if transform.side == transform.size else f"resampled by {scale:.3f}"
+    text = (
+        f"crop: {transform.side} px square at ({transform.left}, {transform.top}), {how}, {transform.size} px; "
+        f"face {width:.0f} px wide"
+    )
+    if transform.size == SMALL_SIZE:
+        text += (
+            f". Notice: the face has too few pixels for 512 px (its natural square is {NATURAL_SIDE * width:.0f} px), "
+            "so the crop is 256 px and not high definition. Film closer or at a higher resolution."
+        )
+    return text
+
+
+def measure_crop(transform: CropTransform, track: LandmarkTrack) -> dict[str, float]:
+    """Figures for the summary: sizes in px, and the share of the crop's side that the face fills."""
+    width = float(np.median(face_width(track.landmarks)))
+    return {
+        "face_width_px": round(width, 2),
+        "crop_side_px": transform.side,
+        "crop_size_px": transform.size,
+        "resampling": round(transform.size / transform.side, 4),
+        "face_share": round(width / transform.side, 4),
+    }
+
+
+def held_out_start(info: VideoInfo, held_out_seconds: float) -> int:
+    """First frame_id of the tail that no stage trains on.
+
+    Raises:
+        DataError: less than one second would be left to train on.
+    """
+    start = info.frame_count - round(held_out_seconds * info.fps)
+    if start < info.fps:
+        raise DataError(
+            f"the video {info.path} lasts {info.duration_s:.2f} s; with {held_out_seconds:g} s held out less than 1 s "
+            "is left to train on. Give a longer video or lower held_out_seconds."
+        )
+    return start
+
+
+def save_crop(path: str | Path, transform: CropTransform, info: VideoInfo, held_out: int) -> None:
+    """Write `crop.json`: the square, the source with its size, rate and length, and the held-out tail's start."""
+    save_json(
+        Path(path),
+        {
+            "left": transform.left,
+            "top": transform.top,
+            "side": transform.side,
+            "size": transform.size,
+            "source": str(info.path),
+            "width": info.width,
+            "height": info.height,
+            "fps": [info.fps.numerator, info.fps.denominator],
+            "frame_count": info.frame_count,
+            "held_out_start": held_out,
+        },
+    )
+
+
+def load_crop(path: str | Path) -> dict[str, Any]:
+    """Load `crop.json`, checked for its fields.
+
+    Raises:
+        DataError: the file is absent, is not JSON, or lacks a field.
+    """
+    values = load_json(Path(path))
+    names = {"left", "top", "side", "size", "source", "width", "height", "fps", "frame_count", "held_out_start"}
+    missing = sorted(names - set(values)) if isinstance(values, dict) else sorted(names)
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}. Run 01_crop again.")
+    return values
+
+
+def write_face_videos(source: str | Path, transform: CropTransform, face_path: Path, small_path: Path) -> int:
+    """Write the square at its own size and at 256 px, both without sound, and return the number of frames.
+
+    One pass makes both: the small copy is reduced from the source's pixels, not from the encoded square's. One thread
+    decodes and cuts out, one encodes the square, this one the small copy.
+    """
+    info = probe_video(source)
+    images = map(transform.crop_image, read_frames(source))
+    if transform.size == SMALL_SIZE:
+        count = write_video(face_path, show_progress(images, "cropping", total=info.frame_count), fps=info.fps)
+        with atomic_path(small_path) as temporary:
+            shutil.copyfile(face_path, temporary)
+        return count
+    with (
+        open_video_writer(face_path, fps=info.fps) as face,
+        open_video_writer(small_path, fps=info.fps) as small,
+        # closed before the writers are: after an error, too, no thread may go on adding to a closed file
+        closing(read_ahead(images)) as cut_out,
+        closing(read_ahead(_add_each(face, cut_out))) as written,
+    ):
+        for image in show_progress(written, "cropping", total=info.frame_count):
+            small.add(resize_square(image, SMALL_SIZE))
+    return face.count
+
+
+def _add_each(writer: VideoWriter, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Pass images on once they are written."""
+    for image in images:
+        writer.add(image)
+        yield image
+
+
+def make_contact_sheet(
+    face_path: str | Path,
+    transform: CropTransform,
+    track: LandmarkTrack,
+    *,
+    tiles: int = 12,
+    columns: int = 4,
+    tile_px: int = SMALL_SIZE,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Evenly spaced frames of the face video with their landmarks and frame_ids; bridged frames are framed in red.
+
+    Args:
+        face_path: the face video, or its 256 px copy, which is read in a third of the time.
+        transform: from source px to the face video's.
+        track: the clip's landmarks.
+        tiles: number of frames.
+        columns: tiles in a row.
+        tile_px: side of a tile.
+    """
+    chosen = np.unique(np.linspace(0, len(track.frame_id) - 1, tiles).astype(int))
+    sheet = np.full((-(-len(chosen) // columns) * tile_px, columns * tile_px, 3), 255, np.uint8)
+    points = transform.to_crop(track.landmarks[chosen])
+    for place, (index, image) in enumerate(zip(chosen, read_selected_frames(face_path, chosen), strict=True)):
+        tile = cv2.resize(image, (tile_px, tile_px), interpolation=cv2.INTER_AREA)
+        for x, y in (points[place] + 0.5) * tile_px / transform.size - 0.5:
+            # sub-pixel centre, in sixteenths of a pixel
+            cv2.circle(tile, (round(x * 16), round(y * 16)), 24, (0, 255, 120), -1, cv2.LINE_AA, 4)
+        cv2.putText(
+            tile,
+            str(track.frame_id[index]),
+            (8, tile_px - 10),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.5,
+            (255, 255, 255),
+            1,
+            cv2.LINE_AA,
+        )
+        if not track.detected[index]:
+            cv2.rectangle(tile, (0, 0), (tile_px - 1, tile_px - 1), (230, 40, 40), 5)
+        row, column = divmod(place, columns)
+        sheet[row * tile_px : (row + 1) * tile_px, column * tile_px : (column + 1) * tile_px] = tile
+    return sheet
+
+
+def save_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
+    """Write an RGB picture as PNG."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes())
+
+
+def resize_square(image: np.ndarray, size: int) -> np.ndarray:
+    """Bring a square picture to `size` px: averaged where it shrinks, cubic where it grows, untouched where it fits."""
+    if image.shape[0] == size:
+        return image
+    interpolation = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
+    return cv2.resize(np.ascontiguousarray(image), (size, size), interpolation=interpolation)
+
+
+def _needed_rectangle(landmarks: np.ndarray, width: float, info: VideoInfo) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of what must lie in the square: all landmarks, and where there is picture also forehead and open jaw."""
+    low, high = landmarks.min(axis=(0, 1)).astype(np.float64), landmarks.max(axis=(0, 1)).astype(np.float64)
+    chin = landmarks[:, 8, 1]
+    roomy_low = np.array([low[0] - _BESIDE * width, low[1] - _ABOVE_BROWS * width])
+    roomy_high = np.array(
+        [high[0] + _BESIDE * width, max(chin.max() + _BELOW_CHIN * width, np.median(chin) + _JAW_DROP * width)]
+    )
+    last = np.array([info.width - 1.0, info.height - 1.0])
+    return np.minimum(low, np.maximum(roomy_low, 0.0)), np.maximum(high, np.minimum(roomy_high, last))
+
+
+def _choose_size(width: float, needed: int, crop_size: int) -> tuple[int, int]:
+    """Side of the square in the source and in the crop, px."""
+    natural = max(round(NATURAL_SIDE * width), needed)
+    if crop_size:
+        candidates = (crop_size,)
+    elif LARGEST_CROP_ENLARGEMENT * natural < CROP_SIZES[0]:
+        candidates = (SMALL_SIZE,)
+    else:
+        candidates = CROP_SIZES
+    exact = [size for size in candidates if TIGHTEST_SIDE * width <= size <= WIDEST_SIDE * width and size >= needed]
+    if exact:
+        size = min(exact, key=lambda size: abs(size - natural))
+        return size, size
+    return natural, min(candidates, key=lambda size: abs(np.log(size / natural)))

@@ -1,0 +1,165 @@
+"""Who places the 68 landmarks: dlib's shape predictor, or the face alignment network (FAN) with its published weights.
+
+Both take a picture and dlib's box about the face, and answer in the iBUG order. Faces are found by dlib for both.
+"""
+
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Literal, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+
+from metatalk_lib.core.assets import require_file
+from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.tracking.face_detector import predict_landmarks
+
+LandmarkDetector = Literal["dlib", "fan"]
+
+FAN_SIDE = 256
+"""Side of the picture that FAN sees, px."""
+HEATMAP_SIDE = 64
+"""Side of its heatmaps, one a landmark."""
+FAN_HOURGLASSES = 4
+
+# of face_alignment 1.5.0 (api.py, utils.py): the square about the landmarks' bounding box of width w and height h has
+# the side 200 (w + h) / 195, and its centre lies 0.12 h above the box's
+_FAN_ENLARGEMENT = 200 / 195
+_FAN_RISE = 0.12
+# the landmarks' bounding box in dlib's box, as fractions of its side: left, top, right, bottom; the mean of two clips
+# of real people and one of the studio
+_BOUNDS_IN_BOX = np.array([0.03, 0.097, 0.97, 1.052])
+# the landmark that lies at the place of landmark i in a mirrored picture
+_MIRRORED = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47:45:-1, 39:35:-1, 41:39:-1, 54:47:-1, 59:54:-1,
+                  64:59:-1, 67:64:-1]  # fmt: skip
+
+
+@runtime_checkable
+class LandmarkPredictor(Protocol):
+    """Places 68 landmarks on a face whose box is known.
+
+    Attributes:
+        uses_colour: True where the picture must be RGB; otherwise grey is enough.
+    """
+
+    uses_colour: bool
+
+    def predict(self, image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray, " 4"]) -> Float32[np.ndarray, "68 2"]:
+        """68 landmarks, px.
+
+        Args:
+            image: the whole picture.
+            box: dlib's box about the face: left, top, right, bottom, px.
+        """
+
+
+class DlibPredictor:
+    """dlib's shape predictor, averaged over shifted boxes."""
+
+    uses_colour = False
+
+    def predict(self, image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray, " 4"]) -> Float32[np.ndarray, "68 2"]:
+        """See `LandmarkPredictor`."""
+        return predict_landmarks(image, box)
+
+
+class FanPredictor:
+    """The face alignment network: heatmaps of a square about the face, and of its mirror image.
+
+    Source: A. Bulat and G. Tzimiropoulos, How far are we from solving the 2D and 3D face alignment problem?, ICCV 2017;
+    the network is that of the package face_alignment (BSD-3-Clause). The square is cut out and the peaks are found to
+    fractions of a pixel, where the package answers in whole ones: original to this project.
+    """
+
+    uses_colour = True
+
+    def __init__(self, network: torch.nn.Module, device: str | torch.device = "cpu") -> None:
+        self.network, self.device = network.to(device).eval(), torch.device(device)
+
+    def predict(self, image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray, " 4"]) -> Float32[np.ndarray, "68 2"]:
+        """See `LandmarkPredictor`."""
+        corner, side = fan_square(box)
+        square = _cut_out(image, corner, side)
+        pair = np.stack([square, square[:, ::-1]]).transpose(0, 3, 1, 2).astype(np.float32) / 255
+        with torch.inference_mode():
+            # FAN answers a list, one set of heatmaps a stack; the last counts
+            straight, mirrored = self.network(torch.from_numpy(pair).to(self.device))[-1].float().cpu().numpy()
+        heatmaps = (straight + mirrored[_MIRRORED, :, ::-1]) / 2
+        return (find_peaks(heatmaps) * (side / HEATMAP_SIDE) + corner).astype(np.float32)
+
+
+def fan_square(box: Float[np.ndarray, " 4"]) -> tuple[Float[np.ndarray, " 2"], float]:
+    """The square that FAN looks at: its top left corner and its side, px, from dlib's box."""
+    box = np.asarray(box, np.float64)
+    left, top, right, bottom = np.tile(box[:2], 2) + _BOUNDS_IN_BOX * (box[2] - box[0])
+    side = _FAN_ENLARGEMENT * (right - left + bottom - top)
+    centre = np.array([(left + right) / 2, (top + bottom) / 2 - _FAN_RISE * (bottom - top)])
+    return centre - side / 2, float(side)
+
+
+def find_peaks(heatmaps: Float[np.ndarray, "L M M"]) -> Float[np.ndarray, "L 2"]:
+    """The place (x, y) of each heatmap's peak; the first pixel's centre is (0.5, 0.5).
+
+    The highest pixel is refined along each axis by the parabola through the logarithms of it and its two neighbours,
+    which is exact for a Gaussian: dx = (log h+ - log h-) / 2 / (2 log h0 - log h+ - log h-), at most half a pixel.
+    """
+    count, side, _ = heatmaps.shape
+    best = heatmaps.reshape(count, -1).argmax(axis=1)
+    rows, columns = best // side, best % side
+    # the floor keeps the logarithm finite where the network answers 0 or less
+    logs = np.log(np.maximum(np.pad(heatmaps.astype(np.float64), ((0, 0), (1, 1), (1, 1)), mode="edge"), 1e-6))
+    every, rows, columns = np.arange(count), rows + 1, columns + 1
+    peak = logs[every, rows, columns]
+    offsets = []
+    for low, high in (
+        (logs[every, rows, columns - 1], logs[every, rows, columns + 1]),
+        (logs[every, rows - 1, columns], logs[every, rows + 1, columns]),
+    ):
+        curvature = np.maximum(2 * peak - low - high, 1e-9)  # 0 on a plateau
+        offsets.append(np.clip((high - low) / 2 / curvature, -0.5, 0.5))
+    return np.stack([columns - 0.5 + offsets[0], rows - 0.5 + offsets[1]], axis=1)
+
+
+def load_landmark_predictor(name: LandmarkDetector, device: str | torch.device = "cpu") -> LandmarkPredictor:
+    """The predictor of this name, ready to use. Nothing is downloaded.
+
+    Args:
+        name: `dlib`, which comes with the installation, or `fan`, whose weights are placed by hand.
+        device: where FAN runs.
+
+    Raises:
+        ParameterError: no such predictor.
+        DataError: FAN's weights are missing, damaged, or not those of this network.
+    """
+    if name == "dlib":
+        return DlibPredictor()
+    if name == "fan":
+        return FanPredictor(_load_fan(require_file("fan")), device)
+    raise ParameterError(f"landmark_detector is {name!r}; there are dlib, fan.")
+
+
+@lru_cache(maxsize=1)
+def _load_fan(path: Path) -> torch.nn.Module:
+    # imported here: it takes seconds, and dlib needs none of it
+    from face_alignment.models import FAN
+
+    network = FAN(FAN_HOURGLASSES)
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
+    except (RuntimeError, TypeError, AttributeError, EOFError, UnpicklingError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} does not hold the weights of FAN: {reason}. Fetch the file again.") from error
+    return network
+
+
+def _cut_out(image: np.ndarray, corner: np.ndarray, side: float) -> np.ndarray:
+    """The square at 256 px, black beyond the picture; a larger one is blurred first, so that no pixel is skipped."""
+    scale = FAN_SIDE / side
+    image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else np.ascontiguousarray(image)
+    source = cv2.GaussianBlur(image, (0, 0), 0.4 / scale) if scale < 0.7 else image
+    matrix = np.array([[scale, 0, -corner[0] * scale - 0.5], [0, scale, -corner[1] * scale - 0.5]])
+    return cv2.warpAffine(source, matrix, (FAN_SIDE, FAN_SIDE), flags=cv2.INTER_LINEAR)

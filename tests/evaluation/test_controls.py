@@ -1,0 +1,73 @@
+"""Control rows: which moments they show, and what counts as the wrong order."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.evaluation.controls import (
+    CONTROL_ROWS,
+    REENCODED,
+    check_controls,
+    find_order_failures,
+    order_controls,
+)
+
+
+def test_controls_show_other_moments():
+    opening = np.array([5.0, 4, 3, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    orders = order_controls(opening)
+    assert tuple(orders) == CONTROL_ROWS
+    assert orders["shuffled audio"].tolist() == [7, 8, 9, 10, 11, 12, 0, 1, 2, 3, 4, 5, 6]
+    # sound that comes 5 frames late belongs to lips that were there 5 frames ago: the lips shown are ahead
+    assert orders["audio 5 frames late"][:3].tolist() == [5, 6, 7]
+    assert orders["audio 5 frames early"][5:8].tolist() == [0, 1, 2]
+    assert set(orders["silence"]) == {4}
+    assert set(orders["static frame"]) == {0}
+
+
+def test_short_clips_have_no_controls():
+    with pytest.raises(ParameterError, match="more than 10 frames, got 10"):
+        order_controls(np.zeros(10))
+
+
+def make_table(**changed: float) -> pd.DataFrame:
+    rows = {REENCODED: (0.95, 1.0), **dict.fromkeys(CONTROL_ROWS, (0.8, 4.0))}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["SSIM in mask", "FFD (open)"])
+    for row, value in changed.items():
+        table.loc[row.replace("_", " "), "SSIM in mask"] = value
+    return table
+
+
+def test_controls_must_be_worse_than_the_truth():
+    assert find_order_failures(make_table(), "SSIM in mask", "FFD (open)") == []
+    failures = find_order_failures(make_table(silence=0.96, static_frame=0.95), "SSIM in mask")
+    assert len(failures) == 2
+    assert failures[0] == "SSIM in mask: `silence` scores 0.96, the re-encoded truth 0.95"
+
+
+def test_a_distance_of_sets_is_not_asked_about_order_but_about_silence():
+    table = make_table()
+    table.loc["shuffled audio", "FFD (open)"] = 0.0
+    assert find_order_failures(table, "FFD (open)") == []
+    table.loc["silence", "FFD (open)"] = 0.5
+    assert len(find_order_failures(table, "FFD (open)")) == 1
+
+
+def test_missing_rows_and_columns_are_named():
+    with pytest.raises(ParameterError, match="no `silence`"):
+        find_order_failures(make_table().drop(index="silence"), "SSIM in mask")
+    with pytest.raises(ParameterError, match="no `PSNR in mask, dB`"):
+        find_order_failures(make_table(), "PSNR in mask, dB")
+
+
+def test_controls_that_must_hold_stop_the_run():
+    verdicts = {"LSE": ["`silence` has LSE-D 3.00"], "faces": [], "envelope": None}
+    said = check_controls(verdicts, must_hold=False)
+    assert said.startswith("Controls in the wrong order")
+    assert "LSE: `silence` has LSE-D 3.00." in said
+    with pytest.raises(DataError, match=r"LSE: `silence` has LSE-D 3\.00\. Hold out a longer tail"):
+        check_controls(verdicts, must_hold=True)
+    assert check_controls({"faces": []}, must_hold=True) == "No control comes out in the wrong order."
+    said = check_controls({"faces": [], "LSE": None, "envelope": None}, must_hold=True)
+    assert said == "No control comes out in the wrong order; the clip is too short to ask LSE, envelope."
