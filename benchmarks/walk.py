@@ -2,8 +2,8 @@
 
     python -m benchmarks.walk [--clip VIDEO --speech RECORDING] [--outputs FOLDER]
 
-Everything is run through `metatalk_lib.core.notebook_runner`, as `metatalk run` does, on the demo profile; what is up to date is kept.
-Every figure is read from `06_evaluation/summary.json`, measured on the decoded final video.
+Everything is run through `metatalk_lib.core.notebook_runner`, as `metatalk run` does, on the demo profile; what is up
+to date is kept. Every figure is read from `06_evaluation/summary.json`, measured on the decoded final video.
 """
 
 import argparse

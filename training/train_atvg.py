@@ -183,9 +183,9 @@ def write_card(
 
     return f"""# {OPEN_ATVG_PATH.name}
 
-ATVG's two networks at {OPEN_ATVG_WIDTH:g} of their width, AT-net (speech to landmarks) and VG-net (landmarks to a face of
-{VG_NET_FACE_SIZE} px), with the space of landmarks between them: the aligned base, the mean, and {COMPONENTS} components of
-what people's own faces do. Called "ATVG (open weights)"; it shares no weight with the published files.
+ATVG's two networks at {OPEN_ATVG_WIDTH:g} of their width, AT-net (speech to landmarks) and VG-net (landmarks to a
+face of {VG_NET_FACE_SIZE} px), with the space of landmarks between them: the aligned base, the mean, and {COMPONENTS}
+components of what people's own faces do. Called "ATVG (open weights)"; it shares no weight with the published files.
 
 - Made by: `python -m training.render_speakers`, then `python -m training.train_atvg`
 {chr(10).join(f"- {name}: {value}" for name, value in counts.items())}

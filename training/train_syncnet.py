@@ -315,8 +315,8 @@ def publish(network: SyncNet, talkers: list[Talker], counts: dict[str, str], out
     text = f"""# {OPEN_SYNCNET_PATH.name}
 
 SyncNet's topology at {OPEN_SYNCNET_WIDTH:g} of its width: five face crops of 224 px and 200 ms of speech to
-{round(OPEN_SYNCNET_WIDTH * SYNCNET_EMBEDDING_SIZE)} numbers each. Its figures are called LSE-D (open) and LSE-C (open); it shares no
-weight with `syncnet_v2.model`, and its figures lie on another scale.
+{round(OPEN_SYNCNET_WIDTH * SYNCNET_EMBEDDING_SIZE)} numbers each. Its figures are called LSE-D (open) and LSE-C
+(open); it shares no weight with `syncnet_v2.model`, and its figures lie on another scale.
 
 - Made by: `python -m training.render_speakers`, then `python -m training.train_syncnet` (defaults)
 {chr(10).join(f"- {name}: {value}" for name, value in counts.items())}

@@ -236,8 +236,8 @@ def publish(network: Wav2LipGenerator, unknown: list[Talker], facts: dict[str, s
     figures = measure(shipped.eval(), unknown)
     text = f"""# {OPEN_WAV2LIP_PATH.name}
 
-Wav2Lip's generator at {OPEN_WAV2LIP_WIDTH:g} of its width, for the compared method "Wav2Lip (open weights)". It shares no
-weight with the published checkpoints and is no measure of what they can do.
+Wav2Lip's generator at {OPEN_WAV2LIP_WIDTH:g} of its width, for the compared method "Wav2Lip (open weights)". It shares
+no weight with the published checkpoints and is no measure of what they can do.
 
 - Made by: `python -m training.render_speakers`, then `python -m training.train_wav2lip`
 {chr(10).join(f"- {name}: {value}" for name, value in facts.items())}

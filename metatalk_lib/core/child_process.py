@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metatalk_lib.core.errors import DataError, ParameterError
 
-_PROGRAM = "import sys; from metatalk_lib.worker_process import _run; _run(sys.argv[1])"
+_PROGRAM = "import sys; from metatalk_lib.core.child_process import _run; _run(sys.argv[1])"
 TOLD_LINES = 15
 """So much of what a failed process said is passed on."""
 

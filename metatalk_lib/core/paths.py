@@ -5,10 +5,11 @@ from pathlib import Path
 
 from metatalk_lib.core.errors import DataError
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PACKAGE_DIR = Path(__file__).resolve().parent.parent
+PROJECT_ROOT = PACKAGE_DIR.parent
 NOTEBOOKS_DIR = PROJECT_ROOT / "notebooks"
 PARAMS_DIR = PROJECT_ROOT / "params"
-PACKAGE_DATA_DIR = Path(__file__).resolve().parent / "data"
+PACKAGE_DATA_DIR = PACKAGE_DIR / "data"
 
 STAGES = (
     "01_crop",

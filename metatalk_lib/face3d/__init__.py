@@ -1,1 +1,5 @@
 """The 3D face: models, coefficients, camera, light, and drawing."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -32,8 +32,8 @@ class Deep3DRegression(NamedTuple):
     """What the network says of T frames, in our conventions.
 
     Attributes:
-        coefficients: (T, 257) in the order of `coefficients.SLICES`, valid in the crop; identity and texture are equal in
-            all rows.
+        coefficients: (T, 257) in the order of `coefficients.SLICES`, valid in the crop; identity and texture are
+            equal in all rows.
         landmark_error_px: (T,) mean distance of the model's 68 landmarks from the observed ones, px of the crop.
         residual_px: (T,) mean distance of the model's 68 landmarks from where the aligned picture's camera has them:
             what the change of cameras costs, px of the crop.

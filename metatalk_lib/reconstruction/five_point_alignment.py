@@ -146,8 +146,8 @@ def align_faces(landmarks: Float[np.ndarray, "T 68 2"], width: int, height: int)
     if len(small):
         raise DataError(
             f"five-point alignment: faces of {len(small)} frames are too small, the first at position {small[0]} with "
-            f"{fit.scale[small[0]]:.1f} px a decimetre; at least {ALIGNED_SCALE / _LARGEST_ENLARGEMENT:.1f} are needed. "
-            "Use a larger face."
+            f"{fit.scale[small[0]]:.1f} px a decimetre; at least {ALIGNED_SCALE / _LARGEST_ENLARGEMENT:.1f} are "
+            "needed. Use a larger face."
         )
     return [_align(origin, ALIGNED_SCALE / scale, width, height) for origin, scale in zip(*fit, strict=True)]
 

@@ -166,8 +166,8 @@ def build_controls(scores: Mapping[str, Scores], *, open_metrics: Sequence[str])
         open_metrics: this project's own measures.
 
     Returns:
-        Index (character, measure); columns the truth, the truth encoded once more, and `controls.CONTROL_ROWS`. Cells of
-        what is not measured, or without bound, are empty.
+        Index (character, measure); columns the truth, the truth encoded once more, and `controls.CONTROL_ROWS`. Cells
+        of what is not measured, or without bound, are empty.
 
     Raises:
         ParameterError: a row or metric that the table does not know.

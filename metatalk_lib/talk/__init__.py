@@ -1,1 +1,5 @@
 """The test phase: any recording to the finished video."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """Stage 07: blinded ratings of finished clips."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

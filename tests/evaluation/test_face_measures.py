@@ -138,5 +138,5 @@ def test_features_do_not_depend_on_the_number_of_frames_that_are_kept(monkeypatc
 
 
 def test_the_processes_of_the_features_start_without_torch():
-    program = "import sys, metatalk_lib.face_recognition_features; sys.exit('torch' in sys.modules)"
+    program = "import sys, metatalk_lib.evaluation.face_features; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

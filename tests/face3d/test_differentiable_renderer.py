@@ -206,7 +206,7 @@ def test_drawing_twice_gives_equal_gradients():
 
 
 def test_the_backend_is_pytorch3d_only_on_cuda_where_it_imports(monkeypatch):
-    installed = "metatalk_lib.pytorch3d_backend.is_installed"
+    installed = "metatalk_lib.face3d.pytorch3d_backend.is_installed"
     for is_installed, device, expected in ((True, "cuda", "pytorch3d"), (True, "cpu", "cpu"), (False, "cuda", "cpu")):
         monkeypatch.setattr(installed, lambda answer=is_installed: answer)
         assert choose_backend("auto", device) == expected

@@ -166,8 +166,8 @@ WRITE_MOVING_PICTURE = """
 import sys
 from fractions import Fraction
 import numpy as np
-from metatalk_lib.audio import Audio
-from metatalk_lib.video import write_video
+from metatalk_lib.media.audio import Audio
+from metatalk_lib.media.video_writer import write_video
 rng = np.random.default_rng(0)
 wide = np.kron(rng.integers(0, 256, (45, 90, 3)), np.ones((8, 8, 1), int)).astype(np.uint8)
 sound = Audio(rng.normal(0, 0.1, (32000, 1)).astype(np.float32), 16000)

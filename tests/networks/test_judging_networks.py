@@ -86,7 +86,7 @@ def test_speaker_branch():
         network = SpeakerBranch()
     assert_keys_equal(network, "makeittalk_speaker")
     table = {key: value for key, value in network.state_dict().items() if key.endswith(".pe")}
-    from reference import build_weights
+    from tests.reference import build_weights
 
     network.load_state_dict(build_weights("makeittalk_speaker") | table)
     mel, voice, _ = build_inputs("makeittalk_speaker")

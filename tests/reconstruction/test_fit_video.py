@@ -148,7 +148,7 @@ def test_the_same_input_gives_the_same_bytes(model, truth, clean):
 
 def test_long_clips_join_without_a_jump(model, truth, clean, monkeypatch):
     whole = fit_landmarks(model, clean, SIZE, truth.frame_id, identity=truth.identity)
-    monkeypatch.setattr("metatalk_lib.landmark_fit.WINDOW", 25)
+    monkeypatch.setattr("metatalk_lib.reconstruction.landmark_fit._WINDOW", 25)
     windows = fit_landmarks(model, clean, SIZE, truth.frame_id, identity=truth.identity)
     np.testing.assert_allclose(windows.pack(), whole.pack(), atol=2e-3)
 

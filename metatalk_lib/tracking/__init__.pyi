@@ -1,0 +1,35 @@
+from .crop import (
+    CropTransform,
+    choose_crop,
+    describe_crop,
+    held_out_start,
+    load_crop,
+    make_contact_sheet,
+    measure_crop,
+    save_crop,
+    save_image,
+    write_face_videos,
+)
+from .frame_sampler import FrameSampler
+from .landmark_predictor import load_landmark_predictor
+from .landmarks import LandmarkTrack, mouth_opening, track_landmarks
+from .preflight import run_preflight
+
+__all__ = [
+    "CropTransform",
+    "FrameSampler",
+    "LandmarkTrack",
+    "choose_crop",
+    "describe_crop",
+    "held_out_start",
+    "load_crop",
+    "load_landmark_predictor",
+    "make_contact_sheet",
+    "measure_crop",
+    "mouth_opening",
+    "run_preflight",
+    "save_crop",
+    "save_image",
+    "track_landmarks",
+    "write_face_videos",
+]
