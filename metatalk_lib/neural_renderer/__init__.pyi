@@ -1,5 +1,5 @@
 from .lower_face_region import find_roi
 from .sampling import TrainingSettings
-from .training import check_devices, train_renderer
+from .training import check_devices
 
-__all__ = ["TrainingSettings", "check_devices", "find_roi", "train_renderer"]
+__all__ = ["TrainingSettings", "check_devices", "find_roi"]
