@@ -1,4 +1,4 @@
-"""The `metatalk` command: thin shells over the functions that the notebooks call too."""
+"""The `metatalk` command: thin wrappers around the functions that the notebooks call too."""
 
 import sys
 from pathlib import Path
@@ -136,7 +136,7 @@ def compare(
 
 @assets_app.command("list")
 def assets_list() -> None:
-    """Every asset with its tier, purpose, licence and status."""
+    """List every asset with its tier, purpose, licence and status."""
     for asset in assets.ASSETS:
         status = "packaged" if asset.path is None else "present" if asset.is_present else "missing"
         print(f"{asset.name:20} {asset.tier:9} {status:9} {asset.purpose}. {asset.source}. Licence: {asset.licence}")
@@ -144,7 +144,7 @@ def assets_list() -> None:
 
 @assets_app.command("verify")
 def assets_verify() -> None:
-    """Check the files that are there against their known checksums."""
+    """Check the files that are present against their known checksums."""
     for asset in assets.ASSETS:
         print(f"{asset.name:20} {assets.verify_asset(asset)}")
 
@@ -153,7 +153,7 @@ def assets_verify() -> None:
 def assets_where(
     name: Annotated[str, typer.Argument(help="An asset's name, as `metatalk assets list` shows it.")],
 ) -> None:
-    """Where a file must be placed: any of the places that are printed, the first one found is used."""
+    """Print where a file may be placed; the first of the printed places that holds it is used."""
     asset = assets.find_asset(name)
     print("\n".join(map(str, asset.places)) or f"inside the installed package ({asset.source})")
 
@@ -175,14 +175,14 @@ def study_report(
     character: Annotated[str, typer.Option(help="The character whose stage 07 made the study.")],
     outputs: Outputs = Path("outputs"),
 ) -> None:
-    """Print Table 4 from what was rated so far."""
+    """Print Table 4 from the ratings collected so far."""
     from metatalk_lib.user_study.analysis import compute_table4
 
     print(compute_table4(stage_dir(outputs, character, "07_user_study") / "ratings.sqlite").to_string())
 
 
 def main() -> None:
-    """Entry point: an error raised on purpose becomes one line on stderr and exit code 1."""
+    """Run the command; a MetaTalkError becomes one line on stderr and exit code 1."""
     try:
         app()
     except MetaTalkError as error:

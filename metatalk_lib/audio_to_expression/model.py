@@ -27,16 +27,16 @@ from metatalk_lib.speech.audio_encoder import AUDIO_ENCODERS, ENCODE_BATCH, fing
 
 @dataclass(frozen=True)
 class TrainedA2E:
-    """An A2E network with the scaling round it.
+    """A trained A2E network with the scaling of its input and output.
 
     Attributes:
         network: maps scaled windows to scaled expressions.
         architecture: `meta_talk` (Table 1) or `audiodvp`.
-        activation: of the Table 1 network; `none` for AudioDVP's.
-        feature_scale: features are divided by this one number, their root mean square in training.
-        expression_mean: (64,) mean of the training expressions, added to what the network gives.
-        expression_scale: the network's output is multiplied by this one number.
-        audio_encoder: name of the encoder whose features it was trained on.
+        activation: activation function of the Table 1 network; `none` for AudioDVP's.
+        feature_scale: scalar divisor of the features, their root mean square in training.
+        expression_mean: (64,) mean of the training expressions, added to the scaled output.
+        expression_scale: scalar factor of the network's output.
+        audio_encoder: name of the encoder whose features the network was trained on.
     """
 
     network: nn.Module
@@ -49,18 +49,18 @@ class TrainedA2E:
 
 
 def window_features(features: Float[np.ndarray, "T 256"]) -> Float[np.ndarray, "T 7 256"]:
-    """Features of frames t-3 … t+3 for every frame t; zero vectors outside the clip, as AudioDVP has them."""
+    """Stack the features of frames t-3 … t+3 for every frame t, with zeros outside the clip as in AudioDVP."""
     margin = A2E_WINDOW // 2
     padded = np.pad(features, ((margin, margin), (0, 0)))
     return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(padded, A2E_WINDOW, axis=0).transpose(0, 2, 1))
 
 
 def predict_expression(model: TrainedA2E, features: Float[np.ndarray, "T 256"]) -> Float[np.ndarray, "T 64"]:
-    """Expression coefficients of every frame, windows zero-padded at both ends of the clip.
+    """Predict the expression coefficients of every frame, with windows zero-padded at both ends of the clip.
 
     Args:
-        model: a trained A2E.
-        features: of consecutive frames.
+        model: trained A2E network.
+        features: features of consecutive frames.
     """
     return np.concatenate(list(stream_expression(model, [features])))
 
@@ -68,11 +68,11 @@ def predict_expression(model: TrainedA2E, features: Float[np.ndarray, "T 256"]) 
 def stream_expression(
     model: TrainedA2E, features: Iterable[Float[np.ndarray, "_ 256"]]
 ) -> Iterator[Float[np.ndarray, "_ 64"]]:
-    """The expressions of `predict_expression`, for features that come in groups; at most one group is held.
+    """Yield the same expressions as `predict_expression` for features that come in groups; at most one group is held.
 
     Args:
-        model: a trained A2E.
-        features: of consecutive frames, from the first to the last.
+        model: trained A2E network.
+        features: features of consecutive frames, from the first to the last, in groups.
     """
     margin = A2E_WINDOW // 2
     held = np.zeros((margin, AUDIO_FEATURE_SIZE), np.float32)
@@ -93,7 +93,10 @@ def _apply(model: TrainedA2E, windows: Float[np.ndarray, "T 7 256"]) -> Float[np
 def smooth_expression(
     expression: Float[np.ndarray, "T 64"], *, fps: float | Fraction, sigma_ms: float
 ) -> Float[np.ndarray, "T 64"]:
-    """Gaussian smoothing in time; 0 ms returns a copy. At 25 fps, 30 ms takes out single-frame jitter only."""
+    """Smooth the expressions over time with a Gaussian; 0 ms returns a copy.
+
+    At 25 fps, 30 ms removes single-frame jitter only.
+    """
     if sigma_ms < 0:
         raise ParameterError(f"smooth_expression needs sigma_ms >= 0, got {sigma_ms}.")
     if sigma_ms == 0:
@@ -102,7 +105,7 @@ def smooth_expression(
 
 
 def save_a2e(model: TrainedA2E, folder: Path) -> None:
-    """Write `a2e.safetensors` and `a2e.json` into `folder`; equal models give equal bytes."""
+    """Write `a2e.safetensors` and `a2e.json` into `folder`; equal models produce equal bytes."""
     weights = {f"network.{key}": value for key, value in model.network.state_dict().items()}
     weights["expression_mean"] = torch.from_numpy(model.expression_mean.astype(np.float32))
     save_weights(folder / "a2e.safetensors", weights)
@@ -120,7 +123,7 @@ def save_a2e(model: TrainedA2E, folder: Path) -> None:
 
 
 def load_a2e(folder: Path) -> TrainedA2E:
-    """Read what `save_a2e` wrote.
+    """Load a network that `save_a2e` wrote.
 
     Raises:
         DataError: a file is missing, unreadable, does not fit the architecture, or was trained on the features of

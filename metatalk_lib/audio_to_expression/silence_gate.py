@@ -9,7 +9,7 @@ from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.networks.audio_to_expression import EXPRESSION_SIZE
 
 SILENCE_FADE_S = 0.08
-"""Time in which the mouth closes after speech ends, and opens before it begins."""
+"""Time over which the mouth closes after speech ends, and opens before speech begins, s."""
 
 
 def close_mouth_in_silence(
@@ -18,18 +18,19 @@ def close_mouth_in_silence(
     fps: float | Fraction,
     closed: Float[np.ndarray, " 64"] | None = None,
 ) -> Float[np.ndarray, "T 64"]:
-    """Fade to the closed mouth where nothing is said.
+    """Fade to the closed mouth in silence.
 
-    α'_t = (1 − w_t) α_t + w_t α_closed, with w a smooth step of the time to the nearest spoken frame, 1 after 80 ms.
+    α'_t = (1 − w_t) α_t + w_t α_closed, with w a smooth step of the time to the nearest spoken frame; w is 1 after 80
+    ms.
 
     Args:
-        expression: predicted coefficients.
-        silence: True where nothing is said.
-        fps: frames a second.
-        closed: coefficients of the closed mouth; zeros, the mean face, where none are given.
+        expression: predicted expression coefficients.
+        silence: True for frames without speech.
+        fps: frame rate, Hz.
+        closed: coefficients of the closed mouth; zeros, the mean face, by default.
 
     Returns:
-        A new array; spoken frames are unchanged, silent ones further than 80 ms from speech are exactly `closed`.
+        A new array; spoken frames are unchanged, and silent frames further than 80 ms from speech equal `closed`.
 
     Raises:
         ParameterError: unequal lengths.
@@ -44,11 +45,11 @@ def close_mouth_in_silence(
 
 
 def compute_silence_weight(silence: Bool[np.ndarray, " T"], fps: float | Fraction) -> Float[np.ndarray, " T"]:
-    """Weight of the closed mouth: 0 in speech, 1 in silence further than 80 ms from any spoken frame.
+    """Compute the weight of the closed mouth: 0 in speech, 1 in silence further than 80 ms from any spoken frame.
 
     Args:
-        silence: True where nothing is said.
-        fps: frames a second.
+        silence: True for frames without speech.
+        fps: frame rate, Hz.
     """
     spoken = np.flatnonzero(~silence)
     if not len(spoken):

@@ -1,7 +1,7 @@
-"""What drives the lips: a recording becomes the expression of every video frame, block by block.
+"""Driving the lips: conversion of a recording to the expression of every video frame, block by block.
 
-Blocks are computed with enough of their neighbourhood that the result is that of the whole recording at once; memory
-does not grow with its length, and the first frame needs no more than the first seconds and the recording's level.
+Each block is computed with enough context that the result equals that of the whole recording; memory does not grow with
+its length, and the first frame needs only the first seconds and the recording's level.
 """
 
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ from metatalk_lib.speech.audio_encoder import hear_pauses, load_audio_encoder, l
 from metatalk_lib.speech.silence import find_silent_frames, find_unspoken_frames, measure_power
 
 SMOOTHING_MS = 20.0
-"""Gaussian smoothing of the predicted expression: takes out single-frame jitter, keeps closures."""
+"""Gaussian smoothing of the predicted expression, ms; it removes single-frame jitter and keeps lip closures."""
 BLOCK_FRAMES = 50
-"""Frames that are finished together."""
+"""Frames per block."""
 CONTEXT_S = 1.0
-"""What a block sees of its neighbours: more than smoothing, fading and the shortest unspoken stretch reach."""
+"""Context of a block on either side, s; longer than smoothing, fading and the shortest unspoken stretch extend."""
 
 
 class SpokenBlock(NamedTuple):
     """Consecutive frames of a driven face.
 
     Attributes:
-        expression: of each frame.
-        silent: whether nothing is said in it, so that the mouth is closed.
+        expression: expression coefficients of each frame.
+        silent: True for frames without speech, in which the mouth is closed.
     """
 
     expression: Float[np.ndarray, "T 64"]
@@ -38,20 +38,21 @@ class SpokenBlock(NamedTuple):
 
 
 def predict_speech(audio: Recording, fps: Fraction, a2e: TrainedA2E) -> SpokenBlock:
-    """All frames of `stream_speech` at once."""
+    """Predict all frames of `stream_speech` at once."""
     blocks = list(stream_speech(audio, fps, a2e))
     return SpokenBlock(*(np.concatenate(part) for part in zip(*blocks, strict=True)))
 
 
 def stream_speech(audio: Recording, fps: Fraction, a2e: TrainedA2E) -> Iterator[SpokenBlock]:
-    """Expression of every video frame of a recording, the mouth closed where nobody speaks; and which frames these are.
+    """Yield the expression of every video frame of a recording, the mouth closed in silence, and the silent frames.
 
-    A quiet frame is silent; with the open encoder, whose heads tell speech from other sounds, music and noise are, too.
+    Quiet frames are silent; with the open encoder, whose heads distinguish speech from other sounds, music and noise
+    are silent, too.
 
     Args:
-        audio: the recording; it is gone through once for its level, then once for its features.
-        fps: of the video.
-        a2e: the trained network, which names its encoder.
+        audio: the recording; it is read once for its level, then once for its features.
+        fps: frame rate of the video, Hz.
+        a2e: the trained network, which names its audio encoder.
     """
     count = frame_count_for(audio, fps)
     quiet = find_silent_frames(measure_power(stream_mono_16k(audio)), count, fps)
@@ -83,7 +84,7 @@ def stream_speech(audio: Recording, fps: Fraction, a2e: TrainedA2E) -> Iterator[
 def _listen(
     audio: Recording, fps: Fraction, a2e: TrainedA2E, heard: list[np.ndarray]
 ) -> Iterator[Float[np.ndarray, "_ 256"]]:
-    """Features in groups; with the open encoder each group's probabilities of a pause are appended to `heard`."""
+    """Yield features in groups; with the open encoder, each group's pause probabilities are appended to `heard`."""
     if a2e.audio_encoder != "open":
         yield from stream_features(load_audio_encoder(a2e.audio_encoder), audio, fps)
         return

@@ -21,14 +21,14 @@ from metatalk_lib.core.errors import DataError, ParameterError
 
 @dataclass(frozen=True)
 class A2EHistory:
-    """How a training went; losses are Eq. 1 in units of the expression coefficients squared.
+    """Loss history of a training; losses are Eq. 1 in squared units of the expression coefficients.
 
     Attributes:
-        training: mean loss of each epoch; entry 0 is the warm start.
+        training: mean training loss of each epoch; entry 0 is the warm start.
         held_out: loss on the held-out frames after each epoch; entry 0 is the warm start.
         best_epoch: the epoch whose weights were kept.
-        baseline: held-out loss of always giving the training mean.
-        held_out_spans: (utterance, first frame) of what was not trained on; from that frame to the utterance's end.
+        baseline: held-out loss of the constant prediction of the training mean.
+        held_out_spans: (utterance, first frame) of each held-out span, which extends to the utterance's end.
     """
 
     training: tuple[float, ...]
@@ -54,35 +54,37 @@ def train_a2e(
     seed: int = 0,
     device: torch.device | None = None,
 ) -> tuple[TrainedA2E, A2EHistory]:
-    """Fit A2E to pairs of features and expressions of several utterances.
+    """Train A2E on pairs of features and expressions of several utterances.
 
     L_A2E = MSE(H(f) − α)    (Eq. 1), Adam with betas (0.5, 0.999).
 
-    Expressions enter centred and divided by one common number, features divided by one number: this scales the loss of
-    Eq. 1 and moves no minimum. The convolutions start as averages over time and the last layer at its ridge regression.
-    Its penalty and the epoch that is kept are chosen on the held-out frames, so the held-out loss flatters a little.
+    Expressions are centred and divided by one common scalar, and features are divided by one scalar: this scales the
+    loss of Eq. 1 and moves no minimum. The convolutions start as temporal averages, and the last layer starts at its
+    ridge regression. The ridge penalty and the kept epoch are chosen on the held-out frames, so the held-out loss is
+    slightly optimistic.
 
     Args:
-        features: of each utterance, (T, 256).
-        expressions: of the same frames, (T, 64).
-        valid: True for the frames whose expression is trusted, (T,); only these are trained on and measured. All frames
-            where none is given.
+        features: audio features of each utterance, (T, 256).
+        expressions: expression coefficients of the same frames, (T, 64).
+        valid: True for frames with a trusted expression, (T,); only these are used for training and evaluation. By
+            default all frames.
         architecture: `meta_talk` (Table 1) or `audiodvp`.
-        activation: of the Table 1 network; `audiodvp` has none.
-        epochs: most passes over the training frames; 0 keeps the warm start.
-        patience: epochs without a better held-out loss before training stops.
-        batch_size: frames a step.
-        learning_rate: Adam's; AudioDVP's 1e-3 overshoots from the closed-form start.
+        activation: activation function of the Table 1 network; `audiodvp` has no such choice.
+        epochs: maximum number of passes over the training frames; 0 keeps the warm start.
+        patience: number of epochs without a better held-out loss after which training stops.
+        batch_size: frames per step.
+        learning_rate: Adam's learning rate; AudioDVP's 1e-3 overshoots from the closed-form start.
         held_out_fraction: share of the utterances that is held out, at least one; of a single utterance, its tail.
-        audio_encoder: name of the encoder that gave the features, kept with the network.
-        seed: of the initial weights and the order of frames; equal seeds give equal weights.
-        device: where to train; the CPU where none is given.
+        audio_encoder: name of the encoder that computed the features, stored with the network.
+        seed: seed of the initial weights and the order of frames; equal seeds give equal weights.
+        device: device used for training; the CPU by default.
 
     Returns:
         The trained network on the CPU, and its history.
 
     Raises:
-        ParameterError: unequal lengths, fewer than 20 frames, an unknown architecture, or a number out of range.
+        ParameterError: lengths differ, there are fewer than 20 frames, the architecture is unknown, or a number is out
+            of range.
         DataError: a feature or an expression is not finite.
 
     Source: Meta Talk 2.3, Eq. 1; optimiser of xinwen-cs/AudioDVP train_exp.py (BSD); the rest is original.
@@ -125,14 +127,14 @@ def predict_held_out(
     expressions: Sequence[Float[np.ndarray, "_ 64"]],
     valid: Sequence[Bool[np.ndarray, " _"]],
 ) -> tuple[Float[np.ndarray, "M 64"], Float[np.ndarray, "M 64"]]:
-    """Predicted and fitted expressions of all valid held-out frames, one utterance after the other.
+    """Return the predicted and the fitted expressions of all valid held-out frames, one utterance after the other.
 
     Args:
-        model: a trained A2E.
-        history: its history, which knows what was held out.
-        features: of all utterances, as for `train_a2e`; in another order of frames they make a control.
-        expressions: of all utterances.
-        valid: of all utterances.
+        model: trained A2E network.
+        history: training history of the network, which records the held-out spans.
+        features: features of all utterances, as for `train_a2e`; features in another frame order serve as a control.
+        expressions: fitted expressions of all utterances.
+        valid: True for frames with a trusted expression, for all utterances.
     """
     predicted, fitted = [], []
     for utterance, first in history.held_out_spans:

@@ -1,4 +1,4 @@
-"""How an A2E network is fitted: what is held out, the closed-form start, and Adam with early stopping."""
+"""Fitting of an A2E network: held-out split, closed-form warm start, and Adam with early stopping."""
 
 import copy
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 RIDGE_PENALTIES = tuple(10.0**power for power in range(-4, 3))
-"""Penalties tried for the warm start, relative to the mean variance of what enters the last layer."""
+"""Ridge penalties tried for the warm start, relative to the mean variance of the last layer's inputs."""
 FILTER_OFFSETS = (0.0, -1.5, 1.5, -3.0, 3.0)
-"""Where the first convolution's channels look at the start, frames from the centre."""
+"""Initial centres of the first convolution's channels, frames from the centre of the window."""
 FILTER_SIGMA = 0.8
-"""Width of these filters, frames."""
+"""Standard deviation of the initial Gaussian filters, frames."""
 RANDOM_SHARE = 0.1
-"""Share of the random initial weights that stays, so that equal channels can part."""
+"""Share of the random initial weights that is kept, so that equal channels can diverge during training."""
 
 
 @dataclass(frozen=True)
 class FrameSplit:
-    """Positions in the concatenation of all utterances.
+    """Training and held-out frames, as positions in the concatenation of all utterances.
 
     Attributes:
-        train: frames that are trained on.
+        train: frames used for training.
         test: held-out frames.
-        utterances: indices of the held-out utterances; empty where one utterance's tail is held out.
+        utterances: indices of the held-out utterances; empty if only the tail of a single utterance is held out.
     """
 
     train: np.ndarray
@@ -35,7 +35,7 @@ class FrameSplit:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Scaled windows and expressions, for training and held out, on one device."""
+    """Scaled feature windows and expressions of the training and the held-out frames, on one device."""
 
     train_inputs: Float[Tensor, "N 7 256"]
     train_targets: Float[Tensor, "N 64"]
@@ -44,11 +44,11 @@ class Pairs:
 
 
 def split_frames(lengths: list[int], fraction: float) -> FrameSplit:
-    """Hold out utterances spread over the list, the last one among them; of a single utterance, its tail.
+    """Hold out utterances spread over the list, including the last one; of a single utterance, hold out its tail.
 
     Args:
-        lengths: frames of each utterance.
-        fraction: share that is held out, between 0 and 1; at least one utterance, and never all.
+        lengths: number of frames of each utterance.
+        fraction: held-out share, between 0 and 1; at least one utterance is held out, and never all of them.
 
     Source: Original to this project.
     """
@@ -64,14 +64,14 @@ def split_frames(lengths: list[int], fraction: float) -> FrameSplit:
 
 
 def start_as_filters(network: nn.Module) -> None:
-    """Let the untrained convolutions pass smooth averages over time, so that no activation cuts anything off at first.
+    """Initialise the convolutions as smooth temporal averages, so that no activation clips its input at first.
 
-    Channel c of the first convolution is a Gaussian over the seven frames round an offset of its own, 0 for the first;
-    the later ones hand their first channels on. Features are at least 0, so every value stays at least 0. The random
-    weights that were there remain at a tenth of their size.
+    Channel c of the first convolution becomes a Gaussian over the seven frames, centred at its own offset (0 for the
+    first channel); the later convolutions pass their first channels on. Features are at least 0, so every value stays
+    at least 0. The previous random weights remain at a tenth of their size.
 
     Args:
-        network: its convolutions are changed in place.
+        network: network whose convolutions are changed in place.
 
     Source: Original to this project.
     """
@@ -95,15 +95,15 @@ def _temporal_filter(offset: float, frames: int) -> Float[Tensor, " frames"]:
 
 
 def start_from_ridge(network: nn.Module, data: Pairs) -> None:
-    """Set the last layer to its ridge regression on what the untrained layers before it give.
+    """Set the last layer by ridge regression on the outputs of the untrained layers before it.
 
     W = argmin |Z W - Y|² + N p v |W|²,   Z (N, 738) centred inputs of the last layer, Y (N, 64) centred targets,
 
-    with v the mean variance of Z's columns and p the one of `RIDGE_PENALTIES` that serves the held-out frames best.
+    with v the mean variance of Z's columns and p the entry of `RIDGE_PENALTIES` with the lowest held-out loss.
 
     Args:
-        network: has its last layer in `fc`; changed in place.
-        data: scaled pairs.
+        network: network whose last layer is `fc`; changed in place.
+        data: scaled pairs of windows and expressions.
 
     Source: Original to this project.
     """
@@ -130,19 +130,19 @@ def start_from_ridge(network: nn.Module, data: Pairs) -> None:
 def optimise(
     network: nn.Module, data: Pairs, *, epochs: int, patience: int, batch_size: int, rate: float, seed: int
 ) -> tuple[list[float], list[float], int]:
-    """Adam on Eq. 1, stopped early; leaves the weights with the best held-out loss in the network.
+    """Minimise Eq. 1 with Adam and early stopping; the network keeps the weights with the best held-out loss.
 
     Args:
-        network: changed in place.
-        data: scaled pairs.
-        epochs: most passes over the training frames.
-        patience: epochs without a better held-out loss before it stops.
-        batch_size: frames a step.
+        network: network to be trained; changed in place.
+        data: scaled pairs of windows and expressions.
+        epochs: maximum number of passes over the training frames.
+        patience: number of epochs without a better held-out loss after which training stops.
+        batch_size: frames per step.
         rate: learning rate.
-        seed: of the frames' order.
+        seed: seed of the order of frames.
 
     Returns:
-        Training and held-out losses, entry 0 before the first epoch, and the epoch whose weights were kept.
+        Training and held-out losses (entry 0 is before the first epoch) and the epoch whose weights were kept.
 
     Source: Meta Talk Eq. 1; betas of xinwen-cs/AudioDVP train_exp.py (BSD).
     """

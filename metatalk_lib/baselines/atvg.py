@@ -1,14 +1,14 @@
-"""ATVG (Chen et al. 2019): one still; AT-net moves its landmarks to the recording, VG-net draws the face that has them.
+"""ATVG (Chen et al. 2019): AT-net moves the landmarks of one still picture, VG-net draws the face with these landmarks.
 
-The face is 128 px, drawn at 25 frames a second and pasted into the still where it was cut out; nothing else moves.
+The face is 128 px, drawn at 25 frames per second and pasted into the still where it was cut out; nothing else moves.
 
-With the published weights all is as their authors' demo has it. One step of it is a mistake and kept: the landmarks of
-a single still are normalised by themselves, so that the networks are given the same constant whatever the face is, and
-the face's own landmarks only place the square. With the open weights the networks are given the face's own landmarks,
-in the space that the weights bring with them, and AT-net tells by how much the lips differ from the still's, so that
-the demo's gains have no place. Both stretch each picture's contrast to the full range as the demo does.
+With the published weights everything follows the authors' demo. One of its steps is a mistake and kept: the landmarks
+of a single still are normalised by themselves, so that the networks receive the same constant whatever the face is, and
+the face's own landmarks only place the square. With the open weights the networks receive the face's own landmarks, in
+the space that is stored with the weights, and AT-net predicts the difference of the lips from the still's, so the
+demo's gains do not apply. Both stretch each picture's contrast to the full range as the demo does.
 
-Where the square reaches beyond what the demo cuts out, the picture goes on; the demo has black there.
+Where the square extends beyond the demo's crop, it shows the rest of the picture; the demo shows black there.
 """
 
 from collections.abc import Iterator
@@ -40,21 +40,21 @@ from metatalk_lib.talk.requests import check_talk
 from metatalk_lib.tracking.landmarks import read_frame_landmarks
 
 ATVG_FPS = Fraction(25)
-"""AT-net knows this frame rate only."""
+"""Frame rate of AT-net, Hz."""
 OPEN_ATVG_PATH = PACKAGE_DATA_DIR / "atvg_open.safetensors"
 PUBLISHED_LANDMARKS_PATH = PACKAGE_DATA_DIR / "atvg_landmarks.json"
 ATVG_ASSETS = ("atnet", "vgnet", "atvg_mean", "atvg_components", "atvg_base")
 OPEN_ATVG_WIDTH = 0.25
 COMPONENTS = 6
 SHORTEST_SAMPLES = 721
-"""At 16 kHz; the demo makes no MFCC block of less."""
+"""Minimum length at 16 kHz, samples; the demo makes no MFCC block from less."""
 DRAWN_TOGETHER = 16
-"""Frames that VG-net draws at once."""
+"""Number of frames that VG-net draws at once."""
 _TOLERANCE = 1e-3
 
 
 class ATVG(NamedTuple):
-    """Both networks in evaluation mode, and the space between them."""
+    """Both networks in evaluation mode, and the landmark space between them."""
 
     at_net: ATNet
     vg_net: VGNet
@@ -62,10 +62,10 @@ class ATVG(NamedTuple):
 
 
 class OpenATVG(nn.Module):
-    """What `atvg_open.safetensors` holds, key for key.
+    """Container of the contents of `atvg_open.safetensors`, key for key.
 
     Args:
-        width: of both networks.
+        width: width of both networks.
     """
 
     def __init__(self, width: float = OPEN_ATVG_WIDTH) -> None:
@@ -76,7 +76,7 @@ class OpenATVG(nn.Module):
         self.register_buffer("components", torch.zeros(136, COMPONENTS))
 
     def freeze(self) -> ATVG:
-        """The networks in evaluation mode, and their space."""
+        """Return the networks in evaluation mode, with their landmark space."""
         space = LandmarkSpace(*(part.float().cpu().numpy() for part in (self.base, self.mean, self.components)))
         return ATVG(self.at_net.eval(), self.vg_net.eval(), space)
 
@@ -90,25 +90,25 @@ def talk_atvg(
     start_frame: int = 0,
     device: torch.device | None = None,
 ) -> Path:
-    """Make one still of a character folder speak a recording, ATVG's way.
+    """Make one still of a character folder speak a recording, with ATVG's method.
 
-    The faces are drawn at 25 frames a second; each frame of the output shows the one that is on the screen in its
+    The faces are drawn at 25 frames per second; each frame of the output shows the face that is on the screen in its
     middle.
 
     Args:
         character_dir: `outputs/<character>`, with stages 01 and 03.
         audio_path: any recording that can be decoded.
         output: the .mp4 to write, at the source's size and rate.
-        weights: `official` takes the published files, `open` ours, `auto` the published ones where all are placed.
-        start_frame: source frame that is the still.
-        device: where the networks run; CPU by default.
+        weights: `official` uses the published files, `open` ours, `auto` the published ones if all are placed.
+        start_frame: source frame used as the still.
+        device: device on which the networks run; the CPU by default.
 
     Returns:
         `output`.
 
     Raises:
         DataError: a file is missing or does not fit, or the recording is silent or shorter than 45 ms.
-        ParameterError: `start_frame` is not in the source, there are no such weights, or `output` cannot be.
+        ParameterError: `start_frame` is not in the source, there are no such weights, or `output` is not permitted.
 
     Source: Chen et al. 2019; facts of lelechen63/ATVGnet code/demo.py (MIT).
     """
@@ -133,15 +133,15 @@ def talk_atvg(
 
 
 def label_atvg(weights: Weights = "auto") -> str:
-    """What the tables call it; the published method's name is for its published weights."""
+    """Return the method's label in the tables; the published name is reserved for the published weights."""
     return "ATVG (open weights)" if takes_open(weights, *ATVG_ASSETS) else "ATVG"
 
 
 def list_atvg_files(weights: Weights = "auto") -> tuple[Path, ...]:
-    """The files that decide what it draws.
+    """Return the files that determine the pictures.
 
     Raises:
-        DataError: one is missing.
+        DataError: a file is missing.
     """
     if takes_open(weights, *ATVG_ASSETS):
         return (OPEN_ATVG_PATH,)
@@ -151,12 +151,12 @@ def list_atvg_files(weights: Weights = "auto") -> tuple[Path, ...]:
 def move_atvg_landmarks(
     atvg: ATVG, samples_16k: Float[np.ndarray, " S"], frame_count: int, example: Float[np.ndarray, "6"]
 ) -> Float[np.ndarray, "T 136"]:
-    """AT-net's landmarks of every frame, in the normalised space.
+    """Predict AT-net's landmarks of every frame, in the normalised space.
 
     Args:
-        atvg: networks and space.
-        samples_16k: mono.
-        frame_count: T, at 25 frames a second.
+        atvg: networks and landmark space.
+        samples_16k: mono sound at 16 kHz.
+        frame_count: number of frames T, at 25 per second.
         example: coefficients of the still.
     """
     device = next(atvg.at_net.parameters()).device
@@ -174,15 +174,15 @@ def draw_faces(
     landmarks: Float[np.ndarray, "T 136"],
     example: Float[np.ndarray, "136"],
 ) -> Iterator[Float[np.ndarray, "128 128 3"]]:
-    """VG-net's pictures, RGB in [-1, 1].
+    """Yield VG-net's pictures, RGB in [-1, 1].
 
-    The batch is the one face, so frames know nothing of each other and may be drawn in groups.
+    The batch is a single face whose frames are independent of each other, so they may be drawn in groups.
 
     Args:
-        atvg: networks and space.
-        face: the still's.
-        landmarks: wanted ones, normalised.
-        example: the still's own.
+        atvg: networks and landmark space.
+        face: face of the still.
+        landmarks: wanted landmarks, normalised.
+        example: landmarks of the still, normalised.
     """
     device = next(atvg.vg_net.parameters()).device
     given = torch.from_numpy(face).permute(2, 0, 1)[None].to(device).float() / 127.5 - 1
@@ -194,13 +194,13 @@ def draw_faces(
 
 
 def stretch(image: Float[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
-    """A picture's smallest value to 0, its largest to 255, rounded half up: as the demo's `scipy.misc.imsave` did."""
+    """Map the smallest value to 0 and the largest to 255, rounded half up, as the demo's `scipy.misc.imsave` did."""
     low, high = image.min(), image.max()
     return ((image - low) * (255.0 / (high - low if high > low else 1.0)) + 0.5).astype(np.uint8)
 
 
 def load_atvg(weights: Weights = "auto", device: torch.device | None = None) -> ATVG:
-    """Networks and landmark space, in evaluation mode.
+    """Load networks and landmark space, in evaluation mode.
 
     Raises:
         DataError: a file is missing or does not fit.
@@ -212,7 +212,7 @@ def load_atvg(weights: Weights = "auto", device: torch.device | None = None) -> 
 
 
 def load_open_atvg(path: Path = OPEN_ATVG_PATH) -> ATVG:
-    """The open weights; errors as `load_atvg`."""
+    """Load the open weights; raises the same errors as `load_atvg`."""
     network, advice = OpenATVG(), "Make it with training/train_atvg.py."
     load_strictly(network, load_weights(path, advice), path, advice)
     return network.freeze()
@@ -238,7 +238,7 @@ def _load_official() -> ATVG:
 
 
 def _read_array(asset: str, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
-    """An array of the official repository, float32; of a matrix with more columns the first ones."""
+    """Read an array of the official repository as float32; of a matrix with more columns, the first ones."""
     path, advice = require_file(asset), f"Fetch it again from {find_asset(asset).source}."
     try:
         values = np.load(path, allow_pickle=False)

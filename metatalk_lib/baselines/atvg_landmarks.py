@@ -1,4 +1,4 @@
-"""ATVG's landmarks: how a face is cut out of a frame and put back, and what the networks know its landmarks by."""
+"""ATVG's landmarks: cutting a face out of a frame and pasting it back, and the networks' landmark coefficients."""
 
 from dataclasses import dataclass
 
@@ -11,24 +11,24 @@ from metatalk_lib.networks.vg_net import VG_NET_FACE_SIZE
 from metatalk_lib.tracking.crop import CropTransform
 
 LANDMARK_SCALE = 5.0
-"""Landmarks about 1 in norm are multiplied by this before anything else."""
+"""Scale of normalised landmarks; landmarks of norm about 1 are first multiplied by it."""
 PUBLISHED_GAINS = (1.0, 2.2, 2.4, 2.6, 2.8, 3.0)
-"""The demo's 2 · (1.1, 1.2, 1.3, 1.4, 1.5) on components 1 to 5: its lips move too little without."""
+"""The demo's gains 2 · (1.1, 1.2, 1.3, 1.4, 1.5) on components 1 to 5; without them the lips move too little."""
 SQUARE_PX = 163
-"""Side of the square that is aligned; the face is cut out of it from its pixel (1, 1) on."""
+"""Side of the aligned square, px; the face is cut out of it from its pixel (1, 1) on."""
 HALF_SIDE = 0.64
-"""Half the square's side, in larger extents of the landmarks."""
+"""Half the square's side, relative to the larger extent of the landmarks."""
 ALIGNED_POINTS = slice(27, 45)
-"""Nose and eyes (all but the last three points), by which a face is aligned."""
+"""Landmarks of nose and eyes (all but the last three), by which a face is aligned."""
 
 
 @dataclass(frozen=True)
 class FacePlace:
-    """Where the face's 128 px square lies in a frame.
+    """Position of the face's 128 px square in a frame.
 
     Attributes:
-        square: the upright square about the landmarks, brought to 163 px, with one more of its kind on every side.
-        similarity: (2, 3) from px of the base's square to px of the upright one.
+        square: upright square around the landmarks, scaled to 163 px, with an equal margin square on every side.
+        similarity: (2, 3) map from px of the base's square to px of the upright one.
     """
 
     square: CropTransform
@@ -36,14 +36,14 @@ class FacePlace:
 
     @classmethod
     def find(cls, landmarks: Float[np.ndarray, "68 2"], base: Float[np.ndarray, "68 2"]) -> "FacePlace":
-        """The square of half side int(0.64 h) about the landmarks, and the least-squares similarity of nose and eyes.
+        """Find the square of half side int(0.64 h) around the landmarks, and the similarity fitted to nose and eyes.
 
         Args:
-            landmarks: source px.
-            base: where an aligned face has them, px of 163.
+            landmarks: landmarks, source px.
+            base: landmarks of an aligned face, px of 163.
 
         Raises:
-            DataError: the landmarks are not finite, or lie all in one place.
+            DataError: the landmarks are not finite, or coincide.
 
         Source: facts of lelechen63/ATVGnet code/demo.py and code/test.py (MIT).
         """
@@ -60,14 +60,14 @@ class FacePlace:
         return cls(square, fit_similarity(base[ALIGNED_POINTS], in_square[ALIGNED_POINTS]))
 
     def align(self, landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "68 2"]:
-        """Landmarks in source px to px of the base's square."""
+        """Map landmarks from source px to px of the base's square."""
         corner = np.array([self.square.left, self.square.top]) + self.square.side / 3
         in_square = (landmarks - corner) * (self.square.size / self.square.side)
         linear, shift = self.similarity[:, :2], self.similarity[:, 2]
         return np.linalg.solve(linear, (in_square - shift).T).T
 
     def cut(self, frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "128 128 3"]:
-        """The face, aligned; beyond the frame its edge pixels are repeated."""
+        """Cut out the aligned face; beyond the frame its edge pixels are repeated."""
         return cv2.warpAffine(
             self.square.crop_image(frame),
             self._to_square(),
@@ -79,7 +79,7 @@ class FacePlace:
     def paste(
         self, frame: UInt8[np.ndarray, "H W 3"], face: UInt8[np.ndarray, "128 128 3"]
     ) -> UInt8[np.ndarray, "H W 3"]:
-        """A copy of the frame with the face where it was cut out; pixels outside stay as they are."""
+        """Return a copy of the frame with the face pasted where it was cut out; pixels outside are unchanged."""
         scale = self.square.side / self.square.size
         matrix = scale * self._to_square()
         matrix[:, 2] += 0.5 * scale - 0.5 + np.array([self.square.left, self.square.top])
@@ -89,21 +89,21 @@ class FacePlace:
         return cv2.copyTo(warped, inside, frame.copy())
 
     def _to_square(self) -> Float[np.ndarray, "2 3"]:
-        """From px of the face to px of the square with its surroundings."""
+        """Return the map from px of the face to px of the square with its surroundings."""
         matrix = self.similarity.copy()
-        # the face begins at pixel (1, 1) of the base's square, the upright one behind its neighbour
+        # the face begins at pixel (1, 1) of the base's square, and the upright square lies behind its neighbour
         matrix[:, 2] += matrix[:, :2].sum(axis=1) + SQUARE_PX
         return matrix
 
 
 def fit_similarity(source: Float[np.ndarray, "K 2"], target: Float[np.ndarray, "K 2"]) -> Float[np.ndarray, "2 3"]:
-    """The matrix that turns, scales and shifts `source` nearest to `target`, by least squares.
+    """Fit the rotation, scale and shift that map `source` to `target` by least squares.
 
     In complex numbers w = c z + d with c = Σ z̄ w / Σ |z|², both centred.
 
     Args:
-        source: points that are not all in one place.
-        target: where they shall go.
+        source: points that do not all coincide.
+        target: target positions of the points.
     """
     from_mean, to_mean = source.mean(axis=0), target.mean(axis=0)
     z, w = ((part - mean) @ (1, 1j) for part, mean in ((source, from_mean), (target, to_mean)))
@@ -115,11 +115,11 @@ def fit_similarity(source: Float[np.ndarray, "K 2"], target: Float[np.ndarray, "
 def normalise_landmarks(
     aligned: Float[np.ndarray, "*T 68 2"], base: Float[np.ndarray, "68 2"]
 ) -> Float[np.ndarray, "*T 136"]:
-    """x and y in turn, 5 (aligned − centre of the base) / norm of the base about its centre.
+    """Normalise landmarks, x and y in turn: 5 (aligned − centre of the base) / norm of the base about its centre.
 
     Args:
         aligned: landmarks in px of the base's square.
-        base: where an aligned face has them.
+        base: landmarks of an aligned face.
     """
     centre = base.mean(axis=0)
     points = (aligned - centre) * (LANDMARK_SCALE / np.linalg.norm(base - centre))
@@ -128,11 +128,11 @@ def normalise_landmarks(
 
 @dataclass(frozen=True)
 class LandmarkSpace:
-    """What the networks know landmarks by: six coefficients c with landmarks = c · componentsᵀ + mean.
+    """The networks' landmark space: six coefficients c with landmarks = c · componentsᵀ + mean.
 
     Attributes:
-        base: where an aligned face has them, px of 163.
-        mean: x and y in turn, of 68 points in the fivefold scale.
+        base: landmarks of an aligned face, px of 163.
+        mean: mean landmarks in the fivefold scale, x and y of 68 points in turn.
         components: orthonormal columns.
     """
 
@@ -141,25 +141,25 @@ class LandmarkSpace:
     components: Float[np.ndarray, "136 6"]
 
     def encode(self, landmarks: Float[np.ndarray, "*T 136"]) -> Float[np.ndarray, "*T 6"]:
-        """Coefficients of normalised landmarks."""
+        """Compute the coefficients of normalised landmarks."""
         return ((landmarks - self.mean) @ self.components).astype(np.float32)
 
     def decode(self, coefficients: Float[np.ndarray, "*T 6"]) -> Float[np.ndarray, "*T 136"]:
-        """Normalised landmarks of coefficients."""
+        """Compute the normalised landmarks of coefficients."""
         return (coefficients @ self.components.T + self.mean).astype(np.float32)
 
     def describe(self, place: FacePlace, landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "6"]:
-        """Coefficients of a still: its own landmarks', source px."""
+        """Compute the coefficients of a still from its own landmarks, source px."""
         return self.encode(normalise_landmarks(place.align(landmarks), self.base))
 
     def move(self, example: Float[np.ndarray, "6"], told: Float[np.ndarray, "T 6"]) -> Float[np.ndarray, "T 6"]:
-        """The frames' coefficients from what AT-net tells, which is by how much they differ from the still's."""
+        """Compute the frames' coefficients from AT-net's output, which is their difference from the still's."""
         return example + told
 
 
 @dataclass(frozen=True)
 class PublishedSpace(LandmarkSpace):
-    """The published demo's: every still is told by the same constant, and AT-net tells the coefficients themselves.
+    """The published demo's space: one constant for every still, and AT-net predicts the coefficients themselves.
 
     Attributes:
         constant: normalised landmarks before the fivefold scale.
@@ -170,9 +170,9 @@ class PublishedSpace(LandmarkSpace):
     constant: Float[np.ndarray, "136"]
 
     def describe(self, place: FacePlace, landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "6"]:
-        """Coefficients of the constant, whatever the face."""
+        """Return the coefficients of the constant, whatever the face."""
         return self.encode(LANDMARK_SCALE * self.constant)
 
     def move(self, example: Float[np.ndarray, "6"], told: Float[np.ndarray, "T 6"]) -> Float[np.ndarray, "T 6"]:
-        """What AT-net tells, times the published gains."""
+        """Multiply AT-net's output by the published gains."""
         return told * np.float32(PUBLISHED_GAINS)

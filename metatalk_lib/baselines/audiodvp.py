@@ -1,17 +1,17 @@
 """AudioDVP's configuration, the paper's baseline: 256 px, and A2E trained on the person's own speech alone.
 
-What differs from ours: no pseudo video; AudioDVP's A2E; a 256 px crop whatever the source's definition; a renderer that
-sees seven synthetic frames and nothing else; training on full renders cut by the mask but testing on uncut lower-face
-renders (its own mismatch, kept); eroded and blurred compositing. The finished square is enlarged into the source frame
-by the crop's inverse, so that all methods are compared at the same place.
+Differences from ours: no pseudo video; AudioDVP's A2E; a 256 px crop whatever the source's resolution; a renderer whose
+input is seven synthetic frames and nothing else; training on full renders cut by the mask but testing on uncut
+lower-face renders (its own mismatch, kept); eroded and blurred compositing. The finished square is enlarged into the
+source frame by the crop's inverse, so that all methods are compared at the same place.
 
-Ours begins its renderer with the shipped prior, which was trained on other people; this one begins with random weights,
-as the published does.
+Our renderer starts from the shipped prior, which was trained on other people; this one starts from random weights, as
+the published one does.
 
-What is shared with ours, and so differs from the published code: the face model and its fit, the open audio encoder,
-the trainers' optimisation schedules (A2E starts from ridge regression, the renderer's rate falls along a cosine, no
-mirrored images), the L1 loss over the mask only, and the mask's rectangle in place of the square where the depth
-allows it.
+Parts shared with ours, which thus differ from the published code: the face model and its fit, the open audio encoder,
+the trainers' optimisation schedules (A2E starts from ridge regression, the renderer's learning rate follows a cosine,
+no mirrored images), the L1 loss over the mask only, and the mask's rectangle instead of the square where the depth
+permits it.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ AUDIODVP_WINDOW = 7
 PUBLISHED_WIDTH = 64
 PUBLISHED_DEPTH = 8
 PUBLIC_FPS = Fraction(25)
-"""AudioDVP and AT-net know this frame rate only; its counting rule applies at no other."""
+"""Frame rate of AudioDVP and AT-net, Hz; AudioDVP's counting rule applies at no other."""
 GAN_WEIGHT = 0.01
 """Eq. 4's lambda: AudioDVP weights L1 by 100 and the adversarial term by 1."""
 MIN_TRAINING_FRAMES = 35
@@ -72,13 +72,13 @@ class AudioDVPSettings:
 
     Attributes:
         width: channels of the U-Net's first level; 64 is the published one.
-        depth: halvings; the published 8 paints the whole 256 px square, fewer only the mask's rectangle.
+        depth: number of halvings; the published 8 paints the whole 256 px square, fewer only the mask's rectangle.
         refine: whether the U-Net has the published refinement blocks.
-        steps: optimiser steps of the renderer; with `seconds`, as many as they allow.
-        batch: frames a step.
-        learning_rate: at the start; the published 2e-4 stays constant, ours falls.
-        seed: of weights and orders.
-        seconds: time that the renderer is trained for, s; 0 goes by `steps`.
+        steps: optimiser steps of the renderer; with `seconds`, as many as fit in that time.
+        batch: frames per step.
+        learning_rate: initial learning rate; the published 2e-4 stays constant, ours falls.
+        seed: seed of weights and orders.
+        seconds: training time of the renderer, s; 0 uses `steps`.
     """
 
     width: int
@@ -92,7 +92,7 @@ class AudioDVPSettings:
 
     @property
     def label(self) -> str:
-        """What the tables call it; anything but the published size is said."""
+        """Label in the tables, which states any deviation from the published size."""
         widths = {32: "half width", 16: "quarter width", 8: "eighth width"}
         differs = {
             widths.get(self.width, f"width {self.width}"): self.width != PUBLISHED_WIDTH,
@@ -106,19 +106,19 @@ class AudioDVPSettings:
 def train(
     character_dir: Path, folder: Path, settings: AudioDVPSettings, *, device: torch.device | None = None
 ) -> dict[str, object]:
-    """Train the baseline's two networks on the person's own video, the held-out tail left out.
+    """Train the baseline's two networks on the person's own video without the held-out tail.
 
     Args:
         character_dir: `outputs/<character>`, with stages 01 and 03.
-        folder: gets `a2e/`, `renderer/` and `history.json`; a killed training goes on from its checkpoint.
-        settings: size and length.
-        device: where the renderer is trained; CPU by default.
+        folder: output folder of `a2e/`, `renderer/` and `history.json`; a killed training resumes from its checkpoint.
+        settings: size and length of the training.
+        device: device on which the renderer is trained; the CPU by default.
 
     Returns:
-        The history: losses of both networks and the frames they saw.
+        Training history: losses of both networks and the numbers of frames used.
 
     Raises:
-        DataError: a stage's file is missing, or too little is left to train on.
+        DataError: a stage's file is missing, or too few frames are left for training.
         ParameterError: a setting is out of range.
 
     Source: Wen et al. 2020; facts of xinwen-cs/AudioDVP train_exp.py, utils/build_nfr_dataset.py (BSD); no code copied.
@@ -159,7 +159,7 @@ def train(
         "renderer_frames": int(pairs.valid.sum()),
     }
     save_json(folder / "history.json", history)
-    for path in (checkpoint, plan):  # a training that is asked for again is one from the beginning
+    for path in (checkpoint, plan):  # a later call starts a new training from the beginning
         path.unlink(missing_ok=True)
     remove_pairs(work)
     return history
@@ -170,17 +170,17 @@ def train_own_speech(
 ) -> tuple[TrainedA2E, dict[str, object]]:
     """Train AudioDVP's A2E on the person's own audio and fitted expressions.
 
-    AudioDVP keeps whole seconds of the public feature count, which loses the last second at 25 fps; kept here. Frames
-    whose fit is not valid are no targets, and counted.
+    AudioDVP keeps only whole seconds of the public feature count, which loses the last second at 25 fps; kept here.
+    Frames whose fit is not valid are not used as targets, and are counted.
 
     Args:
-        audio: the source's, from its beginning.
-        character: with its coefficients.
-        held_out_start: first frame that must not be seen.
-        seed: of weights and order.
+        audio: audio of the source, from its beginning.
+        character: the character with its coefficients.
+        held_out_start: first frame that must not be used.
+        seed: seed of weights and order.
 
     Returns:
-        The network, and its losses with the frames used and those among them that are not valid.
+        The network, and its losses with the number of frames used and of those among them that are not valid.
 
     Raises:
         DataError: fewer frames than one second are left.
@@ -218,15 +218,15 @@ def make_pairs(
     settings: AudioDVPSettings,
     folder: Path,
 ) -> RendererPairs:
-    """AudioDVP's training pairs: full render and real image, both cut by the mask.
+    """Make AudioDVP's training pairs: full render and real image, both cut by the mask.
 
     Args:
         model: the face model.
-        coefficients: of the whole clip; the rectangle holds every frame's mask.
+        coefficients: coefficients of the whole clip; the rectangle contains every frame's mask.
         video: the 256 px face video.
-        frame_id: consecutive frames to train on, from 0.
-        settings: the depth decides the rectangle.
-        folder: gets the arrays, memory-mapped.
+        frame_id: consecutive training frames, from 0.
+        settings: settings whose depth determines the rectangle.
+        folder: output folder of the arrays, memory-mapped.
     """
     roi = find_roi(model, coefficients, SIZE_PX, multiple=2**settings.depth)
 
@@ -250,26 +250,26 @@ def talk_audiodvp(
     start_frame: int = 0,
     device: torch.device | None = None,
 ) -> Path:
-    """Make the person of a character folder speak a recording, AudioDVP's way.
+    """Make the person of a character folder speak a recording, with AudioDVP's method.
 
     Args:
         character_dir: `outputs/<character>`, with stages 01 and 03.
         audio_path: any recording that can be decoded.
         output: the .mp4 to write, at the source's size.
-        trained_dir: folder of `train`.
-        a2e_dir: another A2E network, such as ours for the ablation.
+        trained_dir: output folder of `train`.
+        a2e_dir: folder of another A2E network, such as ours for the ablation.
         start_frame: source frame shown first.
-        device: where the painting runs; CPU by default.
+        device: device on which the painting runs; the CPU by default.
 
     Returns:
         `output`.
 
     Raises:
         DataError: a file is missing or does not fit.
-        ParameterError: `start_frame` is not in the source, or `output` is no .mp4 or a file that is read.
+        ParameterError: `start_frame` is not in the source, or `output` is not an .mp4 or is one of the input files.
 
-    Source: Wen et al. 2020; facts of xinwen-cs/AudioDVP reenact.py, comp.py (BSD). AudioDVP stops where the source
-    ends; here the source plays forth and back, as for every method.
+    Source: Wen et al. 2020; facts of xinwen-cs/AudioDVP reenact.py, comp.py (BSD). AudioDVP stops at the end of the
+    source; here the source plays forth and back, as for every method.
     """
     character = load_character(character_dir)
     check_talk(audio_path, output, character.source)
@@ -285,12 +285,12 @@ def talk_audiodvp(
 
 
 def predict(audio: Audio, fps: Fraction, a2e: TrainedA2E) -> Float[np.ndarray, "T 64"]:
-    """Expression of every video frame; our A2E with our smoothing and silence, AudioDVP's as it comes.
+    """Predict the expression of every video frame; our A2E is smoothed and closed in silence, AudioDVP's is unchanged.
 
     Args:
         audio: the recording.
-        fps: of the video.
-        a2e: a trained network.
+        fps: frame rate of the video, Hz.
+        a2e: trained network.
     """
     if a2e.architecture != "audiodvp":
         return predict_speech(audio, fps, a2e)[0]
@@ -326,11 +326,11 @@ def paint_audiodvp_frames(
 def composite(
     background: UInt8[np.ndarray, "H W 3"], paint: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """AudioDVP's compositing: mask eroded nine times, blurred, then mask * paint + (1 - mask) * background, rounded.
+    """Composite as AudioDVP: mask eroded nine times, blurred, then mask * paint + (1 - mask) * background, rounded.
 
     Args:
         background: the 256 px crop, or a rectangle of it.
-        paint: what the network painted.
+        paint: painted picture of the network.
         mask: dilated lower-face mask.
 
     Source: facts of xinwen-cs/AudioDVP comp.py (BSD).
@@ -339,7 +339,7 @@ def composite(
 
 
 def soften_mask(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    """Erode by 3 x 3 nine times, blur by a 5 x 5 Gaussian of sigma 4 px; opacity in [0, 1]."""
+    """Erode by 3 x 3 nine times, then blur by a 5 x 5 Gaussian of sigma 4 px; opacity in [0, 1]."""
     eroded = cv2.erode(mask.astype(np.uint8) * 255, np.ones((3, 3), np.uint8), iterations=ERODE_ITERATIONS)
     return cv2.GaussianBlur(eroded, (BLUR_SIZE_PX, BLUR_SIZE_PX), BLUR_SIGMA_PX).astype(np.float32) / 255
 

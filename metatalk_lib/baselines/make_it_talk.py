@@ -1,15 +1,16 @@
-"""MakeItTalk as a compared method: one still, its landmarks moved by the recording, a face painted from their drawing.
+"""MakeItTalk as a compared method: a recording moves the landmarks of one still, from which a face is painted.
 
-With all published files it is MakeItTalk by its own recipe; without them networks of the same topology, trained by this
-project on studio people and synthetic voices, take their place under the name "MakeItTalk (open weights)".
+With all published files it is MakeItTalk by its own recipe; without them it uses networks of the same topology, trained
+by this project on studio people and synthetic voices, under the name "MakeItTalk (open weights)".
 
-What differs from the published code: the landmarks are those of stage 01, not those of 3D face alignment; the pitch is
-tracked by pYIN instead of RAPT; silences are found by an energy rule where Resemblyzer asks webrtcvad; blinks are
+Differences from the published code: the landmarks are those of stage 01, not those of 3D face alignment; the pitch is
+tracked by pYIN instead of RAPT; silences are found by an energy rule, where Resemblyzer uses webrtcvad; blinks are
 seeded. The published code overwrites the recording by one at −20 dBFS, so that from its second run on both voice
-embeddings are of that; here they are at once. What it writes is a 62.5 fps triptych of 768 x 256 px, still, result and
-drawing, of which the middle third is scored; here only the result is written, pasted into the still's source frame and
-shown at the source's rate. The last window begins some 0.3 s before the recording ends (up to 0.4 s where the rest of a
-segment is dropped); for that time the last frame stays, as in players that show the published file.
+embeddings are computed from that file; here they are from the first run on. The published output is a 62.5 fps triptych
+of 768 x 256 px (still, result and drawing), of which the middle third is scored; here only the result is written,
+pasted into the still's source frame and shown at the source's rate. The last window begins about 0.3 s before the
+recording ends (up to 0.4 s if the rest of a segment is dropped); for that time the last frame is held, as in players
+that show the published file.
 """
 
 from collections.abc import Iterator
@@ -61,23 +62,23 @@ from metatalk_lib.tracking.crop import CropTransform
 from metatalk_lib.tracking.landmarks import read_frame_landmarks
 
 VOICE_GAIN = 3.0
-"""What the speaker branch's voice embedding is multiplied by."""
+"""Factor of the speaker branch's voice embedding."""
 SHORTEST_SEGMENT = 10
-"""A last segment with fewer windows is dropped."""
+"""Minimum number of windows of the last segment; a shorter one is dropped."""
 RATE = Fraction(125, 2)
-"""Frames per second of the landmarks, `STEPS_PER_S`."""
+"""Frame rate of the landmarks, Hz, equal to `STEPS_PER_S`."""
 PAINTED_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
 class Still:
-    """The one picture that MakeItTalk knows of a person.
+    """The single picture of a person that MakeItTalk uses.
 
     Attributes:
-        frame: of the source, RGB.
-        crop: its square, RGB.
-        landmarks: px of the square.
-        transform: where the square lies in the frame.
+        frame: source frame, RGB.
+        crop: square crop of the frame, RGB.
+        landmarks: landmarks, px of the square.
+        transform: position of the square in the frame.
     """
 
     frame: UInt8[np.ndarray, "H W 3"]
@@ -87,7 +88,7 @@ class Still:
 
 
 def label_make_it_talk(weights: Weights = "auto") -> str:
-    """What the tables call it."""
+    """Return the method's label in the tables."""
     return "MakeItTalk (open weights)" if takes_open(weights, *MAKE_IT_TALK_ASSETS) else "MakeItTalk"
 
 
@@ -100,23 +101,23 @@ def talk_make_it_talk(
     start_frame: int = 0,
     device: torch.device | None = None,
 ) -> Path:
-    """Make the person of a character folder speak a recording, MakeItTalk's way.
+    """Make the person of a character folder speak a recording, with MakeItTalk's method.
 
     Args:
         character_dir: `outputs/<character>`, with stages 01 and 03.
         audio_path: any recording that can be decoded.
         output: the .mp4 to write, at the source's size.
-        weights: whose; see `checkpoints.takes_open`.
-        start_frame: source frame that is the still.
-        device: where the networks run; CPU by default.
+        weights: choice of weights, see `checkpoints.takes_open`.
+        start_frame: source frame used as the still.
+        device: device on which the networks run; the CPU by default.
 
     Returns:
         `output`.
 
     Raises:
         DataError: a file is missing or does not fit, or the recording is silent or too short.
-        ParameterError: `start_frame` is not in the source, `output` is no .mp4 or a file that is read, or the still
-            shows the face from the side.
+        ParameterError: `start_frame` is not in the source, `output` is not an .mp4 or is one of the input files, or the
+            still shows the face from the side.
 
     Source: Zhou et al. 2020; facts of adobe-research/MakeItTalk main_end2end.py.
     """
@@ -138,12 +139,12 @@ def talk_make_it_talk(
 
 
 def load_still(character_dir: Path, character: Character, frame_id: int) -> Still:
-    """A source frame with its crop and its landmarks.
+    """Load a source frame with its crop and its landmarks.
 
     Args:
         character_dir: `outputs/<character>`, with stage 01.
-        character: of it.
-        frame_id: of the frame.
+        character: character of that folder.
+        frame_id: number of the frame.
 
     Raises:
         DataError: stage 01 has no landmarks of this frame.
@@ -158,15 +159,15 @@ def load_still(character_dir: Path, character: Character, frame_id: int) -> Stil
 def move_still_landmarks(
     networks: Networks, samples_16k: Float[np.ndarray, " S"], still: Float[np.ndarray, "68 2"]
 ) -> Float[np.ndarray, "T 68 3"]:
-    """The still's landmarks as the recording moves them, 62.5 frames a second.
+    """Move the still's landmarks according to the recording, at 62.5 frames per second.
 
     Args:
-        networks: all of them.
-        samples_16k: the recording, mono.
-        still: landmarks, px of the square.
+        networks: all networks.
+        samples_16k: the recording, mono, 16 kHz.
+        still: landmarks of the still, px of the square.
 
     Returns:
-        x, y in px of the square; the depth is the networks'.
+        Landmarks: x, y in px of the square; the depth is in the networks' units.
 
     Raises:
         DataError: the recording is silent or too short.
@@ -189,7 +190,7 @@ def move_still_landmarks(
 def hear(
     networks: Networks, samples_16k: Float[np.ndarray, " S"]
 ) -> tuple[Float[np.ndarray, "W 18 80"], Float[np.ndarray, "256"]]:
-    """The windows of the standardised content feature, and the voice's embedding.
+    """Compute the windows of the standardised content feature, and the embedding of the voice.
 
     Raises:
         DataError: the recording is silent or too short.
@@ -213,13 +214,13 @@ def displace(
     voice: Float[np.ndarray, "256"],
     face: Float[np.ndarray, "68 3"],
 ) -> Float[np.ndarray, "W 204"]:
-    """Displacements of one segment: the lips by the content branch, the head by the speaker branch.
+    """Compute the displacements of one segment: the lips by the content branch, the head by the speaker branch.
 
     Args:
-        networks: all of them.
-        windows: at most 512.
-        voice: the embedding.
-        face: landmarks of the still, networks' space.
+        networks: all networks.
+        windows: windows of the content feature, at most 512.
+        voice: embedding of the voice.
+        face: landmarks of the still, in the networks' space.
     """
     device = next(networks.content.parameters()).device
     mel, still, who = (
@@ -238,10 +239,10 @@ def paint_still_frames(
     """Yield the finished frames: the painted square, enlarged into the still's frame.
 
     Args:
-        networks: all of them.
+        networks: all networks.
         still: the still.
-        points: px of the square.
-        order: which of them each frame shows.
+        points: landmarks, px of the square.
+        order: row of `points` that each frame shows.
     """
     for group in batched(order.tolist(), PAINTED_AT_ONCE):
         for square in paint_squares(networks, still.crop, np.stack([draw_landmarks(points[index]) for index in group])):
@@ -251,12 +252,12 @@ def paint_still_frames(
 def paint_squares(
     networks: Networks, still: UInt8[np.ndarray, "256 256 3"], drawings: UInt8[np.ndarray, "B 256 256 3"]
 ) -> UInt8[np.ndarray, "B 256 256 3"]:
-    """The face in the drawings' poses, RGB.
+    """Paint the face in the poses of the drawings, RGB.
 
     Args:
-        networks: all of them.
-        still: RGB.
-        drawings: BGR.
+        networks: all networks.
+        still: crop of the still, RGB.
+        drawings: drawings of the landmarks, BGR.
 
     Source: facts of adobe-research/MakeItTalk src/approaches/train_image_translation.py.
     """

@@ -1,4 +1,4 @@
-"""MakeItTalk's front end: the mel spectrogram and the pitch that AutoVC reads, and the windows of what it gives."""
+"""MakeItTalk's audio front end: mel spectrogram and pitch for AutoVC, and the windows of its output."""
 
 from functools import lru_cache
 
@@ -17,13 +17,13 @@ from metatalk_lib.networks.make_it_talk import WINDOW_STEPS
 from metatalk_lib.networks.voice_encoder import VOICE_MEL_BANDS, VOICE_MEL_STEPS, VoiceEncoder
 
 AUTO_VC_HOP = 256
-"""16 ms at 16 kHz, samples."""
+"""Step of the features, samples: 16 ms at 16 kHz."""
 STEPS_PER_S = FEATURE_RATE / AUTO_VC_HOP
-"""62.5: the rate of all of MakeItTalk, and of its videos."""
+"""Rate of all of MakeItTalk's features and videos, Hz: 62.5."""
 AUTO_VC_LEVEL_DBFS = -20.0
-"""What a recording is brought to first."""
+"""Level to which a recording is normalised first, dBFS."""
 UNVOICED = -1e10
-"""Stands for the logarithm of a pitch that is not there."""
+"""Value that replaces the logarithm of the pitch in unvoiced steps."""
 
 _AUTO_VC_FFT_SIZE = 1024
 _RANGE_HZ = (90.0, 7600.0)
@@ -32,14 +32,14 @@ _GAIN, _NOISE = 0.95, 1e-6
 _PITCH_LEVELS = 256
 _PITCH_RANGE_HZ = (100.0, 600.0)
 _PIECE_STEPS, _PADDED_TO = 4096, 32
-"""AutoVC reads so many steps at once, filled up with zeros to a multiple of these."""
+"""Maximum number of steps that AutoVC processes at once, and the multiple to which they are padded with zeros."""
 
 
 def bring_to_level(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
-    """The recording at −20 dBFS (RMS), cut off at full scale.
+    """Normalise the recording to −20 dBFS (RMS), clipped at full scale.
 
     Raises:
-        DataError: it is silent.
+        DataError: the recording is silent.
 
     Source: adobe-research/MakeItTalk src/autovc/AutoVC_mel_Convertor_retrain_version.py.
     """
@@ -50,19 +50,19 @@ def bring_to_level(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, " 
 
 
 def compute_auto_vc_mel(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, "M 80"]:
-    """AutoVC's mel spectrogram, 62.5 steps a second.
+    """Compute AutoVC's mel spectrogram, 62.5 steps per second.
 
-    High pass at 30 Hz both ways; x · 0.95 plus noise of 10⁻⁶; periodic Hann windows of 1024 samples every 256, the ends
-    mirrored; magnitudes in 80 area-normalised Slaney mel bands from 90 to 7600 Hz;
+    High pass at 30 Hz, forwards and backwards; x · 0.95 plus noise of 10⁻⁶; periodic Hann windows of 1024 samples every
+    256, the ends mirrored; magnitudes in 80 area-normalised Slaney mel bands from 90 to 7600 Hz;
     (20 log10(max(1e-5, .)) − 16 + 100) / 100.
 
     Args:
-        samples_16k: mono.
+        samples_16k: mono sound at 16 kHz.
 
     Raises:
         DataError: the recording is too short for the mirrored ends.
 
-    Source: adobe-research/MakeItTalk src/autovc/retrain_version/vocoder_spec/extract_f0_func.py; its numbers were used.
+    Source: adobe-research/MakeItTalk src/autovc/retrain_version/vocoder_spec/extract_f0_func.py; its numbers are used.
     """
     if len(samples_16k) <= _AUTO_VC_FFT_SIZE // 2:
         raise DataError(
@@ -77,16 +77,16 @@ def compute_auto_vc_mel(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarra
 
 
 def track_pitch(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, " M"]:
-    """The pitch at the steps of the mel spectrogram, from 100 to 600 Hz.
+    """Track the pitch at the steps of the mel spectrogram, from 100 to 600 Hz.
 
     Args:
-        samples_16k: mono.
+        samples_16k: mono sound at 16 kHz.
 
     Returns:
-        Natural logarithms of Hz; `UNVOICED` where there is none.
+        Natural logarithms of the pitch in Hz; `UNVOICED` in unvoiced steps.
 
-    Source: facts of adobe-research/MakeItTalk src/autovc/retrain_version/vocoder_spec/extract_f0_func.py, which tracks
-    by RAPT (pysptk); in its place stands the probabilistic YIN of librosa, Mauch and Dixon 2014.
+    Source: facts of adobe-research/MakeItTalk src/autovc/retrain_version/vocoder_spec/extract_f0_func.py, which uses
+    RAPT (pysptk); it is replaced by the probabilistic YIN of librosa, Mauch and Dixon 2014.
     """
     pitch_hz, is_voiced, _ = librosa.pyin(
         _prepare(samples_16k),
@@ -100,10 +100,10 @@ def track_pitch(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, " M"]
 
 
 def normalise_pitch(log_pitch: Float[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
-    """The logarithm of the pitch about its mean over the voiced steps, four deviations to either side, on [0, 1].
+    """Normalise log pitch about its mean over voiced steps: four standard deviations to either side map to [0, 1].
 
     Args:
-        log_pitch: natural logarithm of Hz; `UNVOICED` where there is none, and there it stays.
+        log_pitch: natural logarithm of the pitch in Hz; `UNVOICED` in unvoiced steps, where it is unchanged.
     """
     voiced = log_pitch != UNVOICED
     if not voiced.any():
@@ -114,12 +114,12 @@ def normalise_pitch(log_pitch: Float[np.ndarray, " M"]) -> Float[np.ndarray, " M
 
 
 def bin_pitch(pitch: Float[np.ndarray, " M"]) -> Int[np.ndarray, " M"]:
-    """Bins 1 to 256 of a normalised pitch, 0 where there is none."""
+    """Quantise a normalised pitch to bins 1 to 256, with 0 for unvoiced steps."""
     return np.where(pitch < 0, 0, np.round(np.clip(pitch, 0, 1) * (_PITCH_LEVELS - 1)) + 1).astype(np.int64)
 
 
 def encode_pitch(pitch: Float[np.ndarray, " M"]) -> Float[np.ndarray, "M 257"]:
-    """The bins one-hot."""
+    """Encode the pitch bins as one-hot vectors."""
     return np.eye(PITCH_BINS, dtype=np.float32)[bin_pitch(pitch)]
 
 
@@ -130,14 +130,14 @@ def convert_voice(
     voice: Float[np.ndarray, "256"],
     target_voice: Float[np.ndarray, "256"],
 ) -> Float[np.ndarray, "M 80"]:
-    """The content feature: the recording's mel spectrogram as the target voice would say it.
+    """Compute the content feature: the recording's mel spectrogram converted to the target voice.
 
     Args:
         network: AutoVC.
-        mel: of `compute_auto_vc_mel`.
-        pitch: one-hot.
-        voice: embedding of who speaks.
-        target_voice: of who shall.
+        mel: mel spectrogram from `compute_auto_vc_mel`.
+        pitch: one-hot pitch.
+        voice: embedding of the recording's voice.
+        target_voice: embedding of the target voice.
 
     Source: facts of adobe-research/MakeItTalk src/autovc/AutoVC_mel_Convertor_retrain_version.py.
     """
@@ -154,10 +154,10 @@ def convert_voice(
 
 
 def cut_windows(features: Float[np.ndarray, "M 80"]) -> Float[np.ndarray, "W 18 80"]:
-    """All windows of 18 steps but the last: window i begins at step i.
+    """Return all windows of 18 steps but the last; window i begins at step i.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no window.
     """
     if len(features) <= WINDOW_STEPS:
         raise DataError(f"the recording has {len(features)} steps of 16 ms; MakeItTalk needs more than {WINDOW_STEPS}.")
@@ -179,32 +179,32 @@ def _mel_filters() -> np.ndarray:
 
 
 VOICE_LEVEL_DBFS = -30.0
-"""Quieter recordings are raised to it."""
+"""Level to which quieter recordings are raised, dBFS."""
 VOICE_HOP = 160
-"""10 ms, samples."""
+"""Step of the mel spectrogram, samples: 10 ms."""
 MINUTE = 60 * FEATURE_RATE
 
 _VOICE_FFT_SIZE = 400
 _STEPS_APART = 50
-"""Two pieces of 1.6 s a second."""
+"""Steps between the starts of pieces: two pieces of 1.6 s per second."""
 _COVERAGE = 0.75
 _VOICE_WINDOW, _AVERAGED_WINDOWS, _LONGEST_SILENCE = 480, 8, 6
-"""Windows of 30 ms in which speech is looked for, samples; how many are averaged; how many silent ones may follow."""
+"""Length of the speech detector's windows, samples (30 ms); averaged windows; longest kept silence, windows."""
 _QUIET_DB = 35.0
-"""A window this much below the loud ones has no speech."""
+"""Level difference below the loud windows from which a window counts as silent, dB."""
 
 
 def embed_voice(encoder: VoiceEncoder, samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, "256"]:
-    """The embedding of a recording: the mean over its pieces, brought to length 1.
+    """Compute the embedding of a recording: the mean over its pieces, normalised to length 1.
 
-    Of a recording that is longer than a minute, the mean of its whole minutes' embeddings.
+    For a recording longer than a minute, it is the mean of the embeddings of its whole minutes.
 
     Args:
-        encoder: of Resemblyzer, or the open one.
-        samples_16k: mono.
+        encoder: Resemblyzer's voice encoder, or the open one.
+        samples_16k: mono sound at 16 kHz.
 
     Raises:
-        DataError: it is silent.
+        DataError: the recording is silent.
 
     Source: facts of resemble-ai/Resemblyzer resemblyzer/voice_encoder.py (Apache 2.0) and adobe-research/MakeItTalk
     thirdparty/resemblyer_util/speaker_emb.py.
@@ -215,17 +215,17 @@ def embed_voice(encoder: VoiceEncoder, samples_16k: Float[np.ndarray, " S"]) -> 
 
 
 def prepare_voice(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, " _"]:
-    """Quiet recordings raised to −30 dBFS, silences of more than a fifth of a second shortened.
+    """Raise quiet recordings to −30 dBFS and shorten silences of more than a fifth of a second.
 
-    Resemblyzer asks webrtcvad where there is speech. Here an energy rule does: a window of 30 ms speaks where it is
-    louder than 35 dB below the loud ones (the 95th percentile), and more than half of the eight windows about it do;
-    three windows to either side of such are kept. Where no window is left, nothing is cut.
+    Resemblyzer detects speech by webrtcvad. It is replaced by an energy rule: a window of 30 ms is loud if its level is
+    above 35 dB below that of the loud windows (the 95th percentile), and is speech if more than half of the eight
+    windows around it are loud; three windows on either side of speech are kept. If no window is left, nothing is cut.
 
     Args:
-        samples_16k: mono.
+        samples_16k: mono sound at 16 kHz.
 
     Raises:
-        DataError: it is silent.
+        DataError: the recording is silent.
 
     Source: facts of resemble-ai/Resemblyzer resemblyzer/audio.py (Apache 2.0); the energy rule is original to this
     project.
@@ -245,7 +245,7 @@ def prepare_voice(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, " _
 
 
 def compute_voice_mel(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, "M 40"]:
-    """Power in 40 Slaney mel bands every 10 ms, without a logarithm; the ends padded with zeros."""
+    """Compute the power in 40 Slaney mel bands every 10 ms, without a logarithm; the ends are padded with zeros."""
     mel = librosa.feature.melspectrogram(
         y=samples_16k.astype(np.float32),
         sr=FEATURE_RATE,
@@ -257,7 +257,10 @@ def compute_voice_mel(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray,
 
 
 def piece_starts(sample_count: int) -> list[int]:
-    """First steps of the pieces of 1.6 s; the last one, where others are, must hold three quarters of sound."""
+    """Return the first steps of the pieces of 1.6 s.
+
+    A last piece that holds less than three quarters of sound is dropped, unless it is the only one.
+    """
     steps = -(-(sample_count + 1) // VOICE_HOP)
     starts = list(range(0, max(1, steps - VOICE_MEL_STEPS + _STEPS_APART + 1), _STEPS_APART))
     is_short = sample_count - starts[-1] * VOICE_HOP < _COVERAGE * VOICE_MEL_STEPS * VOICE_HOP

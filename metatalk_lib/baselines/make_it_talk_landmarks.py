@@ -1,4 +1,4 @@
-"""MakeItTalk's landmarks: how a face is brought to the networks' space, and what is done to what they predict."""
+"""MakeItTalk's landmarks: conversion to the networks' space, and post-processing of the predictions."""
 
 from dataclasses import dataclass
 
@@ -13,31 +13,31 @@ from metatalk_lib.networks.residual_unet import RESIDUAL_UNET_FACE_SIZE
 FACE_WIDTH_POINTS = 1.6
 """Distance of the jaw's ends in the networks' space."""
 FACE_DEPTH = 0.1
-"""Depth is taken from a standard face, times this."""
+"""Factor of the depth, which is taken from a standard face."""
 LIP_GAIN, POSE_GAIN = 2.0, 0.5
 CLOSED_SHARE = 0.99
-"""How far the speaker branch's mouth is closed: it moves the head, the lips are the content branch's."""
+"""Share by which the speaker branch's mouth is closed; this branch moves the head, the content branch the lips."""
 SHORTEST = 15
-"""Frames that the last smoothing needs."""
+"""Minimum number of frames for the last smoothing."""
 
 _OUTER, _OUTER_OPPOSITE = slice(49, 54), np.arange(59, 54, -1)
 _INNER, _INNER_OPPOSITE = slice(61, 64), np.arange(67, 64, -1)
 _UPPER_LIDS, _LOWER_LIDS = [37, 38, 43, 44], [41, 40, 47, 46]
-"""Points above each other."""
+"""Eyelid points, each upper one above a lower one."""
 _FOLLOWS = ((slice(55, 59), slice(64, 68)), (slice(59, 60), slice(60, 61)), (slice(49, 54), slice(60, 65)))
-"""Points of the outer lip, and those of the inner one whose distance they keep where lips are repaired."""
+"""Points of the outer lip, and the inner ones from which they keep their distance in repaired frames."""
 _NARROWED = 0.05
-"""Share of an eye's opening by which each lid is let in."""
+"""Share of an eye's opening by which each lid is moved inwards."""
 _FIRST_BLINK, _BLINK_APART = 30, (90, 150)
-"""Frames at 62.5 Hz; the second is a range, its end excluded."""
+"""First blink and range of the distance between blinks (end excluded), frames at 62.5 Hz."""
 _CLOSING, _OPENING = 10, 15
 
 
 def nudge_still(points: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "68 2"]:
-    """Slimmer lips and wider eyes: the outer lip 1 px to the middle, the lids 2 px apart.
+    """Make the lips slimmer and the eyes wider: the outer lip 1 px towards the middle, the lids 2 px outwards each.
 
     Args:
-        points: of the still, px of its 256.
+        points: landmarks of the still, px of its 256.
 
     Source: facts of adobe-research/MakeItTalk main_end2end.py.
     """
@@ -51,32 +51,32 @@ def nudge_still(points: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "68 2"]:
 
 @dataclass(frozen=True)
 class FaceFrame:
-    """From image to network space: x, y = −(p + shift) · scale.
+    """Transform from image to network space: x, y = −(p + shift) · scale.
 
     Attributes:
-        scale: negative; network units a px.
-        shift: (2,) px.
+        scale: network units per px; negative.
+        shift: (2,) shift, px.
     """
 
     scale: float
     shift: Float[np.ndarray, " 2"]
 
     def to_network(self, points: Float[np.ndarray, "*T 68 3"], depth: Float[np.ndarray, " 68"]) -> np.ndarray:
-        """Landmarks in the networks' space, their depth replaced."""
+        """Convert landmarks to the networks' space and replace their depth."""
         out = np.array(points, np.float64)
         out[..., :2] = -(out[..., :2] + self.shift) * self.scale
         out[..., 2] = FACE_DEPTH * depth
         return out
 
     def to_image(self, points: Float[np.ndarray, "*T 68 3"]) -> Float[np.ndarray, "*T 68 3"]:
-        """Landmarks in px; the depth stays."""
+        """Convert landmarks to px; the depth is unchanged."""
         out = np.array(points, np.float64)
         out[..., :2] = -out[..., :2] / self.scale - self.shift
         return out
 
 
 def find_frame(points: Float[np.ndarray, "68 3"]) -> FaceFrame:
-    """The frame that centres the jaw's ends and sets them `WIDTH` apart.
+    """Find the transform that centres the jaw's ends and sets them `WIDTH` apart.
 
     Raises:
         ParameterError: the jaw's ends have the same x.
@@ -90,10 +90,10 @@ def find_frame(points: Float[np.ndarray, "68 3"]) -> FaceFrame:
 
 
 def calibrate_content(displacements: Float[np.ndarray, "T 204"]) -> Float[np.ndarray, "T 204"]:
-    """Each column less the mean of its lower half; the mouth's x and y twice as large.
+    """Subtract from each column the mean of its lower half, and double the mouth's x and y.
 
     Args:
-        displacements: of the content branch.
+        displacements: output of the content branch.
 
     Source: adobe-research/MakeItTalk src/approaches/train_audio2landmark.py.
     """
@@ -105,7 +105,7 @@ def calibrate_content(displacements: Float[np.ndarray, "T 204"]) -> Float[np.nda
 
 
 def calm_speaker(displacements: Float[np.ndarray, "T 204"]) -> Float[np.ndarray, "T 204"]:
-    """The speaker branch smoothed over time, its mouth all but closed, at half strength.
+    """Smooth the speaker branch's output over time, nearly close its mouth, and halve its strength.
 
     Source: adobe-research/MakeItTalk src/approaches/train_audio2landmark.py.
     """
@@ -119,13 +119,13 @@ def calm_speaker(displacements: Float[np.ndarray, "T 204"]) -> Float[np.ndarray,
 
 
 def repair_lips(points: Float[np.ndarray, "T 68 3"]) -> Float[np.ndarray, "T 68 3"]:
-    """Lips that fold over each other are laid together.
+    """Repair lips that fold over each other.
 
-    They do where the signed area of the inner lip is negative. There both inner lips move to the middle between them,
-    and the heights of the outer lip keep the distance that they had in the frame before.
+    The lips fold over if the signed area of the inner lip is negative. In such frames both inner lips move to the
+    middle between them, and the outer lip keeps its vertical distance from the inner one of the previous frame.
 
     Args:
-        points: networks' space.
+        points: landmarks in the networks' space.
 
     Source: facts of adobe-research/MakeItTalk src/approaches/train_audio2landmark.py.
     """
@@ -144,10 +144,10 @@ def repair_lips(points: Float[np.ndarray, "T 68 3"]) -> Float[np.ndarray, "T 68 
 
 
 def settle(points: Float[np.ndarray, "T 68 3"]) -> Float[np.ndarray, "T 68 3"]:
-    """The nose's root continued from the two points below it, and all smoothed over five frames.
+    """Extrapolate the nose's root from the two points below it, and smooth all points over five frames.
 
     Args:
-        points: networks' space, at least five frames.
+        points: landmarks in the networks' space, at least five frames.
 
     Source: facts of adobe-research/MakeItTalk src/approaches/train_audio2landmark.py.
     """
@@ -157,14 +157,14 @@ def settle(points: Float[np.ndarray, "T 68 3"]) -> Float[np.ndarray, "T 68 3"]:
 
 
 def add_blinks(points: Float[np.ndarray, "T 68 3"], *, seed: int = 0) -> Float[np.ndarray, "T 68 3"]:
-    """Eyes a little narrower, and a blink at frame 30 and every 90 to 149 frames from there.
+    """Narrow the eyes slightly, and add a blink at frame 30 and then every 90 to 149 frames.
 
-    Lids close over 10 frames, three quarters of the way by the upper one, and open over 15. No blink begins that would
-    not end.
+    The lids close over 10 frames, three quarters of the way by the upper one, and open over 15. A blink that would not
+    end within the clip is left out.
 
     Args:
-        points: px, at 62.5 frames a second.
-        seed: of the times between blinks; the published ones are new in each run.
+        points: landmarks, px, at 62.5 frames per second.
+        seed: seed of the times between blinks; the published ones differ in each run.
 
     Source: facts of adobe-research/MakeItTalk util/utils.py.
     """
@@ -186,10 +186,10 @@ def add_blinks(points: Float[np.ndarray, "T 68 3"], *, seed: int = 0) -> Float[n
 
 
 def smooth_in_image(points: Float[np.ndarray, "T 68 3"]) -> Float[np.ndarray, "T 68 3"]:
-    """The last smoothing: over 15 frames, lips over five.
+    """Apply the last smoothing: over 15 frames, lips over five.
 
     Args:
-        points: px, at least `SHORTEST` frames.
+        points: landmarks, px, at least `SHORTEST` frames.
 
     Source: facts of adobe-research/MakeItTalk main_end2end.py.
     """
@@ -199,7 +199,7 @@ def smooth_in_image(points: Float[np.ndarray, "T 68 3"]) -> Float[np.ndarray, "T
 
 
 JAW, BROWS, NOSE, EYES, LIPS = (255, 144, 25), (50, 205, 50), (208, 224, 63), (71, 99, 255), (238, 130, 238)
-"""Colours, BGR."""
+"""Colours of the parts, BGR."""
 LINE_PX = 2
 
 _CURVES = (
@@ -212,14 +212,14 @@ _CURVES = (
     (range(48, 60), True, LIPS),
     (range(60, 68), True, LIPS),
 )
-"""Points in turn, whether the last joins the first, and the colour."""
+"""Curves: point numbers in order, whether the last point joins the first, and the colour."""
 
 
 def draw_landmarks(points: Float[np.ndarray, "68 _"]) -> UInt8[np.ndarray, "256 256 3"]:
-    """Jaw, brows, nose, eyes and lips on white, BGR.
+    """Draw jaw, brows, nose, eyes and lips on white, BGR.
 
     Args:
-        points: px; truncated to whole ones, what lies outside is cut off. Depth is not looked at.
+        points: landmarks, px, truncated to integers; parts outside the picture are cut off, and depth is ignored.
 
     Source: facts of adobe-research/MakeItTalk src/dataset/image_translation/data_preparation.py.
     """

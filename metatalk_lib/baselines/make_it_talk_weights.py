@@ -1,8 +1,8 @@
-"""MakeItTalk's networks with weights: the published files, or the open ones that this project trained.
+"""Weights of MakeItTalk's networks: the published files, or the open ones that this project trained.
 
-Published are four checkpoints, Resemblyzer's voice encoder and three text files of numbers. The open weights are two
-files: one for all that hears and moves landmarks, one for the image translation; networks of the same topology, two of
-them narrower.
+The published files are four checkpoints, Resemblyzer's voice encoder and three text files of numbers. The open weights
+are two files, one for all networks from sound to landmarks and one for the image translation; the networks have the
+same topology, two of them are narrower.
 """
 
 from dataclasses import dataclass
@@ -46,17 +46,17 @@ _EYE_CORNERS = (36, 45)
 
 @dataclass(frozen=True)
 class Networks:
-    """All that MakeItTalk needs, in evaluation mode, on one device.
+    """All networks and constants of MakeItTalk, in evaluation mode, on one device.
 
     Attributes:
-        voice_encoder: tells a voice's embedding.
-        auto_vc: says the recording in the target voice.
-        content: moves the lips.
-        speaker: moves the head.
-        image: paints the face.
-        target_voice: (256,) embedding of the one voice that the branches know.
-        feature_mean, feature_std: (80,) of what AutoVC gives.
-        depth: (68,) of a standard face's landmarks, networks' units before `make_it_talk_landmarks.FACE_DEPTH`.
+        voice_encoder: network that computes a voice's embedding.
+        auto_vc: network that converts the recording to the target voice.
+        content: network that moves the lips.
+        speaker: network that moves the head.
+        image: network that paints the face.
+        target_voice: (256,) embedding of the one voice on which the branches were trained.
+        feature_mean, feature_std: (80,) mean and standard deviation of AutoVC's output.
+        depth: (68,) depth of a standard face's landmarks, networks' units before `make_it_talk_landmarks.FACE_DEPTH`.
     """
 
     voice_encoder: VoiceEncoder
@@ -71,7 +71,7 @@ class Networks:
 
 
 class OpenSound(nn.Module):
-    """What the open file holds that hears and moves landmarks, with its statistics, target voice and depths."""
+    """Contents of the open sound file: the networks from sound to landmarks, statistics, target voice and depths."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,10 +84,10 @@ class OpenSound(nn.Module):
 
 
 def list_make_it_talk_files(weights: Weights = "auto") -> tuple[Path, ...]:
-    """The files that decide what it draws.
+    """Return the files that determine the pictures.
 
     Raises:
-        DataError: a published one is missing.
+        DataError: a published file is missing.
     """
     return (
         (OPEN_SOUND_PATH, OPEN_IMAGE_PATH)
@@ -97,11 +97,11 @@ def list_make_it_talk_files(weights: Weights = "auto") -> tuple[Path, ...]:
 
 
 def load_networks(weights: Weights = "auto", device: torch.device | None = None) -> Networks:
-    """The networks, ready to use.
+    """Load the networks, ready to use.
 
     Args:
-        weights: whose; see `checkpoints.takes_open`.
-        device: where they run; CPU by default.
+        weights: choice of weights, see `checkpoints.takes_open`.
+        device: device on which they run; the CPU by default.
 
     Raises:
         DataError: a file is missing, cannot be read safely, or does not fit.
@@ -113,7 +113,7 @@ def load_networks(weights: Weights = "auto", device: torch.device | None = None)
 
 
 def load_official_make_it_talk() -> Networks:
-    """The published networks.
+    """Load the published networks.
 
     Source: nesting of adobe-research/MakeItTalk src/approaches/train_audio2landmark.py, train_image_translation.py,
     src/autovc/AutoVC_mel_Convertor_retrain_version.py, and of resemble-ai/Resemblyzer resemblyzer/voice_encoder.py.
@@ -135,11 +135,11 @@ def load_official_make_it_talk() -> Networks:
 
 
 def load_open_make_it_talk(sound_path: Path = OPEN_SOUND_PATH, image_path: Path = OPEN_IMAGE_PATH) -> Networks:
-    """The open networks.
+    """Load the open networks.
 
     Args:
-        sound_path: of `pack_sound`.
-        image_path: of the image translation.
+        sound_path: file with the tensors of `pack_sound`.
+        image_path: file with the weights of the image translation.
     """
     sound = unpack_sound(load_weights(sound_path, _ADVICE), sound_path)
     image = ResidualUNet(width=OPEN_IMAGE_WIDTH)
@@ -149,7 +149,7 @@ def load_open_make_it_talk(sound_path: Path = OPEN_SOUND_PATH, image_path: Path 
 
 
 def pack_sound(sound: OpenSound) -> dict[str, torch.Tensor]:
-    """The open file's tensors in half precision, without what is never used or can be computed."""
+    """Pack the open file's tensors in half precision, without those that are never used or can be computed."""
     return {
         name: value.half() if value.is_floating_point() else value
         for name, value in sound.state_dict().items()
@@ -158,7 +158,7 @@ def pack_sound(sound: OpenSound) -> dict[str, torch.Tensor]:
 
 
 def unpack_sound(weights: dict[str, torch.Tensor], path: Path) -> OpenSound:
-    """The inverse of `pack_sound`, in evaluation mode.
+    """Unpack the open file's tensors into networks in evaluation mode; the inverse of `pack_sound`.
 
     Raises:
         DataError: the tensors do not fit.
@@ -170,21 +170,21 @@ def unpack_sound(weights: dict[str, torch.Tensor], path: Path) -> OpenSound:
 
 
 def open_depth() -> Float[np.ndarray, "68"]:
-    """Depths of the open face model's mean landmarks, 0 at the outer corners of the eyes, in the networks' units."""
+    """Compute the depths of the open model's mean landmarks, 0 at the outer corners of the eyes, in networks' units."""
     mean, _, _ = load_face_model().landmark_bases()
     scale = FACE_WIDTH_POINTS / np.ptp(mean[[0, 16], 0])
     return (mean[:, 2] - mean[list(_EYE_CORNERS), 2].mean()).astype(np.float64) * scale
 
 
 def load_numbers(asset: str, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
-    """The numbers of a published text file.
+    """Load the numbers of a published text file.
 
     Args:
         asset: name of the asset.
-        shape: rows, and columns where there are several.
+        shape: number of rows, and of columns if there are several.
 
     Raises:
-        DataError: the file is missing, is no table of finite numbers, or has another shape.
+        DataError: the file is missing, is not a table of finite numbers, or has another shape.
     """
     path, expected = require_file(asset), " rows of ".join(map(str, shape)) + " numbers"
     try:

@@ -1,4 +1,4 @@
-"""A training that takes a given time."""
+"""Training for a given time."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import TypeVar
 from metatalk_lib.core.artifacts import load_json, save_json
 
 TRIAL_STEPS = 20
-"""Steps from which the time of all is told at first; the first half of them, which warms up, does not count."""
+"""Steps of the first trial, which estimates the speed; the first half of them, which warms up, does not count."""
 TIME_TOLERANCE = 0.05
-"""By this share a training may miss its time."""
+"""Relative deviation from the given time that is accepted."""
 MAX_TRAININGS = 3
 
 _Network = TypeVar("Network")
@@ -22,21 +22,21 @@ def train_for(
     plan: Path,
     settings: Mapping[str, object],
 ) -> tuple[_Network, dict[str, list]]:
-    """Train for a given time; all steps of a training must be known when it starts, so their number is planned.
+    """Train for a given time, by planning the number of steps, which must be known when a training starts.
 
-    A short trial tells it. Where the training then takes another time, as on a machine that others use as well, a new
-    one with as many steps as its speed asks for takes its place; the last of `MAX_TRAININGS` stands.
+    A short trial estimates it. If the training then takes another time, for instance on a shared machine, it is
+    replaced by a new one with a number of steps according to its speed; the last of `MAX_TRAININGS` is kept.
 
     Args:
-        seconds: the time, s; above 0.
-        train: trains with that many steps, and gives the network and its history as `train_renderer` does; goes on from
-            the checkpoint where it has as many.
-        checkpoint: where `train` leaves off; it is deleted before the next training.
-        plan: JSON file with the number of steps, so that a killed training goes on with the same.
-        settings: whose plan it is; that of others is ignored.
+        seconds: training time, s; above 0.
+        train: function that trains with a given number of steps and returns the network and its history as
+            `train_renderer` does; it resumes from the checkpoint if that has as many steps.
+        checkpoint: checkpoint file of `train`; it is deleted before the next training.
+        plan: JSON file with the number of steps, so that a killed training resumes with the same number.
+        settings: settings of the training; a plan for other settings is ignored.
 
     Returns:
-        What the last training gave.
+        Result of the last training.
     """
     kept = load_json(plan) if plan.is_file() else {}
     kept = kept if kept.get("settings") == settings else {}

@@ -1,8 +1,8 @@
-"""Wav2Lip as a compared method: its network paints the mouth of every source frame, at the source's definition.
+"""Wav2Lip as a compared method: its network paints the mouth of every source frame, at the source's resolution.
 
-With the published weights it is Wav2Lip by its own recipe, but that the face boxes are told from stage 01's landmarks,
-not by S3FD; without them the same topology at a quarter of its width, trained by this project on studio people, takes
-its place under the name "Wav2Lip (open weights)".
+With the published weights it is Wav2Lip by its own recipe, except that the face boxes are computed from stage 01's
+landmarks instead of by S3FD; without them it uses the same topology at a quarter of its width, trained by this project
+on studio people, under the name "Wav2Lip (open weights)".
 """
 
 from pathlib import Path
@@ -27,25 +27,25 @@ from metatalk_lib.tracking.landmarks import LandmarkTrack
 WAV2LIP_ASSET = "wav2lip"
 OPEN_WAV2LIP_PATH = PACKAGE_DATA_DIR / "wav2lip_open.safetensors"
 OPEN_WAV2LIP_WIDTH = 0.25
-"""Width of the open network over the published one."""
+"""Width of the open network relative to the published one."""
 
 
 def label_wav2lip(weights: Weights = "auto") -> str:
-    """What the tables call it."""
+    """Return the method's label in the tables."""
     return "Wav2Lip (open weights)" if takes_open(weights, WAV2LIP_ASSET) else "Wav2Lip"
 
 
 def list_wav2lip_files(weights: Weights = "auto") -> tuple[Path, ...]:
-    """The files that decide what it paints.
+    """Return the files that determine the pictures.
 
     Raises:
-        DataError: one is missing.
+        DataError: a file is missing.
     """
     return (OPEN_WAV2LIP_PATH if takes_open(weights, WAV2LIP_ASSET) else require_file(WAV2LIP_ASSET),)
 
 
 def load_generator(weights: Weights = "auto") -> tuple[Wav2LipGenerator, str]:
-    """The generator in evaluation mode, and its file's checksum.
+    """Load the generator in evaluation mode, and return it with its file's checksum.
 
     Raises:
         DataError: the weights are missing or do not fit.
@@ -67,25 +67,25 @@ def talk_wav2lip(
     start_frame: int = 0,
     device: torch.device | None = None,
 ) -> Path:
-    """Make the person of a character folder speak a recording, Wav2Lip's way.
+    """Make the person of a character folder speak a recording, with Wav2Lip's method.
 
     Args:
         character_dir: `outputs/<character>`, with stages 01 and 03.
         audio_path: any recording that can be decoded.
         output: the .mp4 to write, at the source's size.
-        weights: whose; see `checkpoints.takes_open`.
+        weights: choice of weights, see `checkpoints.takes_open`.
         start_frame: source frame shown first.
-        device: where the network runs; CPU by default.
+        device: device on which the network runs; the CPU by default.
 
     Returns:
         `output`.
 
     Raises:
         DataError: a file is missing or does not fit.
-        ParameterError: `start_frame` is not in the source, or `output` is no .mp4 or a file that is read.
+        ParameterError: `start_frame` is not in the source, or `output` is not an .mp4 or is one of the input files.
 
-    Source: Prajwal et al. 2020; facts of Rudrabha/Wav2Lip inference.py. Wav2Lip begins the source again with a jump
-    where the recording is longer; here it plays forth and back, as for every method.
+    Source: Prajwal et al. 2020; facts of Rudrabha/Wav2Lip inference.py. Wav2Lip restarts the source with a jump if the
+    recording is longer; here it plays forth and back, as for every method.
     """
     character = load_character(character_dir)
     check_talk(audio_path, output, character.source)

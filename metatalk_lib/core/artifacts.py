@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written to a temporary name, then renamed."""
+"""Atomic file output: files are written to a temporary name, then renamed, so they are either complete or absent."""
 
 import hashlib
 import json
@@ -20,10 +20,10 @@ from metatalk_lib.core.paths import ensure_dir
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` on success, delete it on failure.
+    """Yield a temporary path beside `path`; rename it to `path` on success, delete it on failure.
 
-    The temporary name keeps the suffix, so that writers which look at it still work. A file left by a killed process is
-    overwritten by the next one.
+    The temporary name keeps the suffix, since some writers derive the format from it. A file left by a killed process
+    is overwritten by the next one.
     """
     ensure_dir(path.parent)
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
@@ -35,17 +35,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def create_map(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
-    """A new `.npy` on disk to be filled bit by bit; its room is taken at once, where the system can.
+    """Create a `.npy` memory map to be filled in steps; its disk space is reserved at once where the system allows it.
 
-    A file that is there gives way to another one: cut off in place, it would kill whoever still reads a map of it.
+    An existing file is replaced by a new one: truncating it in place would crash any process that still maps it.
 
     Raises:
-        DataError: the disk has no room for it.
+        DataError: there is not enough disk space.
     """
     path.unlink(missing_ok=True)
     values = np.lib.format.open_memmap(path, "w+", dtype, shape)
     try:
-        # without it a disk that fills up later would kill the process without a word
+        # without it, a disk that fills up later would kill the process without a message
         if values.size and hasattr(os, "posix_fallocate"):
             with open(path, "rb+") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -59,7 +59,7 @@ def create_map(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
 
 
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Save named arrays as `.npz`; equal arrays give equal bytes."""
+    """Save named arrays as `.npz`; equal arrays produce equal bytes."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
 
@@ -68,8 +68,8 @@ def load_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
     """Load arrays from an `.npz` without unpickling.
 
     Args:
-        path: the file.
-        names: arrays that must be there; all of the file's where none is named.
+        path: path of the `.npz` file.
+        names: arrays that must be present; without names, all arrays of the file are loaded.
 
     Raises:
         DataError: the file is absent, unreadable, or lacks an array.
@@ -89,9 +89,9 @@ def load_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
 
 
 def save_weights(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Save named tensors as `.safetensors`; equal tensors give equal bytes."""
+    """Save named tensors as `.safetensors`; equal tensors produce equal bytes."""
     with atomic_path(path) as temporary:
-        # not `save_file`, which lets nobody but the owner read the file
+        # `save_file` is not used, because it makes the file readable by its owner only
         temporary.write_bytes(save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata))
 
 
@@ -99,8 +99,8 @@ def load_weights(path: Path, advice: str) -> dict[str, torch.Tensor]:
     """Load named tensors from `.safetensors`.
 
     Args:
-        path: the file.
-        advice: what errors tell to do: where the file comes from.
+        path: path of the `.safetensors` file.
+        advice: advice for error messages: where the file comes from.
 
     Raises:
         DataError: the file is absent or is not of this format.
@@ -114,7 +114,7 @@ def load_weights(path: Path, advice: str) -> dict[str, torch.Tensor]:
 
 
 def save_json(path: Path, value: Any) -> None:
-    """Save as indented JSON with sorted keys."""
+    """Save a value as indented JSON with sorted keys."""
     with atomic_path(path) as temporary:
         temporary.write_text(
             json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
@@ -122,7 +122,7 @@ def save_json(path: Path, value: Any) -> None:
 
 
 def load_json(path: Path) -> Any:
-    """Load JSON.
+    """Load a JSON file.
 
     Raises:
         DataError: the file is absent or is not JSON.
@@ -136,13 +136,13 @@ def load_json(path: Path) -> Any:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Return the hex SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_input(path: Path) -> str:
-    """Hex SHA-256 of what a stage read: a file's bytes, or the names of all files below a folder."""
+    """Return the hex SHA-256 of a stage's input: of a file's bytes, or of the names of all files below a folder."""
     if path.is_file():
         return sha256_file(path)
     names = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())

@@ -1,4 +1,4 @@
-"""The assets of both tiers: what each is for, where it comes from, under which licence, where it must lie."""
+"""Table of the assets of both tiers: purpose, source, licence and location."""
 
 import os
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from metatalk_lib.core.paths import PACKAGE_DATA_DIR, resolve_path
 
 @dataclass(frozen=True)
 class Asset:
-    """One file (or one package's data) that a stage can use.
+    """One file (or the data of one package) that a stage can use.
 
     Attributes:
-        name: how parameters and messages call it.
-        purpose: which part of the method it serves.
+        name: name used in parameters and messages.
+        purpose: the part of the method that uses it.
         tier: `open` comes with the installation; `official` must be placed by hand.
-        path: where it lies; None for data inside an installed package.
-        source: who publishes it.
-        licence: terms in a few words; its publisher's text decides.
+        path: location of the file; None for data inside an installed package.
+        source: publisher.
+        licence: terms in a few words; the publisher's text is decisive.
         sha256_prefix: first hex digits of the file's checksum, where the publisher states them.
-        is_hub_file: True where it may also lie in torch's folder of downloaded weights.
-        other_names: names under which the same weights are published, too.
+        is_hub_file: True if the file may also lie in torch's folder of downloaded weights.
+        other_names: other file names under which the same weights are published.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Asset:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        """Where the file may lie, in the order of search."""
+        """Possible locations of the file, in the order of search."""
         if self.path is None:
             return ()
         others = (self.path.with_name(name) for name in self.other_names)
@@ -46,17 +46,17 @@ class Asset:
 
     @property
     def found(self) -> Path | None:
-        """The first place that holds the file; None where it is missing or inside a package."""
+        """The first location that holds the file; None if it is missing or inside a package."""
         return next((place for place in self.places if place.is_file()), None)
 
     @property
     def is_present(self) -> bool:
-        """True when the file is there, or comes with an installed package."""
+        """True if the file exists or comes with an installed package."""
         return self.path is None or self.found is not None
 
 
 def torch_hub_dirs() -> tuple[Path, ...]:
-    """Folders in which torch keeps downloaded weights, by its environment variables; nothing is created."""
+    """Return the folders in which torch keeps downloaded weights, from its environment variables; create nothing."""
     homes = []
     if os.environ.get("TORCH_HOME"):
         homes.append(Path(os.environ["TORCH_HOME"]))
@@ -229,10 +229,10 @@ ASSETS = (
 
 
 def find_asset(name: str) -> Asset:
-    """The asset of this name.
+    """Return the asset of a given name.
 
     Raises:
-        ParameterError: there is none.
+        ParameterError: there is no such asset.
     """
     for asset in ASSETS:
         if asset.name == name:
@@ -241,7 +241,7 @@ def find_asset(name: str) -> Asset:
 
 
 def list_placed() -> list[str]:
-    """Names of the official files that are there."""
+    """List the names of the official files that are present."""
     return [asset.name for asset in ASSETS if asset.tier == "official" and asset.is_present]
 
 
@@ -271,7 +271,7 @@ def verify_asset(asset: Asset) -> str:
 
 
 def require_file(name: str) -> Path:
-    """The file of an asset, found and checked. Nothing is downloaded.
+    """Find and verify the file of an asset. Nothing is downloaded.
 
     Raises:
         DataError: it is missing (the message says where it may lie, who publishes it and under which licence), or
@@ -292,5 +292,5 @@ def require_file(name: str) -> Path:
 
 @lru_cache(maxsize=16)
 def _verify_once(asset: Asset, path: Path, modified: int, size: int) -> None:
-    """Read a file's bytes once in a process; `path`, `modified` and `size` tell a rewritten file from that one."""
+    """Verify a file once per process; `path`, `modified` and `size` are cache keys, so a changed file is read again."""
     verify_asset(asset)

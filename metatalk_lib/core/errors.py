@@ -9,12 +9,12 @@ class MetaTalkError(Exception):
 
 
 class ParameterError(MetaTalkError):
-    """The caller's fault: an unknown parameter, a wrong type, a value out of range, arrays of unequal length."""
+    """An error of the caller: an unknown parameter, a wrong type, a value out of range, arrays of unequal length."""
 
 
 class DataError(MetaTalkError):
-    """A file's fault: it is missing, truncated, silent, faceless, or was made with other parameters."""
+    """An error in a file: it is missing, truncated, silent, faceless, or was made with other parameters."""
 
 
 class FaceError(DataError):
-    """A video shows no face that can be followed: none, too small, in too few frames, or not the only one."""
+    """No face in a video can be tracked: there is none, it is too small, in too few frames, or not the only one."""

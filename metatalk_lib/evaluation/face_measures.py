@@ -1,7 +1,7 @@
-"""What is measured on the faces of finished videos: landmarks, mouth opening, and the features of a face network.
+"""Measures on the faces of finished videos: landmarks, mouth opening, and the features of a face network.
 
 All are measured on decoded frames, in the crop, by the same tracker for every method and for the original. The control
-rows of these measures are the original's own values at other moments, which is what lips to other sound would show.
+rows of these measures are the original's own values at other moments, as lips to other sound would show them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,20 +26,20 @@ from metatalk_lib.tracking.face_detector import FacePosition, face_width
 from metatalk_lib.tracking.landmarks import MOUTH, LandmarkTrack, mouth_opening, track_landmarks
 
 MAX_BRIDGED_FRACTION = 0.1
-"""Most frames of a finished video in which the face may go unseen and be interpolated, and counted."""
+"""Largest share of a finished video's frames without a detected face; their landmarks are interpolated and counted."""
 LANDMARK_DISTANCE, LIKENESS = "mouth landmark distance, %", "likeness"
 
 
 @dataclass(frozen=True)
 class FaceMeasures:
-    """One video's faces.
+    """Measurements of one video's faces.
 
     Attributes:
         landmarks: (T, 68, 2) px, smoothed.
         raw_landmarks: (T, 68, 2) px, as predicted.
-        bridged: frames in which no face was seen; their landmarks are interpolated.
-        features: (T, 128) of the face network.
-        frechet_features: (T, D) of the Fréchet distance; the same array where it is FFD.
+        bridged: number of frames without a detected face, whose landmarks are interpolated.
+        features: (T, 128) features of the face network.
+        frechet_features: (T, D) features of the Fréchet distance; the same array if the distance is FFD.
     """
 
     landmarks: Float[np.ndarray, "T 68 2"]
@@ -54,7 +54,7 @@ class FaceMeasures:
         return mouth_opening(self.landmarks)
 
     def at(self, order: Int[np.ndarray, " T2"]) -> "FaceMeasures":
-        """The same faces at other moments."""
+        """Return the same measurements rearranged to other moments."""
         return replace(
             self,
             landmarks=self.landmarks[order],
@@ -72,7 +72,7 @@ def follow_face(
     name: str | Path,
     face_position: FacePosition = "largest",
 ) -> LandmarkTrack:
-    """Landmarks of one face of a finished video, of several the one at `face_position`; the rest as `measure_faces`."""
+    """Track the landmarks of one face of a finished video, chosen by `face_position`; otherwise as `measure_faces`."""
     return track_landmarks(
         frames,
         frame_count=frame_count,
@@ -91,18 +91,18 @@ def measure_faces(
     fps: Fraction,
     name: str | Path,
 ) -> FaceMeasures:
-    """Follow the face of a video.
+    """Measure the face of a video.
 
     Args:
-        frames: gives the video's frames from the beginning, each time it is called.
-        judge: of the Fréchet distance.
-        frame_count: their number.
-        fps: frames a second.
-        name: what errors call the video.
+        frames: function that returns the video's frames from the beginning, each time it is called.
+        judge: judge of the Fréchet distance.
+        frame_count: number of frames.
+        fps: frame rate, Hz.
+        name: name of the video in error messages.
 
     Raises:
         DataError: the video cannot be read.
-        FaceError: no face is seen, or in less than nine tenths of the frames.
+        FaceError: a face is detected in no frame, or in less than nine tenths of the frames.
     """
     found = follow_face(frames(), frame_count=frame_count, fps=fps, name=name)
     features = compute_face_features(frames(), found.raw_landmarks)
@@ -116,20 +116,20 @@ def measure_held_out_faces(
     videos: Mapping[str, FinishedVideo],
     judge: FrechetJudge,
 ) -> tuple[FaceMeasures, dict[str, FaceMeasures]]:
-    """The faces of the original and of finished videos, in the crop.
+    """Measure the faces of the original and of finished videos, in the crop.
 
     Args:
         held_out: the frames to compare.
-        controls: of `image_measures.write_controls`; followed are the two that lips are measured on, the re-encoded
-            original and the one whose mouth stands still.
+        controls: control videos from `image_measures.write_controls`; measured are the two that lip measures need, the
+            re-encoded original and the one with a static mouth.
         videos: row name to video.
-        judge: of the Fréchet distance.
+        judge: judge of the Fréchet distance.
 
     Returns:
-        The original's, and row name to measures, of the two controls and of the videos.
+        Measures of the original, and row name to measures for the two controls and the videos.
 
     Raises:
-        DataError, FaceError: as `measure_faces`, or a video does not fit the held-out frames.
+        DataError, FaceError: as in `measure_faces`, or a video does not fit the held-out frames.
     """
     followed = {name: controls[name] for name in (REENCODED, STATIC_FRAME)} | dict(videos)
     sources = [(held_out.originals, held_out.source)]
@@ -144,12 +144,12 @@ def measure_held_out_faces(
 def add_controls(
     faces: Mapping[str, FaceMeasures], truth: FaceMeasures, orders: Mapping[str, Int[np.ndarray, " T"]]
 ) -> dict[str, FaceMeasures]:
-    """Row name to measures for `compare_faces`: the truth, encoded once more, its controls, then the videos.
+    """Collect rows for `compare_faces`: the truth, the re-encoded truth, its controls, then the videos.
 
     Args:
-        faces: of the re-encoded truth and of videos.
-        truth: of the original; the controls are its own faces at other moments.
-        orders: of `controls.order_controls`.
+        faces: row name to measures of the re-encoded truth and of videos.
+        truth: measures of the original; the controls are its own faces at other moments.
+        orders: orders from `controls.order_controls`.
     """
     controls = {name: truth.at(order) for name, order in orders.items()}
     others = {name: face for name, face in faces.items() if name not in (REENCODED, *controls)}
@@ -157,16 +157,16 @@ def add_controls(
 
 
 def compare_faces(faces: Mapping[str, FaceMeasures], truth: FaceMeasures, judge: FrechetJudge) -> pd.DataFrame:
-    """Landmark distance, likeness and Fréchet distance of videos to the original.
+    """Compute landmark distance, likeness and Fréchet distance of videos to the original.
 
     Landmark distance is the mean over frames and the twenty mouth landmarks, in % of the original's face width; its
-    ideal is 0. Likeness is the mean cosine of the face network's features; its ideal is 1. The Fréchet distance looks
-    at all frames together: their order makes no difference to it; its ideal is 0.
+    ideal is 0. Likeness is the mean cosine of the face network's features; its ideal is 1. The Fréchet distance
+    compares all frames together and ignores their order; its ideal is 0.
 
     Args:
         faces: row name to measures.
-        truth: of the original.
-        judge: names the Fréchet distance.
+        truth: measures of the original.
+        judge: judge that names the Fréchet distance.
 
     Raises:
         ParameterError: the videos differ in length.

@@ -1,7 +1,7 @@
-"""The Fréchet distance of finished videos: FID where Inception's weights are placed, else FFD (open), never mixed.
+"""Fréchet distance of finished videos: FID if Inception's weights are placed, else FFD (open), never mixed.
 
-FID reads the crop, as `pytorch-fid` reads its files; FFD reads the face, turned upright by its landmarks. The number of
-frames decides much of either: all videos of one table have equal numbers.
+FID uses the crop, as `pytorch-fid` reads its files; FFD uses the face, rotated upright by its landmarks. Both depend
+strongly on the number of frames, so all videos of one table have equal numbers.
 """
 
 from collections.abc import Iterable
@@ -19,16 +19,16 @@ from metatalk_lib.evaluation.face_features import find_network_file
 from metatalk_lib.networks.inception import FIDInception
 
 _BATCH = 50
-"""Pictures that go through Inception at once, as in `pytorch-fid`."""
+"""Batch size of Inception, as in `pytorch-fid`."""
 
 
 @dataclass(frozen=True)
 class FrechetJudge:
-    """What turns frames into features.
+    """Feature network of the Fréchet distance.
 
     Attributes:
-        inception: in evaluation mode; None takes the face network.
-        files: the weights' files.
+        inception: Inception in evaluation mode; None uses the face network.
+        files: files of the weights.
     """
 
     inception: FIDInception | None = None
@@ -36,16 +36,16 @@ class FrechetJudge:
 
     @property
     def metric(self) -> str:
-        """What the distance is called."""
+        """Name of the distance."""
         return "FFD (open)" if self.inception is None else "FID"
 
 
 def load_frechet_judge(network: str = "auto", *, device: torch.device | None = None) -> FrechetJudge:
-    """The judge that the parameters name; `auto` takes Inception where its file is placed.
+    """Load the judge selected by the parameters; `auto` uses Inception if its file is placed.
 
     Raises:
-        DataError: a file is missing, is another one, or does not fit.
-        ParameterError: no such network.
+        DataError: a file is missing, is not the right one, or does not fit.
+        ParameterError: there is no such network.
     """
     if network not in ("auto", "open", "inception"):
         raise ParameterError(f"no features `{network}` for the Fréchet distance: auto, open or inception.")
@@ -58,13 +58,13 @@ def load_frechet_judge(network: str = "auto", *, device: torch.device | None = N
 def compute_inception_features(
     network: FIDInception, frames: Iterable[UInt8[np.ndarray, "H W 3"]]
 ) -> Float[np.ndarray, "T 2048"]:
-    """Inception's `pool3` of every frame.
+    """Compute Inception's `pool3` features of every frame.
 
     Args:
-        network: in evaluation mode.
-        frames: RGB, of one size.
+        network: Inception in evaluation mode.
+        frames: RGB frames of one size.
 
-    Source: mseitzer/pytorch-fid fid_score.py; its numbers were used.
+    Source: mseitzer/pytorch-fid fid_score.py, whose numbers are used.
     """
     device, features, batch = next(network.parameters()).device, [], []
 

@@ -1,4 +1,4 @@
-"""What all methods are compared on: the held-out frames of a character, and finished videos that belong to them."""
+"""Held-out frames of a character, on which all methods are compared, and finished videos of these frames."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -22,15 +22,15 @@ from metatalk_lib.tracking.crop import CropTransform, load_crop
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The frames that all methods are compared on.
+    """The frames on which all methods are compared.
 
     Attributes:
         source: the source video.
-        fps: frames a second.
-        frame_id: (T,) consecutive numbers in the source.
-        crop: from source to crop pixels.
-        coefficients: of these frames; identity and pose give the mask.
-        samples_16k: (S,) the tail's own audio, mono, 16 kHz.
+        fps: frame rate, Hz.
+        frame_id: (T,) consecutive frame numbers in the source.
+        crop: map from source to crop pixels.
+        coefficients: coefficients of these frames; identity and pose determine the mask.
+        samples_16k: (S,) audio of these frames, mono, 16 kHz.
     """
 
     source: Path
@@ -44,45 +44,45 @@ class HeldOut:
         return len(self.frame_id)
 
     def originals(self) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
-        """The source's frames in the crop, one by one."""
+        """Yield the source's frames in the crop."""
         first = int(self.frame_id[0])
         return (self.crop.crop_image(frame) for frame in read_frames(self.source, first, first + len(self)))
 
     def originals_at(self, order: Int[np.ndarray, " T2"]) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
-        """The source's frames in the crop at other moments: `order` counts from the first held-out frame."""
+        """Yield the source's frames in the crop at other moments; `order` counts from the first held-out frame."""
         return (self.crop.crop_image(frame) for frame in read_in_any_order(self.source, self.frame_id[order]))
 
     def masks(self, model: FaceModel) -> Iterator[Bool[np.ndarray, "S S"]]:
-        """The renderer's lower-face mask of each frame, in the crop."""
+        """Yield the renderer's lower-face mask of each frame, in the crop."""
         return (dilated_mask(model, self.coefficients, row, self.crop.size) for row in range(len(self)))
 
     def envelope(self) -> Float[np.ndarray, " T"]:
-        """Speech envelope of the tail's own audio, dB above the floor."""
+        """Compute the speech envelope of the frames' audio, dB above the floor."""
         return compute_speech_envelope(self.samples_16k, len(self), self.fps)
 
     def shortened(self, frame_count: int) -> "HeldOut":
-        """The first `frame_count` frames."""
+        """Return the first `frame_count` frames."""
         ids = self.frame_id[:frame_count]
         return replace(self, frame_id=ids, coefficients=self.coefficients.select(ids))
 
 
 @dataclass(frozen=True)
 class FinishedVideo:
-    """A video to measure: row i shows frame_id[i] of the held-out frames.
+    """A video to measure; its frame i shows frame_id[i] of the held-out frames.
 
     Attributes:
-        path: the file, decoded again for every measurement.
-        is_crop: True where it shows the crop alone, False where it shows the source's whole frame.
+        path: path of the video, which is decoded again for every measurement.
+        is_crop: True if it shows the crop alone, False if it shows the source's whole frame.
     """
 
     path: Path
     is_crop: bool = False
 
     def crops(self, held_out: HeldOut) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
-        """Its frames in the crop, as many as are compared; `fit_length` has seen to it that no more than one is left.
+        """Yield the compared frames in the crop; `fit_length` has ensured that at most one frame is left over.
 
         Raises:
-            DataError: size, rate or length do not belong to the held-out frames.
+            DataError: size, rate or length do not match the held-out frames.
         """
         info = probe_video(self.path)
         side = held_out.crop.size
@@ -98,13 +98,13 @@ class FinishedVideo:
 
 
 def load_held_out(crop_path: Path, coefficients_path: Path, audio_path: Path, *, max_seconds: float) -> HeldOut:
-    """The held-out tail, or its first `max_seconds`.
+    """Load the held-out tail, or its first `max_seconds`.
 
     Args:
-        crop_path: `01_crop/crop.json`.
-        coefficients_path: `03_reconstruction/coefficients.npz`.
-        audio_path: `01_crop/audio.wav`, from the source's beginning.
-        max_seconds: longest stretch that is compared, s.
+        crop_path: path of `01_crop/crop.json`.
+        coefficients_path: path of `03_reconstruction/coefficients.npz`.
+        audio_path: path of `01_crop/audio.wav`, which begins with the source.
+        max_seconds: maximum duration that is compared, s.
 
     Raises:
         DataError: nothing is held out, or a frame has no coefficients.
@@ -124,11 +124,11 @@ def load_held_out(crop_path: Path, coefficients_path: Path, audio_path: Path, *,
 
 
 def fit_sound(held_out: HeldOut, videos: Iterable[FinishedVideo]) -> HeldOut:
-    """Shorten the held-out frames by at most one, to what every video has.
+    """Shorten the held-out frames by at most one, to the number that every video has.
 
     Args:
         held_out: the frames to compare.
-        videos: driven by the tail's audio, whose length may differ from the picture's by one frame.
+        videos: videos driven by the tail's audio, whose length may differ from the picture's by one frame.
 
     Raises:
         DataError: a video has more than one frame too few or too many.

@@ -1,9 +1,9 @@
-"""The evaluation protocol: what is compared where, for every method alike, with controls and cheats beside it.
+"""Evaluation protocol: the frames, regions and measures that are the same for every method, with controls and cheats.
 
-Compared are the frames of the held-out tail, which no stage trained on, driven by the tail's own audio; frame i of a
-finished video belongs to frame_id held_out_start + i of the source. Images are compared in the crop at the source's own
-definition: inside the lower-face mask that the renderer paints, and over the whole crop. Lips are compared by the mouth
-opening, measured by landmarks on the decoded video.
+Methods are compared on the held-out tail, on which no stage trained, driven by its own audio; frame i of a finished
+video belongs to frame_id held_out_start + i of the source. Images are compared in the crop at the source's resolution:
+inside the lower-face mask that the renderer paints, and over the whole crop. Lips are compared by the mouth opening,
+measured by landmarks on the decoded video.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,32 +32,33 @@ from metatalk_lib.tracking.landmarks import LandmarkTrack, mouth_opening
 
 FLICKER = "flicker ratio"
 IMAGE_METRICS = ("SSIM in mask", "SSIM", "PSNR in mask, dB", "sharpness ratio in mask", FLICKER)
-"""`SSIM` is over the whole crop; both are Wang et al.'s Gaussian SSIM and, like sharpness, means over frames. PSNR is
-that of the squared error over all frames. Sharpness leaves the mask's rim out, where a visible seam would count as
-detail. Flicker is the squared change from frame to frame in the mask, over the original's.
-Ideal: 1, 1, infinity, 1, 1. A flat grey patch keeps much of SSIM in mask (skin is smooth too) and is told by PSNR."""
+"""Image measures; their ideal values are 1, 1, infinity, 1, 1.
+
+`SSIM` is over the whole crop; both are Wang et al.'s Gaussian SSIM and, like sharpness, means over frames. PSNR is from
+the squared error over all frames. Sharpness excludes the mask's rim, where a seam counts as detail. Flicker is squared
+change between frames in the mask over the original's. PSNR exposes a flat grey patch, SSIM little: skin is smooth."""
 SSIM_METRICS = ("SSIM", "SSIM uniform", "SSIM zero-padded")
-"""The three variants of `image_quality.SsimVariant`, in its order."""
+"""The three variants of `image_quality.SsimVariant`, in the same order."""
 RIM_PER_SIDE = 1 / 16
-"""Width of the mask's rim that sharpness leaves out, in units of the crop's side; seams of all methods lie in it."""
+"""Width of the mask's rim excluded from sharpness, in units of the crop's side; the seams of all methods lie in it."""
 SYNC_METRICS = ("opening r", "opening r, best lag", "best lag, frames", "envelope r")
-"""Open sync measures; none is LSE."""
+"""Open synchrony measures; none of them is LSE."""
 OPEN_METRICS = ("SSIM in mask", "PSNR in mask, dB", "sharpness ratio in mask", *SYNC_METRICS)
 LEAST_FLICKER = 1e-9
-"""Keeps the ratio finite where the original stands still."""
+"""Lower limit of the original's flicker, which keeps the ratio finite if the original stands still."""
 VERDICT_SECONDS = 2.8
-"""From this length controls must come out in order: 3 s, of which a video may lack some frames."""
+"""Clip length from which controls must be in order, s; a video of 3 s may lack some frames."""
 ENVELOPE_VERDICT_SECONDS = 9.8
-"""The same for the envelope measure, which is weaker: 10 s."""
+"""The same limit for the envelope measure, which is weaker, s; a video of 10 s may lack some frames."""
 
 
 @dataclass(frozen=True)
 class References:
-    """What lips are compared with.
+    """Reference curves of the mouth opening.
 
     Attributes:
         measured: opening measured on the original video, px.
-        reference: the true opening where it is known, else `measured`.
+        reference: true opening if it is known, else `measured`, px.
         kind: `true` or `measured on the original`.
     """
 
@@ -69,16 +70,16 @@ class References:
 def write_controls(
     held_out: HeldOut, model: FaceModel, folder: Path, orders: Mapping[str, Int[np.ndarray, " T"]]
 ) -> dict[str, FinishedVideo]:
-    """Encode the controls as any method's video is: the original, and the original with other moments' mouths.
+    """Encode the controls like any method's video: the original, and the original with the mouths of other moments.
 
     Args:
         held_out: the frames to compare.
-        model: for the mask.
-        folder: gets a video for each.
-        orders: of `controls.order_controls`: which moment's mouth each frame shows.
+        model: face model that determines the mask.
+        folder: output folder of the videos.
+        orders: orders from `controls.order_controls`: the moment whose mouth each frame shows.
 
     Returns:
-        `REENCODED`, then the names of `orders`, to video, in the crop.
+        `REENCODED`, then the names of `orders`, to the video in the crop.
     """
     masks = list(held_out.masks(model))
     streams = {REENCODED: held_out.originals()}
@@ -96,25 +97,25 @@ def show_mouths(
     others: Iterable[UInt8[np.ndarray, "H W 3"]],
     masks: Iterable[Bool[np.ndarray, "H W"]],
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """The originals with the others' pixels inside the masks."""
+    """Yield the originals with the others' pixels inside the masks."""
     for original, other, mask in zip(originals, others, masks, strict=True):
         yield np.where(mask[..., None], other, original)
 
 
 def measure_images(held_out: HeldOut, model: FaceModel, videos: Mapping[str, FinishedVideo]) -> pd.DataFrame:
-    """Image measures of every video, with the cheat rows above them.
+    """Compute the image measures of every video, with the cheat rows above them.
 
     Args:
         held_out: the frames to compare.
-        model: for the mask.
-        videos: row name to video, those of `write_controls` among them.
+        model: face model that determines the mask.
+        videos: row name to video, including those of `write_controls`.
 
     Returns:
-        Rows: pass-through and cheats (uncompressed), then the videos; columns `IMAGE_METRICS`, means over the frames.
+        Rows: pass-through and cheats (uncompressed), then the videos; columns: `IMAGE_METRICS` over the frames.
 
     Raises:
         DataError: a video does not fit the held-out frames.
-        ParameterError: a row name is taken by a cheat.
+        ParameterError: a row name is already used by a cheat.
 
     Source: Original to this project; the paper does not state its protocol.
     """
@@ -136,20 +137,20 @@ def measure_images(held_out: HeldOut, model: FaceModel, videos: Mapping[str, Fin
 def average_pictures(
     rows: Iterable[tuple[list[np.ndarray], np.ndarray, np.ndarray]], truth: int, *, rim: float
 ) -> Float[np.ndarray, "N 5"]:
-    """`IMAGE_METRICS` of pictures, means over frames.
+    """Compute `IMAGE_METRICS` of pictures over all frames.
 
     Args:
-        rows: of every moment the N pictures, the original and the mask.
-        truth: place of the original among the pictures.
-        rim: width of the mask's rim that sharpness leaves out, px.
+        rows: for every moment, the N pictures, the original and the mask.
+        truth: position of the original among the pictures.
+        rim: width of the mask's rim excluded from sharpness, px.
 
     Raises:
-        ParameterError: sizes differ, or a mask is empty or nothing but rim.
+        ParameterError: sizes differ, or a mask is empty or consists of rim only.
     """
     figures, previous = [], None
     for shown, original, mask in read_ahead(rows, depth=1):
         measure = partial(_measure_picture, original=original, mask=mask, inside=_inside(mask, rim))
-        # the first moment stands for the one before it
+        # the first moment has no predecessor and is compared with itself
         figures.append(list(map_ahead(measure, zip(shown, previous or shown, strict=True), CORES)))
         previous = shown
     means, energies = np.mean(figures, axis=0)[:, :-1], np.sum(figures, axis=0)[:, -1]
@@ -160,7 +161,7 @@ def average_pictures(
 def _measure_picture(
     pair: tuple[np.ndarray, np.ndarray], original: np.ndarray, mask: np.ndarray, inside: np.ndarray
 ) -> tuple[float, ...]:
-    """`measure_frame` of a picture, and its flicker against the one before it."""
+    """Return `measure_frame` of a picture, and its flicker relative to the previous one."""
     picture, before = pair
     return *measure_frame(picture, original, mask, inside), image_quality.flicker_energy(picture, before, mask)
 
@@ -171,12 +172,12 @@ def measure_frame(
     mask: Bool[np.ndarray, "H W"],
     inside: Bool[np.ndarray, "H W"],
 ) -> tuple[float, float, float, float]:
-    """SSIM in mask, SSIM, mean squared error in mask, and sharpness ratio inside, of one frame.
+    """Compute SSIM in mask, SSIM, mean squared error in mask, and sharpness ratio inside, of one frame.
 
     Args:
         frame: the image to judge, RGB.
         original: the true image, RGB.
-        mask: the region that was painted.
+        mask: the painted region.
         inside: the mask without its rim.
 
     Raises:
@@ -193,16 +194,16 @@ def measure_frame(
 
 
 def measure_ssim_variants(held_out: HeldOut, videos: Mapping[str, FinishedVideo], gaussian: pd.Series) -> pd.DataFrame:
-    """SSIM over the whole crop in the three variants that are in use; they differ by more than methods often do.
+    """Compute SSIM over the whole crop in the three common variants, which often differ by more than methods do.
 
     Args:
-        held_out: the frames to compare; the crop's side is the size.
+        held_out: the frames to compare, at the crop's size.
         videos: row name to video.
-        gaussian: row name to the column `SSIM` of `measure_images`, which is not measured twice.
+        gaussian: row name to the column `SSIM` of `measure_images`, which is not computed again.
 
     Returns:
-        Rows: the original, then the videos; columns `SSIM_METRICS`: Wang et al.'s window (the one of every other
-        table), scikit-image's default and pytorch_ssim's, means over the frames.
+        Rows: the original, then the videos; columns `SSIM_METRICS`: Wang et al.'s window (used in every other table),
+        scikit-image's default and pytorch_ssim's, means over the frames.
     """
     _, *others = get_args(image_quality.SsimVariant)
 
@@ -219,17 +220,16 @@ def measure_ssim_variants(held_out: HeldOut, videos: Mapping[str, FinishedVideo]
 
 
 def load_references(held_out: HeldOut, landmarks_path: Path) -> References:
-    """The opening that lips are compared with, joined on frame_id.
+    """Load the reference mouth openings, joined on frame_id.
 
-    A studio character's true opening lies in `truth.npz` beside its source; a real person's is measured on the
-    original.
+    A studio character's true opening is in `truth.npz` beside its source; a real person's is measured on the original.
 
     Args:
         held_out: the frames to compare.
         landmarks_path: `01_crop/landmarks.npz`.
 
     Raises:
-        DataError: a frame is missing in a file.
+        DataError: a file lacks one of the frames.
     """
     original = LandmarkTrack.load(landmarks_path)
     measured = pick_rows(original.frame_id, mouth_opening(original.landmarks), held_out.frame_id, landmarks_path)
@@ -245,12 +245,12 @@ def load_references(held_out: HeldOut, landmarks_path: Path) -> References:
 def measure_sync(
     held_out: HeldOut, references: References, openings: Mapping[str, Float[np.ndarray, " T"]]
 ) -> tuple[pd.DataFrame, dict[str, dict[str, SyncScore]]]:
-    """Open sync measures of every video, with the control rows above them.
+    """Compute the open synchrony measures of every video, with the control rows above them.
 
     Args:
         held_out: the frames to compare.
-        references: what lips are compared with.
-        openings: row name to mouth opening, px; it must hold the re-encoded original and the static mouth.
+        references: reference curves of the mouth opening.
+        openings: row name to mouth opening, px; it must include the re-encoded original and the static mouth.
 
     Returns:
         Rows: controls, then the other videos; columns `SYNC_METRICS`; and the controls' scores by measure
@@ -281,11 +281,11 @@ def measure_sync(
 
 
 def collect_scores(names: Sequence[str], *measured: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Method to metric to value, from the rows of several tables; infinite values (an exact copy) are left out.
+    """Map method to metric to value from the rows of several tables; infinite values (an exact copy) are left out.
 
     Args:
         names: rows to take.
-        measured: tables of `measure_images`, `measure_sync`, `face_measures.compare_faces` and the like.
+        measured: tables such as those of `measure_images`, `measure_sync` and `face_measures.compare_faces`.
 
     Raises:
         ParameterError: a table lacks a row.

@@ -36,32 +36,32 @@ from metatalk_lib.metrics.mouth_opening_sync import SyncScore
 
 
 class Judges(NamedTuple):
-    """Who judges lips, and whose features the Fréchet distance is of."""
+    """Judges of lip synchrony and of the Fréchet distance."""
 
     lip_sync: LipSyncJudge
     frechet: FrechetJudge
 
     @property
     def names(self) -> list[str]:
-        """What their figures are called."""
+        """Names of the judges' measures."""
         return [*self.lip_sync.metrics, self.frechet.metric]
 
     @property
     def files(self) -> list[Path]:
-        """Their weights."""
+        """Files of the judges' weights."""
         return [*self.lip_sync.files, *self.frechet.files]
 
 
 def judge_original(judges: Judges, tail: Tail, folder: Path) -> dict[str, LipSyncError]:
-    """LSE of the original tail with its own sound, once more encoded, and its controls.
+    """Compute the LSE of the original tail with its own sound, of its re-encoded copy, and of its controls.
 
     Args:
         judges: the judges.
         tail: the test split.
-        folder: gets `ground_truth.mp4`, encoded without loss, and `ground_truth_reencoded.mp4`.
+        folder: output folder of `ground_truth.mp4`, encoded losslessly, and `ground_truth_reencoded.mp4`.
 
     Raises:
-        DataError, FaceError, ParameterError: as `embed_video`.
+        DataError, FaceError, ParameterError: as in `embed_video`.
     """
     frames, sound, clips = tail.frames, read_audio(tail.audio), {}
     for name, crf in (("ground_truth", 0), ("ground_truth_reencoded", None)):
@@ -75,20 +75,20 @@ def judge_original(judges: Judges, tail: Tail, folder: Path) -> dict[str, LipSyn
 
 
 def leave_out(videos: Mapping[str, Mapping[str, Path]], recording: str) -> dict[str, dict[str, Path]]:
-    """Method to recording to video, without one recording."""
+    """Return method to recording to video, without one recording."""
     return {method: {name: path for name, path in made.items() if name != recording} for method, made in videos.items()}
 
 
 def tabulate_lip_sync(
     judges: Judges, original: Mapping[str, LipSyncError], clips: pd.DataFrame, *, seed: int
 ) -> pd.DataFrame:
-    """LSE of the original's rows and of every method's mean over its clips, with intervals.
+    """Tabulate the LSE of the original's rows and of every method's mean over its clips, with intervals.
 
     Args:
-        judges: name the metrics.
-        original: rows of `judge_original`.
-        clips: of `lse_judge.score_videos`.
-        seed: of the intervals.
+        judges: judges that name the metrics.
+        original: rows from `judge_original`.
+        clips: table from `lse_judge.score_videos`.
+        seed: seed of the intervals.
     """
     columns = [*judges.lip_sync.metrics, OFFSET]
     rows = {name: list(score) for name, score in original.items()}
@@ -109,20 +109,20 @@ def find_judging_failures(
     sync: Mapping[str, Mapping[str, SyncScore]],
     lip_sync: Mapping[str, LipSyncError],
 ) -> dict[str, list[str] | None]:
-    """Control rows that come out in the wrong order, by measure.
+    """Find the control rows in the wrong order, by measure.
 
     Args:
-        judges: name the measures.
-        frame_count: of the tail.
-        fps: frames a second.
-        images: of `image_measures.measure_images`, with the control rows.
-        variants: of `image_measures.measure_ssim_variants`, with the control rows.
-        faces: of `face_measures.compare_faces`, with the control rows.
-        sync: control scores of `image_measures.measure_sync`.
-        lip_sync: rows of `judge_original`.
+        judges: judges that name the measures.
+        frame_count: number of frames of the tail.
+        fps: frame rate, Hz.
+        images: table from `image_measures.measure_images`, with the control rows.
+        variants: table from `image_measures.measure_ssim_variants`, with the control rows.
+        faces: table from `face_measures.compare_faces`, with the control rows.
+        sync: control scores from `image_measures.measure_sync`.
+        lip_sync: rows from `judge_original`.
 
     Returns:
-        Measure to sentences; None where the clip is too short for a verdict.
+        Measure to sentences; None if the clip is too short for a verdict.
     """
     seconds = {"opening": image_measures.VERDICT_SECONDS, "envelope": image_measures.ENVELOPE_VERDICT_SECONDS}
     found: dict[str, list[str] | None] = {
@@ -145,6 +145,6 @@ def find_judging_failures(
 def add_lip_sync(
     scores: Mapping[str, Mapping[str, float]], clips: pd.DataFrame, judges: Judges, *, seed: int
 ) -> dict[str, dict[str, object]]:
-    """Method to metric to value, LSE's means with their intervals among them."""
+    """Add LSE's means with their intervals to the scores: method to metric to value."""
     judged = average_clips(clips, judges.lip_sync, seed=seed)
     return {name: {**values, **judged[name]} for name, values in scores.items()}

@@ -1,8 +1,8 @@
-"""LSE of finished videos: which SyncNet judges, on which face crops, and what it says when the sound does not fit.
+"""LSE of finished videos: the choice of SyncNet and face crops, and control scores for sound that does not fit.
 
-The published weights give LSE-D and LSE-C, the open ones LSE-D (open) and LSE-C (open). Two recipes cut the face out:
-`s3fd`, that of the published scores, which needs another file of weights, and `tracker`, which takes the landmarks that
-this project follows everywhere. Figures of two networks or two recipes are never compared.
+The published weights give LSE-D and LSE-C, the open ones LSE-D (open) and LSE-C (open). Two recipes crop the face:
+`s3fd`, that of the published scores, which needs another file of weights, and `tracker`, which uses the landmarks that
+this project tracks everywhere. Scores of different networks or recipes are never compared.
 """
 
 import itertools
@@ -55,22 +55,25 @@ from metatalk_lib.networks.syncnet import SyncNet
 from metatalk_lib.tracking.face_detector import FacePosition, boxes_of_faces
 
 SILENT_PEAK = 33
-"""Sound whose loudest sample is below this, of 32768, counts as silence: -60 dB."""
+"""Peak of the sound below which it counts as silent, of 32768: -60 dB."""
 OFFSET = "offset, frames"
 MAX_LENGTH_DIFFERENCE_S = 0.12
-"""Three frames: what coding adds to the end of a sound. More is an error, not a silent cut."""
+"""Largest difference in length of sound and picture, s: three frames, which coding may append to the sound.
+
+A larger difference is an error instead of a silent cut.
+"""
 
 
 @dataclass(frozen=True)
 class LipSyncJudge:
-    """A SyncNet and the recipe of its crops.
+    """A SyncNet and the recipe of its face crops.
 
     Attributes:
-        network: in evaluation mode.
+        network: SyncNet in evaluation mode.
         is_open: whether its weights are this project's.
         detector: S3FD for the recipe `s3fd`; None for `tracker`.
-        files: the weights' files.
-        face_position: which of several faces `tracker` follows.
+        files: files of the weights.
+        face_position: face that `tracker` chooses among several.
     """
 
     network: SyncNet
@@ -81,7 +84,7 @@ class LipSyncJudge:
 
     @property
     def metrics(self) -> tuple[str, str]:
-        """What its two figures are called."""
+        """Names of the judge's two metrics."""
         return ("LSE-D (open)", "LSE-C (open)") if self.is_open else ("LSE-D", "LSE-C")
 
 
@@ -92,18 +95,18 @@ def load_judge(
     face_position: FacePosition = "only",
     device: torch.device | None = None,
 ) -> LipSyncJudge:
-    """The judge that the parameters name.
+    """Load the judge selected by the parameters.
 
     Args:
-        network: `open` weights, the published `syncnet`, or `auto`: the published ones where they are placed.
+        network: `open` weights, the published `syncnet`, or `auto`: the published ones if they are placed.
         recipe: `tracker`, or `s3fd`, which needs the asset `s3fd_syncnet`.
-        face_position: which of several faces is judged. `s3fd` judges all that it finds, so that it takes `only` alone;
-            `tracker` then follows the largest.
-        device: where the networks run; CPU by default.
+        face_position: face to choose among several. `s3fd` judges all faces that it finds and thus accepts only `only`;
+            `tracker` then tracks the largest.
+        device: device on which the networks run; the CPU by default.
 
     Raises:
         DataError: weights are missing, or do not fit.
-        ParameterError: no such network or recipe, or a face that the recipe cannot choose.
+        ParameterError: there is no such network or recipe, or the recipe cannot choose the face.
     """
     if network not in ("auto", "open", "syncnet") or recipe not in ("tracker", "s3fd"):
         raise ParameterError(f"no judge `{network}` with `{recipe}`: auto, open or syncnet with tracker or s3fd.")
@@ -122,7 +125,7 @@ def load_judge(
 
 
 def load_open_syncnet() -> SyncNet:
-    """The shipped SyncNet, in evaluation mode.
+    """Load the shipped SyncNet, in evaluation mode.
 
     Raises:
         DataError: the weights are missing or do not fit.
@@ -140,22 +143,22 @@ def embed_video(
     *,
     landmarks: Float[np.ndarray, "T 68 2"] | None = None,
 ) -> list[EmbeddedClip]:
-    """What SyncNet makes of a video.
+    """Compute SyncNet's embeddings of a video.
 
-    A video at another rate than 25 fps is shown at 25: each instant by the frame that is on the screen then.
+    A video at another frame rate is resampled to 25 fps: each instant shows the frame that is on the screen then.
 
     Args:
         judge: the network and its recipe.
-        path: the video.
-        recording: its sound; None takes the video's own.
-        landmarks: of every frame at 25 fps, px, unsmoothed, where they are known already; else they are looked for.
+        path: path of the video.
+        recording: sound of the video; None uses the video's own.
+        landmarks: unsmoothed landmarks of every frame at 25 fps, px, if already known; otherwise they are tracked.
 
     Returns:
-        One clip for `tracker`; one for each face track for `s3fd`.
+        One clip for `tracker`; one per face track for `s3fd`.
 
     Raises:
-        DataError: the video cannot be read, has no sound, or sound and picture differ in length by more than 0.12 s.
-        FaceError: no face is seen, or in too few frames.
+        DataError: the video is unreadable, has no sound, or sound and picture differ in length by more than 0.12 s.
+        FaceError: no face is found, or a face in too few frames.
         ParameterError: the video is too short.
     """
     pcm = check_judged_sound(path, recording or read_audio(path))
@@ -175,11 +178,11 @@ def embed_video(
 
 
 def check_judged_sound(path: Path, recording: Recording) -> Int16[np.ndarray, " S"]:
-    """Refuse what LSE cannot judge: a frame or two, silence, picture and sound that are no pair.
+    """Check that LSE can judge a video: enough frames, no silence, and picture and sound of equal length.
 
     Args:
-        path: the video.
-        recording: its sound.
+        path: path of the video.
+        recording: sound of the video.
 
     Returns:
         The sound, mono, 16 kHz, 16 bits.
@@ -201,7 +204,7 @@ def check_judged_sound(path: Path, recording: Recording) -> Int16[np.ndarray, " 
 
 
 def score_videos(judge: LipSyncJudge, videos: Mapping[str, Mapping[str, Path]]) -> pd.DataFrame:
-    """LSE of every video, a row a clip.
+    """Compute the LSE of every video, one row per clip.
 
     Args:
         judge: the network and its recipe.
@@ -209,10 +212,10 @@ def score_videos(judge: LipSyncJudge, videos: Mapping[str, Mapping[str, Path]]) 
 
     Returns:
         Columns `method`, `recording`, the judge's two metrics, and `offset, frames`; several face tracks of one video
-        are averaged, as the published scores are.
+        are averaged, as in the published scores.
 
     Raises:
-        DataError, FaceError, ParameterError: as `embed_video`.
+        DataError, FaceError, ParameterError: as in `embed_video`.
     """
 
     def score(path: Path) -> LipSyncError:
@@ -226,18 +229,18 @@ def score_videos(judge: LipSyncJudge, videos: Mapping[str, Mapping[str, Path]]) 
 
 
 def average_tracks(scores: Iterable[LipSyncError]) -> LipSyncError:
-    """Mean of the scores of one video's face tracks, as the published scores are; the offset is their median."""
+    """Average the scores of one video's face tracks, as in the published scores; the offset is their median."""
     distances, confidences, offsets = zip(*scores, strict=True)
     return LipSyncError(float(np.mean(distances)), float(np.mean(confidences)), round(float(np.median(offsets))))
 
 
 def average_clips(clips: pd.DataFrame, judge: LipSyncJudge, *, seed: int) -> dict[str, dict[str, Estimate]]:
-    """Method to metric to mean over its clips, with the interval from resampling them.
+    """Map method to metric to the mean over its clips, with a bootstrap interval.
 
     Args:
-        clips: of `score_videos`.
-        judge: names the metrics.
-        seed: of the resampling.
+        clips: table from `score_videos`.
+        judge: judge that names the metrics.
+        seed: seed of the resampling.
     """
     return {
         str(method): {metric: bootstrap_mean(own[metric].to_numpy(), seed=seed) for metric in judge.metrics}
@@ -246,15 +249,15 @@ def average_clips(clips: pd.DataFrame, judge: LipSyncJudge, *, seed: int) -> dic
 
 
 def score_controls(judge: LipSyncJudge, clips: Sequence[EmbeddedClip]) -> dict[str, LipSyncError]:
-    """The control rows of LSE, from an original video.
+    """Compute the control rows of LSE from an original video.
 
     Args:
         judge: the network.
-        clips: `embed_video` of the original with its own sound.
+        clips: result of `embed_video` for the original with its own sound.
 
     Returns:
-        Scores by row name: the video itself; its sound turned round by half the clip; late and early by 5 frames;
-        silent; and the clip's first five frames held throughout; means over the face tracks.
+        Scores by row name: the video itself; its sound rotated by half the clip; late and early by 5 frames; silent;
+        and the clip's first five frames held throughout; averaged over the face tracks.
 
     Raises:
         ParameterError: a clip is too short to be shifted.
@@ -275,17 +278,17 @@ def score_controls(judge: LipSyncJudge, clips: Sequence[EmbeddedClip]) -> dict[s
 
 
 def find_lse_failures(controls: Mapping[str, LipSyncError]) -> list[str]:
-    """Controls that come out in the wrong order.
+    """List the controls that are in the wrong order.
 
-    The truth, encoded once more or with its sound shifted, must have a smaller LSE-D and a larger LSE-C than shuffled
-    audio, silence and a static frame have: both look for the best offset, so that a shift costs little. The shift must
-    be found within one frame.
+    The truth, re-encoded or with its sound shifted, must have a smaller LSE-D and a larger LSE-C than shuffled audio,
+    silence and a static frame: both measures search for the best offset, so a shift costs little. The shift must be
+    found within one frame.
 
     Args:
-        controls: rows of `score_controls`, and the re-encoded truth where there is one.
+        controls: rows of `score_controls`, and the re-encoded truth if there is one.
 
     Returns:
-        One sentence for each failure.
+        One sentence per failure.
     """
     offset, failures = controls[GROUND_TRUTH].offset, []
     wanted = {GROUND_TRUTH: offset, REENCODED: offset, LATE: offset - CONTROL_SHIFT, EARLY: offset + CONTROL_SHIFT}
@@ -303,13 +306,13 @@ def find_lse_failures(controls: Mapping[str, LipSyncError]) -> list[str]:
 
 
 def frame_count_at_25(path: Path) -> int:
-    """Frames that a video has when it is shown at 25 a second."""
+    """Return the number of frames of a video shown at 25 fps."""
     info = probe_video(path)
     return max(1, round(info.frame_count * SYNCNET_FPS / info.fps))
 
 
 def frames_at_25(path: Path, start: int = 0, stop: int | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """Frames `start` to `stop` of a video shown at 25 a second: each the one on the screen in its middle."""
+    """Yield frames `start` to `stop` of a video shown at 25 fps: each is the one on the screen in its middle."""
     info = probe_video(path)
     stop = frame_count_at_25(path) if stop is None else stop
     shown = frames_on_screen(stop, Fraction(SYNCNET_FPS), info.fps)[start:]

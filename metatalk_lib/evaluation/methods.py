@@ -1,7 +1,7 @@
-"""The five methods of Table 2 for one character, and their videos, kept while nothing that they depend on changes.
+"""The five methods of Table 2 for one character, and their videos, which are reused while their inputs are unchanged.
 
-A video is kept beside a `.json` file that tells what it was made from: the recording, the person's files, weights and
-settings, and this library's version of the code. Scoring again needs no talking again.
+Beside each video lies a `.json` file that records its inputs: the recording, the person's files, weights and settings,
+and the version of this library's code. Scoring can be repeated without making the videos again.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from metatalk_lib.core.stage import code_fingerprint
 from metatalk_lib.talk.talker import talk
 
 ABLATIONS = {"Baseline": "AudioDVP", "Our A2E": "Our A2E", "High definition": "High definition", "Ours": "Ours"}
-"""Row of Table 3 to method."""
+"""Row of Table 3 to the method shown there."""
 PERSON_FILES = (
     "01_crop/crop.json",
     "01_crop/landmarks.npz",
@@ -31,23 +31,23 @@ PERSON_FILES = (
     "01_crop/face_256.mp4",
     "03_reconstruction/coefficients.npz",
 )
-"""What decides any method's video of a person, beside its own files; the face video stands for the source."""
+"""A person's files that determine every method's video; the face video stands for the source."""
 
 SETTINGS_FILES = ("a2e.json", "renderer.json", "references.npz")
-"""What counts beside a trained method's weights."""
+"""Settings files that determine a trained method's video besides its weights."""
 VIDEOS_AT_ONCE = 2
-"""One method reads, draws or encodes while another one's network works."""
+"""Videos made at the same time: one method reads, draws or encodes while the network of another one runs."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way of making a person speak.
+    """One method of making a person speak.
 
     Attributes:
-        name: the table's column or row.
-        label: what the column says, weights and size included.
-        talk: takes recording, output and first source frame.
-        depends_on: files that decide what it makes, beside `PERSON_FILES`.
+        name: column or row in the tables.
+        label: heading in the tables, which includes weights and size.
+        talk: function of the recording, the output and the first source frame.
+        depends_on: files that determine the method's video, besides `PERSON_FILES`.
     """
 
     name: str
@@ -64,19 +64,19 @@ def list_methods(
     weights: Literal["auto", "open", "official"] = "auto",
     device: torch.device | None = None,
 ) -> dict[str, Method]:
-    """The methods of Table 2, in its order, then the two mixtures of Table 3.
+    """List the methods of Table 2, in its order, then the two mixtures of Table 3.
 
-    `Our A2E` drives AudioDVP's renderer with our A2E, `High definition` ours with AudioDVP's.
+    `Our A2E` drives AudioDVP's renderer with our A2E; `High definition` drives our renderer with AudioDVP's A2E.
 
     Args:
         character_dir: `outputs/<character>`, with stages 01 to 05.
         audiodvp_dir: folder of the trained AudioDVP.
-        audiodvp_label: what it is called.
-        weights: of the methods that came with checkpoints: `auto`, `open` or `official`.
-        device: where networks run.
+        audiodvp_label: label of the trained AudioDVP in the tables.
+        weights: weights of the methods that have published checkpoints: `auto`, `open` or `official`.
+        device: device on which networks run.
 
     Raises:
-        DataError: official weights are asked for and one is missing.
+        DataError: official weights are requested and one of them is missing.
     """
     our_a2e_dir = character_dir / "04_audio_to_expression"
     renderer_files, a2e_files, audiodvp_files = (
@@ -123,13 +123,13 @@ def make_videos(
     recordings: Mapping[str, tuple[Path, int]],
     folder: Path,
 ) -> dict[str, dict[str, Path]]:
-    """Every method's video of every recording, `VIDEOS_AT_ONCE` at once, which share torch's threads.
+    """Make every method's video of every recording, `VIDEOS_AT_ONCE` at a time; they share torch's threads.
 
     Args:
-        methods: of `list_methods`.
+        methods: methods from `list_methods`.
         character_dir: the person's folder.
         recordings: name to recording and first source frame.
-        folder: gets `<method>_<recording>.mp4`.
+        folder: output folder of the videos `<method>_<recording>.mp4`.
 
     Returns:
         Method to recording to video.
@@ -154,17 +154,17 @@ def make_videos(
 
 
 def make_video(method: Method, character_dir: Path, audio: Path, output: Path, *, start_frame: int = 0) -> Path:
-    """The method's video of a recording, made only where it is not there or something it depends on has changed.
+    """Make the method's video of a recording, unless it exists and none of its inputs has changed.
 
     Args:
         method: one of `list_methods`.
         character_dir: the person's folder.
         audio: the recording.
-        output: the .mp4; a `.json` file beside it tells what it was made from.
+        output: the .mp4 file; a `.json` file beside it records its inputs.
         start_frame: source frame shown first.
 
     Raises:
-        DataError: a file of the person is missing, or the method's own.
+        DataError: a file of the person or of the method is missing.
     """
     wanted = describe_video(method, character_dir, audio, start_frame)
     beside = output.with_suffix(".json")
@@ -177,7 +177,7 @@ def make_video(method: Method, character_dir: Path, audio: Path, output: Path, *
 
 
 def describe_video(method: Method, character_dir: Path, audio: Path, start_frame: int) -> Mapping[str, object]:
-    """What decides a video, as plain values."""
+    """Describe the inputs that determine a video, as plain values."""
     files = [character_dir / name for name in PERSON_FILES]
     missing = [path for path in (*files, audio, *method.depends_on) if not path.is_file()]
     if missing:

@@ -28,10 +28,10 @@ from metatalk_lib.metrics.lse import SYNCNET_FPS, LipSyncError
 
 
 def load_tail(stage: Stage, config: EvaluationConfig) -> Tail:
-    """The held-out frames that are compared and their sound, which goes to `recordings/held_out.wav`.
+    """Load the held-out frames to compare and write their sound to `recordings/held_out.wav`.
 
     Raises:
-        DataError: an earlier stage is not finished, or nothing is held out.
+        DataError: an earlier stage is not finished, or no frames are held out.
     """
     crop_path, audio_path = stage.input("01_crop", "crop.json"), stage.input("01_crop", "audio.wav")
     coefficients_path = stage.input("03_reconstruction", "coefficients.npz")
@@ -42,14 +42,14 @@ def load_tail(stage: Stage, config: EvaluationConfig) -> Tail:
 
 
 def load_judges(stage: Stage, config: EvaluationConfig, tail: Tail) -> Judges:
-    """The judges that the parameters name.
+    """Load the judges selected by the parameters.
 
     The weights' files count as inputs of the stage.
 
     Args:
-        stage: of the evaluation.
-        config: of the stage.
-        tail: with the recipe `s3fd` it must be long enough for a track.
+        stage: the evaluation stage.
+        config: parameters of the stage.
+        tail: test split; with the recipe `s3fd` it must be long enough for a track.
 
     Raises:
         DataError: weights are missing, or do not fit.
@@ -70,11 +70,11 @@ def load_judges(stage: Stage, config: EvaluationConfig, tail: Tail) -> Judges:
 
 
 def record_weights(stage: Stage, files: Iterable[Path]) -> None:
-    """Count files as inputs of the stage: where one changes, the stage is out of date.
+    """Record files as inputs of the stage, which is out of date as soon as one of them changes.
 
     Args:
-        stage: of the evaluation; what it writes itself is passed over.
-        files: of weights.
+        stage: the evaluation stage; files that it writes itself are skipped.
+        files: files of weights.
     """
     for path in files:
         if not path.is_relative_to(stage.dir):
@@ -82,10 +82,10 @@ def record_weights(stage: Stage, files: Iterable[Path]) -> None:
 
 
 def write_recordings(stage: Stage, config: EvaluationConfig, tail: Tail) -> dict[str, tuple[Path, int]]:
-    """What all methods say: name to recording and the source frame that is shown first.
+    """Collect the recordings that all methods speak: name to recording and the source frame shown first.
 
-    The tail's own sound, which image measures need; then speech of others, for LSE: what stage 05 was given, and
-    `judging_recordings` voices that nothing here was trained on.
+    They are the tail's own sound, for image measures, and other people's speech, for LSE: the recording of stage 05,
+    and `judging_recordings` voices on which nothing here was trained.
     """
     driving = stage.input("05_neural_renderer", "talk_driving.mp4")
     others = write_judging_recordings(
@@ -102,7 +102,7 @@ def write_recordings(stage: Stage, config: EvaluationConfig, tail: Tail) -> dict
 
 
 def choose_baseline(stage: Stage, config: EvaluationConfig) -> audiodvp.AudioDVPSettings:
-    """Size and length of the AudioDVP baseline; with `audiodvp_equal_time`, the seconds that stage 05 trained ours."""
+    """Choose size and length of the AudioDVP baseline; `audiodvp_equal_time` takes the training time of stage 05."""
     seconds = 0.0
     if config.audiodvp_equal_time:
         seconds = float(load_our_history(stage)["seconds"][-1])
@@ -121,11 +121,11 @@ def choose_baseline(stage: Stage, config: EvaluationConfig) -> audiodvp.AudioDVP
 def collect_controls(
     judges: Judges, original: Mapping[str, LipSyncError], *measured: pd.DataFrame
 ) -> dict[str, dict[str, float]]:
-    """Control row to metric to value, of every measure that has them.
+    """Collect control row to metric to value, for every measure that has control rows.
 
     Args:
-        judges: name the metrics.
-        original: rows of `judge_original`.
+        judges: judges that name the metrics.
+        original: rows from `judge_original`.
         measured: tables with the control rows.
     """
     rows = image_measures.collect_scores([GROUND_TRUTH, REENCODED, *CONTROL_ROWS], *measured)
@@ -140,7 +140,7 @@ def summarise(
     verdicts: Mapping[str, str],
     reference: str,
 ) -> dict[str, object]:
-    """The summary's figures: means of ours and of every method of Table 2, the cheats, the controls' verdict."""
+    """Collect the summary's figures: means of every method of Table 2, the cheats, and the controls' verdict."""
     rows = {"Ours": "ours"} | {name: labels[name] for name in METHODS if name in scores and name != "Ours"}
     figures = {
         row: {metric: to_estimate(value).mean for metric, value in scores[name].items()} for name, row in rows.items()
@@ -155,12 +155,12 @@ def summarise(
 
 
 def collect_ablation(scores: Mapping[str, Mapping[str, object]]) -> dict[str, Mapping[str, object]]:
-    """Table 3's rows from the scores by method."""
+    """Return Table 3's rows from the scores by method."""
     return {row: scores[method] for row, method in ABLATIONS.items()}
 
 
 def list_clips(videos: Mapping[str, Mapping[str, Path]], labels: Mapping[str, str], folder: Path) -> list[dict]:
-    """What people rate in stage 07: the tail and stage 05's recording, by the methods of Table 2."""
+    """List the clips to rate in stage 07: the tail and stage 05's recording, by the methods of Table 2."""
     return [
         {"method": labels[method], "audio": name, "file": str(videos[method][name].relative_to(folder))}
         for method in METHODS

@@ -187,29 +187,29 @@ def _syncnet_map_sizes(rows: int, columns: int) -> Iterator[tuple[int, int]]:
 
 MEDIAN_FRAMES = 13
 MIN_BOXES = MEDIAN_FRAMES // 2 + 1
-"""Fewer are lost among the zeros that the filter puts beyond both ends."""
+"""Minimum number of boxes; fewer are dominated by the zeros that the filter assumes beyond both ends."""
 _MARGIN = 0.4
-"""The crop reaches this many half sides beyond the box: left and right, and twice as far below."""
+"""Margin of the crop beyond the box, in half sides: on the left and right, and twice as much below."""
 PADDING_GREY = 110
-"""What lies beyond the frame."""
+"""Grey level beyond the frame."""
 
 
 def crop_faces(
     frames: Iterable[UInt8[np.ndarray, "H W 3"]], boxes: Float[np.ndarray, "T 4"]
 ) -> Iterator[UInt8[np.ndarray, "224 224 3"]]:
-    """Cut the face out of every frame.
+    """Crop the face from every frame.
 
-    Half the larger side s and the centre (x, y) of the boxes pass a median filter over 13 frames; rows y - s to
-    y + 1.8 s and columns x - 1.4 s to x + 1.4 s are resized to 224 px, bilinearly. Beyond the frame all is grey.
+    Half the larger side s and the centre (x, y) of the boxes are median filtered over 13 frames; rows y - s to
+    y + 1.8 s and columns x - 1.4 s to x + 1.4 s are resized to 224 px, bilinearly. Areas beyond the frame are grey.
 
     Args:
-        frames: RGB or BGR, one for each box.
+        frames: RGB or BGR images, one for each box.
         boxes: left, top, right, bottom, px.
 
     Raises:
-        ParameterError: more frames than boxes, or fewer; a box without area; fewer than `MIN_BOXES`.
+        ParameterError: frames and boxes differ in number, a box has no area, or there are fewer than `MIN_BOXES`.
 
-    Source: joonson/syncnet_python run_pipeline.py, whose numbers were used.
+    Source: joonson/syncnet_python run_pipeline.py, whose numbers are used.
     """
     if len(boxes) < MIN_BOXES:
         raise ParameterError(f"crop_faces: {len(boxes)} boxes; the filter needs {MIN_BOXES}.")

@@ -17,9 +17,9 @@ class Tail(NamedTuple):
     """The character's test split.
 
     Attributes:
-        frames: what is compared.
-        audio: its sound.
-        model: for the mask.
+        frames: frames to compare.
+        audio: sound of these frames.
+        model: face model that determines the mask.
     """
 
     frames: HeldOut
@@ -28,28 +28,32 @@ class Tail(NamedTuple):
 
     @property
     def start(self) -> int:
-        """First frame, in the source."""
+        """Number of the first frame in the source."""
         return int(self.frames.frame_id[0])
 
 
 JUDGING_VOICES = ("en-us+Alex", "en-gb+linda", "en-us+steph", "en-gb+Denis")
-"""None is in `synthesis.VOICES`, and their variants were left out of every training that shipped weights come from."""
+"""Voices of these recordings, none of them in `synthesis.VOICES`.
+
+Their variants were left out of every training that shipped weights come from.
+"""
 
 
 def write_judging_recordings(folder: Path, character: str, count: int, seconds: float) -> dict[str, Path]:
-    """Speak other characters' sentences in voices that are nobody's, one recording a voice.
+    """Synthesise other characters' sentences in voices that belong to no character, one recording per voice.
 
     Args:
-        folder: gets one .wav a voice; equal arguments give equal files.
-        character: whose sentences are left out.
-        count: of recordings.
-        seconds: length of each, s.
+        folder: output folder of one .wav per voice; equal arguments give equal files.
+        character: character whose sentences are left out.
+        count: number of recordings.
+        seconds: duration of each recording, s.
 
     Returns:
         Voice to file.
 
     Raises:
-        ParameterError: more recordings than voices, or none, or longer ones than there are sentences for.
+        ParameterError: there are fewer voices than recordings, no recordings are requested, or the sentences are too
+            short.
     """
     if not 1 <= count <= len(JUDGING_VOICES) or not seconds > 0:
         raise ParameterError(

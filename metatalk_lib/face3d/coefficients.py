@@ -19,7 +19,7 @@ COEFFICIENT_SIZES: dict[str, int] = {
     "translation": 3,
 }
 _STARTS = np.cumsum([0, *COEFFICIENT_SIZES.values()]).tolist()
-# Where each part lies in the vector of 257.
+# Position of each part in the vector of 257.
 SLICES: dict[str, slice] = {
     name: slice(start, start + size)
     for (name, size), start in zip(COEFFICIENT_SIZES.items(), _STARTS[:-1], strict=True)
@@ -29,19 +29,19 @@ COEFFICIENT_COUNT = _STARTS[-1]
 
 @dataclass(frozen=True)
 class Coefficients:
-    """The 257 coefficients of a clip's frames; identity and texture are shared by all of them.
+    """The 257 coefficients of every frame of a clip; identity and texture are shared by all frames.
 
     Attributes:
         frame_id: (T,) numbers in the source video, strictly increasing.
-        identity: (80,) sigma.
-        texture: (80,) sigma.
-        expression: (T, 64) sigma.
-        illumination: (T, 27) spherical harmonics, colour-major.
-        rotation: (T, 3) radians.
-        translation: (T, 3) decimetres.
+        identity: (80,) identity coefficients, sigma.
+        texture: (80,) texture coefficients, sigma.
+        expression: (T, 64) expression coefficients, sigma.
+        illumination: (T, 27) coefficients of spherical harmonics, colour-major.
+        rotation: (T, 3) rotation angles, radians.
+        translation: (T, 3) translation, decimetres.
         valid: (T,) whether the frame's fit is trusted.
         landmark_error_px: (T,) mean landmark distance of the fit, crop pixels.
-        face_model: name of the face model that the numbers belong to; those of another model mean nothing to it.
+        face_model: name of the face model of these coefficients; they are meaningless for any other model.
     """
 
     frame_id: Int[np.ndarray, " T"]
@@ -80,7 +80,7 @@ class Coefficients:
         return len(self.frame_id)
 
     def pack(self) -> Float[np.ndarray, "T 257"]:
-        """One row of 257 a frame, in the order of `SLICES`; identity and texture repeat in every row."""
+        """Pack the coefficients in one row of 257 per frame, ordered as `SLICES`; identity and texture repeat."""
         rows = np.zeros((len(self), COEFFICIENT_COUNT), dtype=np.float32)
         for name, part in SLICES.items():
             rows[:, part] = getattr(self, name)
@@ -95,7 +95,7 @@ class Coefficients:
         landmark_error_px: Float[np.ndarray, " T"],
         face_model: str = "open",
     ) -> "Coefficients":
-        """The inverse of `pack`.
+        """Build coefficients from packed rows; the inverse of `pack`.
 
         Raises:
             DataError: there is no frame, or identity or texture differ between the rows.
@@ -116,7 +116,7 @@ class Coefficients:
         )
 
     def save(self, path: Path) -> None:
-        """Write as `.npz` with `frame_id`, `coefficients` (T, 257), `valid`, `landmark_error_px`, `face_model`."""
+        """Save as `.npz` with `frame_id`, `coefficients` (T, 257), `valid`, `landmark_error_px`, `face_model`."""
         artifacts.save_arrays(
             path,
             frame_id=self.frame_id.astype(np.int64),
@@ -128,7 +128,7 @@ class Coefficients:
 
     @classmethod
     def load(cls, path: Path) -> "Coefficients":
-        """Read what `save` wrote.
+        """Load coefficients that `save` wrote.
 
         Raises:
             DataError: the file is absent, is not of this format, or holds values that are not finite.
@@ -144,10 +144,10 @@ class Coefficients:
         return cls.unpack(*parts, face_model=str(arrays["face_model"]))
 
     def select(self, frame_ids: Int[np.ndarray, " K"]) -> "Coefficients":
-        """The coefficients of some frames, named by their numbers in the source video.
+        """Select the coefficients of some frames, by their numbers in the source video.
 
         Raises:
-            ParameterError: a frame is not there.
+            ParameterError: a frame is missing.
         """
         rows = np.searchsorted(self.frame_id, frame_ids)
         known = (rows < len(self)) & (self.frame_id[np.minimum(rows, len(self) - 1)] == frame_ids)
@@ -160,7 +160,7 @@ class Coefficients:
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in per_frame})
 
     def with_expression(self, expression: Float[np.ndarray, "T 64"]) -> "Coefficients":
-        """The same frames with other expressions.
+        """Return the same frames with other expressions.
 
         Raises:
             ParameterError: the number of frames differs.
@@ -180,7 +180,7 @@ def rows_by_frame(coefficients: Coefficients) -> dict[int, int]:
 def repose(
     coefficients: Coefficients, order: Int[np.ndarray, " T"], expression: Float[np.ndarray, "T 64"]
 ) -> Coefficients:
-    """The source's pose and light in playing order, with the driving expression; `frame_id` counts output frames."""
+    """Combine pose and light of the source, in playing order, with the driving expression; `frame_id` counts output."""
     rows_of = rows_by_frame(coefficients)
     rows = np.array([rows_of[int(number)] for number in order])
     per_frame = ("illumination", "rotation", "translation", "valid", "landmark_error_px")

@@ -1,4 +1,4 @@
-"""Drawing with gradients: which triangle a pixel shows comes from a z-buffer, what it shows is computed in torch.
+"""Differentiable rendering: a z-buffer finds the triangle visible in each pixel; torch computes the pixel's value.
 
 For a pixel centre p that shows the triangle with projected corners p_i, depths d_i and values c_i
 
@@ -6,9 +6,9 @@ For a pixel centre p that shows the triangle with projected corners p_i, depths 
     value(p) = sum_i (e_i / d_i) c_i / sum_i (e_i / d_i)
 
 which is differentiable in p_i, d_i and c_i, so gradients reach the vertices (through `camera.project` also pose,
-identity and expression) and the colours (texture and illumination). Memory goes with the covered pixels.
+identity and expression) and the colours (texture and illumination). Memory is proportional to the covered pixels.
 
-Only covered pixels carry gradients, as in the paper's photometric loss: the triangle that a pixel shows is held fixed,
+Only covered pixels carry gradients, as in the paper's photometric loss: the visible triangle of a pixel is held fixed,
 and a silhouette that moves on or off a pixel changes no gradient. There are no soft silhouettes.
 """
 
@@ -30,11 +30,11 @@ Backend = Literal["cpu", "pytorch3d"]
 
 
 class Coverage(NamedTuple):
-    """The covered pixels of a batch, P in all, in the order of frames, rows and columns.
+    """The covered pixels of a batch, P in total, ordered by frame, row and column.
 
     Attributes:
-        frame: (P,) which frame of the batch.
-        row, column: (P,) where in the window.
+        frame: (P,) frame in the batch.
+        row, column: (P,) position in the window.
         corners: (P, 3) vertex ids of the visible triangle.
         frames: number of frames B.
         window: (x0, y0, x1, y1) pixels of the picture.
@@ -49,11 +49,11 @@ class Coverage(NamedTuple):
 
 
 class RenderedBatch(NamedTuple):
-    """Drawn frames.
+    """Rendered frames.
 
     Attributes:
         image: (B, H, W, C) interpolated values, 0 where nothing is drawn.
-        mask: (B, H, W) whether a pixel is covered.
+        mask: (B, H, W) True where a pixel is covered.
     """
 
     image: Float[Tensor, "B H W C"]
@@ -61,15 +61,15 @@ class RenderedBatch(NamedTuple):
 
 
 def choose_backend(name: Literal["auto", "cpu", "pytorch3d"], device: torch.device | str) -> Backend:
-    """The rasteriser to use on a device.
+    """Choose the rasteriser for a device.
 
     Args:
-        name: `cpu`, our compiled z-buffer; `pytorch3d`; or `auto`, which is `pytorch3d` on a CUDA device where it
-            imports and `cpu` everywhere else, as PyTorch3D on a CPU is far slower than ours.
-        device: where the tensors are.
+        name: `cpu`, our compiled z-buffer; `pytorch3d`; or `auto`, which is `pytorch3d` on a CUDA device if it can be
+            imported and `cpu` otherwise, since PyTorch3D on a CPU is far slower than ours.
+        device: device of the tensors.
 
     Raises:
-        ParameterError: another name, or `pytorch3d` where it does not import.
+        ParameterError: the name is unknown, or `pytorch3d` cannot be imported.
     """
     if name not in ("auto", "cpu", "pytorch3d"):
         raise ParameterError(f"backend must be 'auto', 'cpu' or 'pytorch3d', got {name!r}.")
@@ -89,18 +89,18 @@ def find_coverage(
     backend: Backend = "cpu",
     cull_backfaces: bool = True,
 ) -> Coverage:
-    """Which pixels of a window show which triangle; no gradients.
+    """Find the triangle visible in each pixel of a window, without gradients.
 
     Args:
         points: projected vertices, pixels.
         depth: distance along the optical axis; a triangle with a corner at depth <= 0 is left out.
         triangles: vertex ids, counter-clockwise seen from outside, shared by the batch.
-        window: (x0, y0, x1, y1) pixels, exclusive ends; it may reach outside the picture.
-        backend: the rasteriser, see `choose_backend`. `cpu` also serves tensors on another device, by copying.
+        window: (x0, y0, x1, y1) pixels, exclusive ends; it may extend beyond the picture.
+        backend: the rasteriser, see `choose_backend`. `cpu` also accepts tensors on another device, by copying.
         cull_backfaces: leave out triangles seen from inside.
 
     Raises:
-        ParameterError: an empty window, an unknown backend, or a triangle that names no vertex.
+        ParameterError: the window is empty, the backend is unknown, or a triangle refers to no vertex.
     """
     if choose_backend(backend, points.device) == "pytorch3d":
         face_id = pytorch3d_backend.rasterize_batch(
@@ -122,10 +122,11 @@ def find_coverage(
 def interpolate_covered(
     coverage: Coverage, points: Float[Tensor, "B N 2"], depth: Float[Tensor, "B N"], values: Float[Tensor, "B N C"]
 ) -> Float[Tensor, "P C"]:
-    """The values at the covered pixels, by the equation above; differentiable in `points`, `depth` and `values`.
+    """Interpolate values at the covered pixels by the equation above; differentiable in `points`, `depth` and `values`.
 
     Args:
-        coverage: from `find_coverage`; it may stem from slightly different points, whose pixels are then held fixed.
+        coverage: result of `find_coverage`; it may stem from slightly different points, whose pixels are then held
+            fixed.
         points: projected vertices, pixels.
         depth: distance along the optical axis.
         values: any per-vertex quantity.
@@ -133,12 +134,12 @@ def interpolate_covered(
     rows = (coverage.frame[:, None] * points.shape[1] + coverage.corners).flatten()
     x0, y0, _, _ = coverage.window
     pixel = torch.stack((coverage.column + x0, coverage.row + y0), dim=-1)
-    # double precision, so that a sliver's weights are as good as a large triangle's
+    # double precision, so that a sliver's weights are as accurate as a large triangle's
     corner = points.flatten(0, 1).index_select(0, rows).double().reshape(-1, 3, 2) - pixel[:, None]
     after, before = corner.roll(-1, dims=1), corner.roll(-2, dims=1)
     edge = after[..., 0] * before[..., 1] - after[..., 1] * before[..., 0]
     orientation = edge.detach().sum(-1, keepdim=True).sign()
-    # a centre in the rasteriser's margin lies outside by a rounding error; the clamp keeps weights in [0, 1]
+    # a centre in the rasteriser's margin is outside by a rounding error; the clamp keeps weights in [0, 1]
     inside = (orientation * edge).clamp_min(0)
     weight = inside / depth.flatten().index_select(0, rows).double().reshape(-1, 3)
     weight = (weight / weight.sum(-1, keepdim=True)).to(values.dtype)
@@ -147,7 +148,7 @@ def interpolate_covered(
 
 
 def spread_covered(coverage: Coverage, values: Float[Tensor, "P C"]) -> RenderedBatch:
-    """Put the values of covered pixels into pictures."""
+    """Arrange the values of the covered pixels in pictures."""
     x0, y0, x1, y1 = coverage.window
     shape = (coverage.frames, y1 - y0, x1 - x0)
     place = (coverage.frame, coverage.row, coverage.column)
@@ -167,23 +168,23 @@ def render_differentiably(
     cull_backfaces: bool = True,
     coverage: Coverage | None = None,
 ) -> RenderedBatch:
-    """Draw a batch of meshes as the camera of a crop of `size` x `size` sees them.
+    """Render a batch of meshes as seen by the camera of a crop of `size` x `size`.
 
-    Forward it equals `rasterizer.interpolate`; backward it is the derivative with the visible triangles held fixed.
+    The forward pass equals `rasterizer.interpolate`; the backward pass holds the visible triangles fixed.
 
     Args:
-        vertices_camera: camera space, decimetres.
+        vertices_camera: vertices in camera space, decimetres.
         colors: any per-vertex quantity, not clamped here.
         triangles: vertex ids, counter-clockwise seen from outside, shared by the batch.
         size: side of the crop, pixels.
-        window: (x0, y0, x1, y1) crop pixels, exclusive ends; the whole crop without one.
+        window: (x0, y0, x1, y1) crop pixels, exclusive ends; the whole crop by default.
         backend: the rasteriser, see `choose_backend`.
         cull_backfaces: leave out triangles seen from inside.
-        coverage: visible triangles of an earlier call, to be used again instead of drawing anew: window, backend and
+        coverage: visible triangles of an earlier call, to be reused instead of a new rasterisation; window, backend and
             culling are then those of that call.
 
     Raises:
-        ParameterError: as in `find_coverage`; size below 1; or a coverage of another number of frames.
+        ParameterError: as in `find_coverage`; the size is below 1; or the coverage has another number of frames.
     """
     points, depth = camera.project(vertices_camera, size), camera.depth(vertices_camera)
     if coverage is None:
@@ -203,21 +204,21 @@ def render_coefficients_differentiably(
     window: Window | None = None,
     backend: Backend = "cpu",
 ) -> RenderedBatch:
-    """The pictures of `face_renderer.render_face` as a differentiable function of the 257 coefficients.
+    """Render the pictures of `face_renderer.render_face` as a differentiable function of the 257 coefficients.
 
     Args:
         model: the face model, on the device of the coefficients.
-        coefficients: one row a frame, in the order of `coefficients.SLICES`.
+        coefficients: one row per frame, in the order of `coefficients.SLICES`.
         size: side of the crop, pixels.
-        region: whole face, or the triangles below the middle of the nose.
-        window: (x0, y0, x1, y1) crop pixels, exclusive ends; the whole crop without one.
+        region: the whole face, or the triangles below the middle of the nose.
+        window: (x0, y0, x1, y1) crop pixels, exclusive ends; the whole crop by default.
         backend: the rasteriser, see `choose_backend`.
 
     Returns:
-        RGB in [0, 1] as floats, and where the face is.
+        RGB in [0, 1] as floats, and the mask of the face.
 
     Raises:
-        ParameterError: as in `render_differentiably`, or an unknown region.
+        ParameterError: as in `render_differentiably`, or the region is unknown.
     """
     if region not in ("face", "lower"):
         raise ParameterError(f"region must be 'face' or 'lower', got {region!r}.")

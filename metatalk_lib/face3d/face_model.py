@@ -4,8 +4,8 @@
     texture  = mean_texture + texture . B_texture
 
 S is the subdivision from control vertices to the surface. All coefficients are in units of one standard deviation of
-their mode; expression 0 is the neutral face with closed lips. The paper, AudioDVP and Deep3DFaceRecon name the same
-coefficients with different letters:
+their mode; expression 0 is the neutral face with closed lips. The paper, AudioDVP and Deep3DFaceRecon denote the same
+coefficients by different letters:
 
     ours          size  MetaTalk  AudioDVP  Deep3D
     identity        80  beta      alpha     id
@@ -32,7 +32,7 @@ from metatalk_lib.face3d.anny_data import ACTION_NAMES
 
 
 class FaceModel(torch.nn.Module):
-    """The linear model with its bases as buffers.
+    """The linear face model with its bases as buffers.
 
     Attributes:
         mean_shape: (Nb, 3) control vertices, decimetres, model space.
@@ -45,22 +45,22 @@ class FaceModel(torch.nn.Module):
         mouth_interior_triangles: (M, 3) plug that closes the mouth's hole.
         actions_to_expression: (A, 64), expression = actions @ actions_to_expression.
         open_mouth: (64,) expression with the jaw wide open and everything else neutral.
-        base_mirror: (Nb,), mirror: (N,) the vertices' partners on the other side of the face, the nearest ones where
-            the model is not symmetric.
+        base_mirror: (Nb,), mirror: (N,) each vertex's partner on the other side of the face, the nearest vertex if the
+            model is not symmetric.
         base_ids: (Nb,) ids of the control vertices in the data that the model was built from.
-        published_centre: (3,) decimetres, what was subtracted from the published mean shape; empty (0,) for a model
-            that nobody else publishes.
+        published_centre: (3,) vector subtracted from the published mean shape, decimetres; empty (0,) for a model that
+            is published nowhere else.
         published_normals_sign: -1 if the normals of the published code point inwards, else 1.
-        action_names: names of the A facial actions: 52, or none for a model that knows no actions (`bfm09`).
+        action_names: names of the A facial actions: 52, or none for a model without actions (`bfm09`).
 
     Args:
-        arrays: as `open_face_model` and `bfm09` build them; `open_mouth` may be left out where there is the action
-            `jawOpen`, `published_centre` and `published_normals_sign` where they do not apply.
-        action_names: in the order of the rows of `actions_to_expression`.
-        name: how `load_face_model` knows it.
+        arrays: arrays as built by `open_face_model` and `bfm09`; `open_mouth` may be omitted if there is the action
+            `jawOpen`, `published_centre` and `published_normals_sign` if they do not apply.
+        action_names: names of the actions, in the order of the rows of `actions_to_expression`.
+        name: name of the model for `load_face_model`.
 
     Raises:
-        ParameterError: names and rows of the actions differ in number, or nothing says how the mouth opens.
+        ParameterError: names and rows of the actions differ in number, or the opening of the mouth is not defined.
     """
 
     def __init__(
@@ -101,14 +101,14 @@ class FaceModel(torch.nn.Module):
     def compute_base(
         self, identity: Float[Tensor, "B 80"], expression: Float[Tensor, "B 64"]
     ) -> Float[Tensor, "B Nb 3"]:
-        """Control vertices: mean + identity . B_identity + expression . B_expression."""
+        """Compute the control vertices: mean + identity . B_identity + expression . B_expression."""
         moved = identity @ self.identity_basis.flatten(1) + expression @ self.expression_basis.flatten(1)
         return self.mean_shape + moved.reshape(len(identity), -1, 3)
 
     def compute_vertices(
         self, identity: Float[Tensor, "B 80"], expression: Float[Tensor, "B 64"]
     ) -> Float[Tensor, "B N 3"]:
-        """Surface in model space, decimetres. Differentiable in both arguments."""
+        """Compute the surface in model space, decimetres. Differentiable in both arguments."""
         base = self.compute_base(identity, expression)
         columns = base.transpose(0, 1).reshape(base.shape[1], -1)
         return (self.subdivision @ columns).reshape(-1, len(base), 3).transpose(0, 1)
@@ -116,7 +116,7 @@ class FaceModel(torch.nn.Module):
     def compute_landmarks(
         self, identity: Float[Tensor, "B 80"], expression: Float[Tensor, "B 64"]
     ) -> Float[Tensor, "B 68 3"]:
-        """The 68 landmarks in model space, decimetres, without computing the surface."""
+        """Compute the 68 landmarks in model space, decimetres, without computing the surface."""
         mean, identity_rows, expression_rows = self._landmark_tensors()
         moved = identity @ identity_rows.flatten(1) + expression @ expression_rows.flatten(1)
         return mean + moved.reshape(len(identity), -1, 3)
@@ -130,22 +130,22 @@ class FaceModel(torch.nn.Module):
     def landmark_bases(
         self,
     ) -> tuple[Float[np.ndarray, "68 3"], Float[np.ndarray, "80 68 3"], Float[np.ndarray, "64 68 3"]]:
-        """Mean, identity modes and expression modes of the 68 landmarks, decimetres (per sigma)."""
+        """Return mean, identity modes and expression modes of the 68 landmarks, decimetres (per sigma)."""
         return tuple(part.cpu().numpy() for part in self._landmark_tensors())
 
     def compute_texture(self, texture: Float[Tensor, "B 80"]) -> Float[Tensor, "B N 3"]:
-        """Albedo of every surface vertex, RGB clamped to [0, 1]."""
+        """Compute the albedo of every surface vertex, RGB clamped to [0, 1]."""
         moved = (texture @ self.texture_basis.flatten(1)).reshape(len(texture), -1, 3)
         return (self.mean_texture + moved).clamp(0, 1)
 
     def compute_normals(self, vertices: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
-        """Unit normals pointing outwards: the area-weighted sum of the neighbouring triangles' normals."""
+        """Compute unit normals pointing outwards: the area-weighted sum of the neighbouring triangles' normals."""
         corner = [vertices[:, self.triangles[:, i]] for i in range(3)]
         face = torch.cross(corner[1] - corner[0], corner[2] - corner[0], dim=-1)
         total = torch.zeros_like(vertices)
         for i in range(3):
             total = total.index_add(1, self.triangles[:, i], face)
-        # a vertex of no triangle has no normal; the floor keeps its division finite
+        # a vertex without triangles has no normal; the floor keeps its division finite
         return total / total.norm(dim=-1, keepdim=True).clamp_min(1e-12)
 
 
@@ -164,14 +164,14 @@ def _unpack_sparse(arrays: dict[str, np.ndarray], name: str) -> Tensor:
 
 @lru_cache(maxsize=2)
 def load_face_model(name: str = "open") -> FaceModel:
-    """The face model, built on first use (tens of seconds), then read from the cache folder.
+    """Load a face model; it is built on first use (tens of seconds), then read from the cache folder.
 
     Args:
-        name: `open`, the model made from the CC0 head data; `bfm09`, the Basel Face Model 2009 from files placed by
-            hand.
+        name: `open`, the model made from the CC0 head data; or `bfm09`, the Basel Face Model 2009, made from files
+            placed by hand.
 
     Raises:
-        ParameterError: another name.
+        ParameterError: there is no such model.
         DataError: the head data or a file of `bfm09` is missing or wrong, or the cache folder cannot be written.
     """
     if name == "bfm09":

@@ -1,4 +1,4 @@
-"""Light as spherical harmonics of three bands: nine numbers a colour channel, 27 in all."""
+"""Illumination by spherical harmonics of three bands: nine coefficients per colour channel, 27 in all."""
 
 import math
 from typing import NamedTuple
@@ -17,16 +17,16 @@ _NORM = (
     math.sqrt(3) / math.sqrt(4 * math.pi),
     3 * math.sqrt(5) / math.sqrt(12 * math.pi),
 )
-# Added to the first coefficient of every colour, so that 27 zeros are a plain white light.
+# Added to the first coefficient of every colour, so that 27 zeros give a plain white light.
 AMBIENT = 0.8
 
 
 class ShadedVertices(NamedTuple):
-    """Lit vertices of one frame.
+    """Shaded vertices of one frame.
 
     Attributes:
         colors: (N, 3) texture * shading, RGB clamped to [0, 1].
-        mean_shading: (3,) mean over the vertices of the shading before the albedo, not clamped.
+        mean_shading: (3,) shading before the albedo, averaged over the vertices, not clamped.
     """
 
     colors: Float[np.ndarray, "N 3"]
@@ -34,13 +34,13 @@ class ShadedVertices(NamedTuple):
 
 
 def compute_harmonics(normals: Float[Tensor, "*B N 3"]) -> Float[Tensor, "*B N 9"]:
-    """The nine basis functions at unit normals given in CAMERA space (x right, y up, z to the camera).
+    """Compute the nine basis functions at unit normals given in CAMERA space (x right, y up, z to the camera).
 
     With a_i c_i the product of lobe and norm of band i: [a0 c0, -a1 c1 y, a1 c1 z, -a1 c1 x, a2 c2 xy, -a2 c2 yz,
     a2 c2 (3 z² - 1) / (2 sqrt 3), -a2 c2 xz, a2 c2 (x² - y²) / 2].
 
     Args:
-        normals: unit vectors.
+        normals: unit normals.
 
     Source: sicxu/Deep3DFaceRecon_pytorch models/bfm.py, compute_color (constants 0.886227, 1.772454, 2.427032, ...).
     """
@@ -61,7 +61,7 @@ def compute_harmonics(normals: Float[Tensor, "*B N 3"]) -> Float[Tensor, "*B N 9
 
 
 def compute_shading(normals: Float[Tensor, "B N 3"], illumination: Float[Tensor, "B 27"]) -> Float[Tensor, "B N 3"]:
-    """Light arriving at each normal, before the albedo.
+    """Compute the light that arrives at each normal, before the albedo.
 
     shading[b, n, colour] = sum over k of H[b, n, k] (gamma[b, colour, k] + 0.8 where k = 0)
 
@@ -81,7 +81,7 @@ def compute_shading(normals: Float[Tensor, "B N 3"], illumination: Float[Tensor,
 def compute_colors(
     texture: Float[Tensor, "B N 3"], normals: Float[Tensor, "B N 3"], illumination: Float[Tensor, "B 27"]
 ) -> Float[Tensor, "B N 3"]:
-    """Lit colour of every vertex: texture * shading.
+    """Compute the shaded colour of every vertex: texture * shading.
 
     Args:
         texture: albedo in [0, 1], RGB.
@@ -89,7 +89,7 @@ def compute_colors(
         illumination: 27 coefficients, see `compute_shading`.
 
     Returns:
-        RGB around [0, 1], not clamped: the caller clamps once, when it makes a picture.
+        RGB around [0, 1], not clamped: the caller clamps once, when making a picture.
     """
     return texture * compute_shading(normals, illumination)
 
@@ -110,7 +110,7 @@ def _shade(texture, normals, light, colors, total):
 def shade_vertices(
     texture: Float[np.ndarray, "N 3"], normals: Float[np.ndarray, "N 3"], illumination: Float[np.ndarray, "27"]
 ) -> ShadedVertices:
-    """The colours of `compute_colors`, clamped to [0, 1]; compiled, for one frame and without gradients.
+    """Compute the colours of `compute_colors` clamped to [0, 1], for one frame and without gradients; compiled.
 
     Args:
         texture: albedo in [0, 1], RGB.
@@ -118,7 +118,7 @@ def shade_vertices(
         illumination: 27 coefficients, see `compute_shading`.
     """
     first, second = _LOBE[1] * _NORM[1], _LOBE[2] * _NORM[2]
-    # the harmonics' factors go into the light once; what is left is a polynomial of 1, y, z, x, xy, yz, zz, xz, xx - yy
+    # the harmonics' factors enter the light once; what remains is a polynomial of 1, y, z, x, xy, yz, zz, xz, xx - yy
     zz = 3 * second / (2 * math.sqrt(3))
     factors = (_LOBE[0] * _NORM[0], -first, first, -first, second, -second, zz, -second, second / 2)
     light = illumination.astype(np.float64).reshape(3, 9)

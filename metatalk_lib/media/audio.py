@@ -1,4 +1,4 @@
-"""Sound: recordings in memory and on disk, read piece by piece, and brought to one channel at 16 kHz."""
+"""Audio in memory and on disk: read block by block, and converted to mono at 16 kHz."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -17,20 +17,20 @@ from metatalk_lib.core.artifacts import atomic_path
 from metatalk_lib.core.errors import DataError, ParameterError
 
 FEATURE_RATE = 16000
-"""Rate at which all audio features are computed, Hz."""
+"""Sampling rate at which all audio features are computed, Hz."""
 BLOCK_SAMPLES = 1 << 18
-"""Samples that are read at once; 5.5 s at 48 kHz."""
+"""Samples read at once; 5.5 s at 48 kHz."""
 
 
 @runtime_checkable
 class Recording(Protocol):
-    """Sound that is read from the beginning to the end, as often as wanted: in memory (`Audio`) or on disk.
+    """Interface of audio in memory (`Audio`) or on disk (`AudioFile`), which can be read any number of times.
 
     Attributes:
-        rate: samples per second, Hz.
+        rate: sampling rate, Hz.
         channels: number of channels.
-        sample_count: samples of each channel.
-        duration_s: length, s.
+        sample_count: number of samples per channel.
+        duration_s: duration, s.
     """
 
     rate: int
@@ -39,7 +39,7 @@ class Recording(Protocol):
     duration_s: float
 
     def blocks(self) -> Iterator[Float[np.ndarray, "_ C"]]:
-        """Yield the samples, float32 and nominally in [-1, 1], in pieces of at most `BLOCK_SAMPLES`."""
+        """Yield the samples, float32 and nominally in [-1, 1], in blocks of at most `BLOCK_SAMPLES`."""
         ...
 
 
@@ -49,7 +49,7 @@ class Audio:
 
     Attributes:
         samples: (S, C) float32, nominally in [-1, 1].
-        rate: samples per second, Hz.
+        rate: sampling rate, Hz.
     """
 
     samples: np.ndarray
@@ -57,7 +57,7 @@ class Audio:
 
     @property
     def duration_s(self) -> float:
-        """Length, s."""
+        """Duration, s."""
         return len(self.samples) / self.rate
 
     @property
@@ -67,24 +67,24 @@ class Audio:
 
     @property
     def sample_count(self) -> int:
-        """Samples of each channel."""
+        """Number of samples per channel."""
         return len(self.samples)
 
     def blocks(self) -> Iterator[Float[np.ndarray, "_ C"]]:
-        """Yield the samples in pieces."""
+        """Yield the samples in blocks."""
         for start in range(0, len(self.samples), BLOCK_SAMPLES):
             yield self.samples[start : start + BLOCK_SAMPLES]
 
 
 @dataclass(frozen=True)
 class AudioFile:
-    """A recording on disk, checked once; memory holds a piece at a time, however long it is.
+    """A validated recording on disk; only one block at a time is held in memory, whatever its length.
 
     Attributes:
-        path: the file.
-        rate: samples per second, Hz.
+        path: path of the file.
+        rate: sampling rate, Hz.
         channels: number of channels.
-        sample_count: samples of each channel.
+        sample_count: number of samples per channel.
     """
 
     path: Path
@@ -94,14 +94,14 @@ class AudioFile:
 
     @property
     def duration_s(self) -> float:
-        """Length, s."""
+        """Duration, s."""
         return self.sample_count / self.rate
 
     def blocks(self) -> Iterator[Float[np.ndarray, "_ C"]]:
-        """Yield the samples in pieces.
+        """Yield the samples in blocks.
 
         Raises:
-            DataError: the file was removed or changed since it was opened.
+            DataError: the file was removed or changed after it was opened.
         """
         changed = DataError(f"{self.path} was changed while it was read. Leave it alone and run again.")
         left = self.sample_count
@@ -115,13 +115,13 @@ class AudioFile:
 
 
 def open_audio(path: str | Path) -> AudioFile:
-    """Look through a recording, or the sound track of a video, and give it for reading piece by piece.
+    """Validate a recording, or the sound track of a video, and open it for reading block by block.
 
-    A sound track counts from the instant of the first video frame: sound before it is cut, a late start is filled with
-    zeros. Rate and channels stay the file's own.
+    The time of a sound track starts at the first video frame: earlier sound is cut, a late start is padded with zeros.
+    Sampling rate and channels of the file are kept.
 
     Args:
-        path: anything that libsndfile or FFmpeg reads.
+        path: any file that libsndfile or FFmpeg can read.
 
     Raises:
         DataError: the file is missing, is not audio, has no audio stream, is empty, or holds NaN or infinite samples.
@@ -138,7 +138,7 @@ def open_audio(path: str | Path) -> AudioFile:
 
 
 def read_audio(path: str | Path) -> Audio:
-    """The whole recording in memory, at its own rate with its own channels; otherwise as `open_audio`.
+    """Read a whole recording into memory, with its own sampling rate and channels; otherwise as `open_audio`.
 
     Raises:
         DataError: as `open_audio`.
@@ -155,7 +155,7 @@ def write_audio(path: str | Path, audio: Audio) -> None:
     """Write a WAV file of 16-bit samples; values beyond [-1, 1] are clipped.
 
     Raises:
-        DataError: there is no sample, or one is not finite.
+        DataError: there are no samples, or a sample is not finite.
     """
     path = Path(path)
     _checked(audio.samples, audio.rate, path)
@@ -165,15 +165,15 @@ def write_audio(path: str | Path, audio: Audio) -> None:
 
 
 def to_pcm16(samples: Float[np.ndarray, " S *C"]) -> Int16[np.ndarray, " S *C"]:
-    """Whole 16-bit numbers as a WAV file holds them: round(32768 x), clipped."""
+    """Convert to 16-bit integers as in a WAV file: round(32768 x), clipped."""
     return np.clip(np.rint(samples.astype(np.float64) * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def stream_mono_16k(recording: Recording) -> Iterator[Float[np.ndarray, " _"]]:
-    """Average the channels and resample to 16 kHz, piece by piece.
+    """Average the channels and resample to 16 kHz, block by block.
 
     Yields:
-        Pieces of a signal of round(seconds * 16000) samples, at least one.
+        Blocks of a signal of round(seconds * 16000) samples in total, at least one.
     """
     left = mono_16k_length(recording)
     mono = (block.mean(axis=1, dtype=np.float32) for block in recording.blocks())
@@ -192,19 +192,21 @@ def to_mono_16k(recording: Recording) -> Float[np.ndarray, " S"]:
 
 
 def mono_16k_length(recording: Recording) -> int:
-    """Samples of the recording at 16 kHz."""
+    """Return the number of samples of the recording after resampling to 16 kHz."""
     return max(1, _round_half_up(Fraction(recording.sample_count * FEATURE_RATE, recording.rate)))
 
 
 def resample(
     pieces: Iterable[Float[np.ndarray, " _ *C"]], rate: int, wanted_rate: int
 ) -> Iterator[Float[np.ndarray, " _ *C"]]:
-    """Resample a signal that comes in pieces; the pieces make no difference, nor does a rate that is right already.
+    """Resample a signal that comes in blocks; the result does not depend on how the signal is divided.
+
+    A signal that already has the wanted rate is passed on unchanged.
 
     Args:
-        pieces: (n,) or (n, C) each.
-        rate: of the pieces, Hz.
-        wanted_rate: of the result, Hz.
+        pieces: blocks of the signal, (n,) or (n, C) each.
+        rate: sampling rate of the input, Hz.
+        wanted_rate: sampling rate of the result, Hz.
     """
     if rate == wanted_rate:
         yield from pieces
@@ -222,7 +224,7 @@ def resample(
 
 
 def fit_length(samples: Float[np.ndarray, " S *C"], count: int) -> Float[np.ndarray, " count *C"]:
-    """Cut the tail, or append zeros, so that `count` samples are left."""
+    """Cut the tail or append zeros to obtain exactly `count` samples."""
     missing = count - len(samples)
     if missing <= 0:
         return samples[:count]
@@ -230,12 +232,12 @@ def fit_length(samples: Float[np.ndarray, " S *C"], count: int) -> Float[np.ndar
 
 
 def frame_count_for(recording: Recording, fps: Fraction) -> int:
-    """Number of video frames that a recording fills: round(seconds * fps), at least one."""
+    """Return the number of video frames that a recording fills: round(seconds * fps), at least one."""
     return max(1, _round_half_up(Fraction(recording.sample_count, recording.rate) * fps))
 
 
 def frame_starts(frame_count: int, fps: Fraction) -> np.ndarray:
-    """Sample of the 16 kHz recording at which each frame starts, i * 16000 / fps rounded half up.
+    """Compute the 16 kHz sample at which each frame starts, i * 16000 / fps rounded half up.
 
     Raises:
         ParameterError: `frame_count` or `fps` is not positive.
@@ -243,17 +245,17 @@ def frame_starts(frame_count: int, fps: Fraction) -> np.ndarray:
     if frame_count < 1 or fps <= 0:
         raise ParameterError(f"frame_count is {frame_count} and fps is {fps}; both must be positive.")
     fps = Fraction(fps)
-    # half up in whole numbers: binary rounding errors must not move a block by one sample
+    # rounding half up in integer arithmetic: binary rounding errors must not shift a block by one sample
     numerator = np.arange(frame_count, dtype=np.int64) * (2 * FEATURE_RATE * fps.denominator) + fps.numerator
     return numerator // (2 * fps.numerator)
 
 
 class SampleWindow:
-    """The part of a streamed signal that is needed just now; zeros stand before its beginning and after its end.
+    """Sliding window over a streamed signal, padded with zeros before its start and after its end.
 
     Args:
-        pieces: of the signal, in order, (n,) or (n, C).
-        channels: C; None for pieces without that axis.
+        pieces: blocks of the signal, in order, (n,) or (n, C).
+        channels: number of channels C; None for blocks without a channel axis.
     """
 
     def __init__(self, pieces: Iterable[Float[np.ndarray, " _ *C"]], channels: int | None = None) -> None:
@@ -261,7 +263,7 @@ class SampleWindow:
         self._held, self._start = np.zeros((0,) if channels is None else (0, channels), np.float32), 0
 
     def cut(self, start: int, stop: int) -> Float[np.ndarray, " _ *C"]:
-        """Samples `start` to `stop`. What lies before `start` is forgotten: a later cut must not begin earlier."""
+        """Return samples `start` to `stop` and discard those before; a later cut must not begin earlier."""
         if max(start, 0) < self._start:
             raise ParameterError(f"sample {start} was forgotten already; what is held begins at {self._start}.")
         self._read_until(stop)
@@ -280,7 +282,7 @@ class SampleWindow:
 
 
 def _read_blocks(path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield (samples (n, C) float32, rate) with libsndfile, or with FFmpeg what libsndfile cannot read."""
+    """Yield (samples (n, C) float32, rate) with libsndfile, or with FFmpeg if libsndfile cannot read the file."""
     if not path.is_file():
         raise DataError(f"the audio file {path} does not exist. Check the path.")
     if path.stat().st_size == 0:
@@ -304,7 +306,7 @@ def _read_blocks(path: Path) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def _decode_blocks(path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Decode the first audio stream with FFmpeg, counted from the first video frame where there is one."""
+    """Decode the first audio stream with FFmpeg; time starts at the first video frame, if there is one."""
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
@@ -319,7 +321,7 @@ def _decode_blocks(path: Path) -> Iterator[tuple[np.ndarray, int]]:
 def _place_in_time(
     container: av.container.InputContainer, stream: av.AudioStream, rate: int
 ) -> Iterator[Float[np.ndarray, "_ C"]]:
-    """Samples of a stream from the first video frame on: an early start is cut, a late one filled with zeros."""
+    """Yield a stream's samples from the first video frame on: an early start is cut, a late one padded with zeros."""
     resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
     first_s, skip, left = None, 0, None
     channels = stream.channels
@@ -333,7 +335,7 @@ def _place_in_time(
             first_s = frame.time or 0.0
             shift = round((first_s - _video_start_s(container, first_s)) * rate)
             skip, end_s = max(0, -shift), _stated_end_s(container, stream)
-            # AAC fills its last block with zeros beyond the end that the container states
+            # AAC pads its last block with zeros beyond the end that the container states
             left = None if end_s is None else max(1, round((end_s - first_s) * rate))
             if shift > 0:
                 yield np.zeros((shift, channels), np.float32)
@@ -347,7 +349,7 @@ def _place_in_time(
 
 
 def _video_start_s(container: av.container.InputContainer, sound_start_s: float) -> float:
-    """When the picture starts, s; without one, when the sound does: its start time is the encoder's delay."""
+    """Return when the picture starts, s; without a picture, when the sound does: its start is the encoder's delay."""
     for stream in container.streams.video:
         if stream.start_time is not None and stream.frames != 1:
             return float(stream.start_time * stream.time_base)
@@ -355,7 +357,7 @@ def _video_start_s(container: av.container.InputContainer, sound_start_s: float)
 
 
 def _stated_end_s(container: av.container.InputContainer, stream: av.AudioStream) -> float | None:
-    """The end that a container states, s; bare streams such as .aac and .mp3 have an estimate, which is no end."""
+    """Return the end stated by the container, s; None for bare streams (.aac, .mp3), which only estimate it."""
     if stream.duration is None or not {"mp4", "matroska"} & set(container.format.name.split(",")):
         return None
     return float(((stream.start_time or 0) + stream.duration) * stream.time_base)

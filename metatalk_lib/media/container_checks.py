@@ -13,7 +13,7 @@ from metatalk_lib.core.errors import DataError
 STANDARD_RATES = tuple(
     Fraction(rate) for rate in (10, 12, 15, "24000/1001", 24, 25, "30000/1001", 30, 48, 50, "60000/1001", 60, 120)
 )
-"""Frame rates in use, Hz."""
+"""Common frame rates, Hz."""
 
 
 def schedule_frames(
@@ -21,13 +21,13 @@ def schedule_frames(
 ) -> tuple[Fraction, Int[np.ndarray, " K"]]:
     """Choose the frame rate, and the time stamp shown at each frame.
 
-    The first rate wins under which every frame falls into its own slot: the file's average, or the fitted one. Where
-    there is none, the rate is variable and the fitted one is its nominal rate.
+    The first rate is chosen under which every frame falls into its own slot: the file's average rate, then the fitted
+    one. If there is none, the rate is variable and the fitted one is its nominal rate.
 
     Args:
-        stamps: of the file's frames, rising.
-        average: frames per second, as the file says.
-        time_base: seconds a unit of the stamps.
+        stamps: time stamps of the file's frames, rising.
+        average: average frame rate stated by the file, Hz.
+        time_base: unit of the time stamps, s.
 
     Source: original to this project.
     """
@@ -42,9 +42,9 @@ def schedule_frames(
 
 
 def _fit_rate(stamps: np.ndarray, time_base: Fraction) -> Fraction:
-    """Frame rate whose slots the time stamps fit best: the least-squares slope of time over slot number.
+    """Fit the frame rate to the time stamps: the least-squares slope of time over slot number.
 
-    The slots are counted from one frame to the next, so that rounded time stamps do not add up to a wrong count.
+    Slots are counted from one frame to the next, so that rounding of the time stamps does not accumulate.
     """
     distances = np.diff(stamps).astype(np.float64)
     slots = np.concatenate([[0.0], np.cumsum(np.rint(distances / np.median(distances)))])
@@ -53,14 +53,14 @@ def _fit_rate(stamps: np.ndarray, time_base: Fraction) -> Fraction:
 
 
 def _snap(rate: Fraction) -> Fraction:
-    """The nearest usual frame rate within 1 %, else the rate itself with a small denominator."""
+    """Return the nearest standard frame rate within 1 %, else the rate itself with a small denominator."""
     nearest = min(STANDARD_RATES, key=lambda standard: abs(standard - rate))
     return nearest if abs(nearest - rate) <= rate / 100 else rate.limit_denominator(1001)
 
 
 def _resample_stamps(stamps: np.ndarray, fps: Fraction, time_base: Fraction) -> np.ndarray:
-    """For each slot the last frame whose own slot, round(t fps), is not later."""
-    ticks = Fraction(1) / (fps * time_base)  # time stamps a frame
+    """Return for each slot the last frame whose own slot, round(t fps), is not later."""
+    ticks = Fraction(1) / (fps * time_base)  # time-stamp units per frame
     slots = np.floor((stamps - stamps[0]) / float(ticks) + 0.5).astype(np.int64)
     return stamps[np.searchsorted(slots, np.arange(slots[-1] + 1), side="right") - 1]
 

@@ -31,13 +31,13 @@ def list_recordings(folder: Path) -> list[Path]:
 def cut_audio(
     audio_path: Path, start_s: Fraction | float, output: Path, *, length_s: Fraction | float | None = None
 ) -> Path:
-    """Write a recording's part from `start_s` seconds on as WAV, at its own rate.
+    """Write the part of a recording from `start_s` seconds on as WAV, at its own sampling rate.
 
     Args:
         audio_path: the recording.
-        start_s: where the part begins, s.
-        output: the file to write.
-        length_s: of the part, s; None takes all that is left, which is also the most.
+        start_s: start of the part, s.
+        output: file to write.
+        length_s: maximum length of the part, s; None takes the rest of the recording.
 
     Returns:
         `output`.

@@ -1,4 +1,4 @@
-"""The Fréchet distance of two sets of pictures in the features of a network: Inception for FID, a face network, FFD."""
+"""Fréchet distance between two sets of network features: FID for Inception, FFD for a face recognition network."""
 
 import numpy as np
 from jaxtyping import Float
@@ -7,7 +7,7 @@ from metatalk_lib.core.errors import ParameterError
 
 
 def compute_frechet_distance(features: Float[np.ndarray, "N D"], reference: Float[np.ndarray, "M D2"]) -> float:
-    """Distance of the normal distributions that two sets of features have.
+    """Compute the Fréchet distance between the normal distributions of two sets of features.
 
     ‖μ₁ − μ₂‖² + Tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½), Σ with N − 1
 
@@ -15,14 +15,14 @@ def compute_frechet_distance(features: Float[np.ndarray, "N D"], reference: Floa
     fewer frames give a larger distance even from the same source. Compare equal counts only.
 
     Args:
-        features: of the pictures to judge.
-        reference: of the real ones.
+        features: features of the pictures to judge.
+        reference: features of the real pictures.
 
     Raises:
-        ParameterError: fewer than two pictures in a set, or lengths of features differ.
+        ParameterError: a set has fewer than two pictures, or the lengths of the features differ.
 
-    Source: Heusel et al., "GANs trained by a two time-scale update rule", 2017, eq. 6; mseitzer/pytorch-fid's figures
-    come out, whose matrix root is taken otherwise.
+    Source: Heusel et al., "GANs trained by a two time-scale update rule", 2017, eq. 6; the results equal those of
+    mseitzer/pytorch-fid, which computes the matrix root differently.
     """
     if min(len(features), len(reference)) < 2 or features.shape[1] != reference.shape[1]:
         raise ParameterError(
@@ -41,7 +41,7 @@ def _describe(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _trace_of_root(first: np.ndarray, second: np.ndarray) -> float:
-    """Tr (Σ₁ Σ₂)^½ = Tr (Σ₁^½ Σ₂ Σ₁^½)^½, whose matrix is symmetric: exact where a covariance is singular, too."""
+    """Compute Tr (Σ₁ Σ₂)^½ = Tr (Σ₁^½ Σ₂ Σ₁^½)^½ from a symmetric matrix; exact for singular covariances, too."""
     values, vectors = np.linalg.eigh(first)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     return float(np.sqrt(np.maximum(np.linalg.eigvalsh(root @ second @ root), 0)).sum())

@@ -1,4 +1,4 @@
-"""Means and shares with intervals: of what people said, and of a measure over clips or characters."""
+"""Means and shares with confidence intervals: of ratings, and of a measure over clips or characters."""
 
 import math
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from metatalk_lib.core.errors import ParameterError
 NORMAL_QUANTILE_95 = 1.959964
 BOOTSTRAP_ROUNDS = 2000
 DECIMALS = 4
-"""Most decimals that are shown."""
+"""Maximum number of decimals shown."""
 
 
 class Estimate(NamedTuple):
-    """A mean with its interval; saved as JSON it is a list, which `to_estimate` reads again.
+    """A mean with its interval; JSON stores it as a list, which `to_estimate` converts back.
 
     Attributes:
-        mean: of what was measured.
-        low: lower end of the interval; None where there is none.
-        high: upper end.
-        count: number of clips or characters; None where it is not said.
+        mean: mean of the measured values.
+        low: lower end of the interval; None without an interval.
+        high: upper end of the interval; None without an interval.
+        count: number of clips or characters; None if unknown.
     """
 
     mean: float
@@ -33,7 +33,7 @@ class Estimate(NamedTuple):
     count: int | None = None
 
     def __str__(self) -> str:
-        """`0.98 [0.97, 0.99]`, or `0.98 (n = 1)` without an interval, or the value alone without a count."""
+        """Format as `0.98 [0.97, 0.99]`, as `0.98 (n = 1)` without interval, or as the value alone without count."""
         if self.low is None or self.high is None:
             note = "" if self.count is None else f" (n = {self.count})"
             return format_value(self.mean) + note
@@ -45,17 +45,17 @@ class Estimate(NamedTuple):
 
 
 Score = float | int | Sequence[float | int | None]
-"""A value as it was measured, or an `Estimate`, or the list that JSON makes of one."""
+"""A measured value, an `Estimate`, or the list that stands for one in JSON."""
 
 
 def to_estimate(value: Score) -> Estimate:
-    """Any score as an `Estimate`; a bare number has neither interval nor count.
+    """Convert any score to an `Estimate`; a bare number has neither interval nor count.
 
     Args:
-        value: a number, or (mean, low, high) with the count as a fourth where it is known.
+        value: a number, or (mean, low, high) with the count as a fourth entry if it is known.
 
     Raises:
-        ParameterError: not a number, or not such a list, or an interval upside down.
+        ParameterError: the value is neither a number nor such a list, or the ends of the interval are reversed.
     """
     parts = (value,) if isinstance(value, Real) else tuple(value)
     if len(parts) not in (1, 3, 4) or not isinstance(parts[0], Real) or math.isnan(parts[0]):
@@ -67,7 +67,7 @@ def to_estimate(value: Score) -> Estimate:
 
 
 def format_value(value: float) -> str:
-    """A number with four decimals at most, without zeros at its end."""
+    """Format a number with at most four decimals, without trailing zeros."""
     # adding 0 turns a rounded -0 into 0
     return f"{round(value, DECIMALS) + 0.0:.{DECIMALS}f}".rstrip("0").rstrip(".")
 
@@ -79,22 +79,22 @@ def bootstrap_mean(
     samples: int = BOOTSTRAP_ROUNDS,
     level: float = 0.95,
 ) -> Estimate:
-    """Mean of a measure over clips, or over characters, with a percentile interval from resampling them.
+    """Compute the mean of a measure over clips or characters, with a percentile bootstrap interval.
 
-    Few clips give too narrow an interval: with n of them it never reaches beyond the values themselves. One clip gives
-    none, since its spread is unknown.
+    With few clips the interval is too narrow: it never extends beyond the values themselves. One clip gives no
+    interval, since its spread is unknown.
 
     Args:
-        values_per_clip: one value a clip.
-        seed: of the resampling.
-        samples: how often all clips are drawn anew.
-        level: share of the resampled means that lie inside.
+        values_per_clip: one value per clip.
+        seed: seed of the resampling.
+        samples: number of resamplings of all clips.
+        level: share of the resampled means inside the interval.
 
     Returns:
         Mean, ends and number of clips; the ends are None for a single clip.
 
     Raises:
-        ParameterError: no clips, a value that is not finite, or `samples` or `level` out of range.
+        ParameterError: there are no clips, a value is not finite, or `samples` or `level` is out of range.
 
     Source: percentile bootstrap, Davison and Hinkley 1997.
     """
@@ -111,19 +111,19 @@ def bootstrap_mean(
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share.
+    """Compute Wilson's 95 % interval of a share.
 
     (p + z^2/2n -+ z sqrt(p(1 - p)/n + z^2/4n^2)) / (1 + z^2/n), with p = successes/n, z = 1.96
 
     Args:
-        successes: how many of the trials.
-        trials: n, at least 1.
+        successes: number of successes.
+        trials: number of trials n, at least 1.
 
     Returns:
         Lower and upper end, in [0, 1].
 
     Raises:
-        ParameterError: no trials, or more successes than trials.
+        ParameterError: there are no trials, or more successes than trials.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
     """
@@ -136,11 +136,11 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
 
 def bootstrap_interval(ratings: pd.DataFrame, *, seed: int) -> tuple[float, float]:
-    """95 % interval of the mean realism, resampling participants with all their ratings.
+    """Compute the 95 % interval of the mean realism, resampling participants with all their ratings.
 
     Args:
-        ratings: columns participant, realism.
-        seed: of the resampling.
+        ratings: table with the columns participant, realism.
+        seed: seed of the resampling.
 
     Returns:
         Lower and upper end; NaN for fewer than two participants, whose spread is unknown.
@@ -157,7 +157,7 @@ def bootstrap_interval(ratings: pd.DataFrame, *, seed: int) -> tuple[float, floa
 def _resampled_ends(
     sums: np.ndarray, counts: np.ndarray, *, seed: int, samples: int, level: float
 ) -> tuple[float, float]:
-    """Ends of the middle share of means, each over as many groups drawn with replacement as there are."""
+    """Return the ends of the middle share of resampled means, each over as many groups drawn with replacement."""
     drawn = np.random.default_rng(seed).integers(0, len(sums), (samples, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     outside = (1 - level) / 2
@@ -165,5 +165,5 @@ def _resampled_ends(
 
 
 def _needed_decimals(width: float) -> int:
-    """Decimals that show two digits of an interval's width, four at most."""
+    """Return the number of decimals that show two digits of an interval's width, at most four."""
     return min(max(1 - math.floor(math.log10(width)), 0), DECIMALS) if width > 0 else DECIMALS

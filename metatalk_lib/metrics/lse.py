@@ -1,6 +1,6 @@
-"""LSE-D and LSE-C: how near SyncNet puts lips to sound at the best offset, and how much nearer than at the others.
+"""LSE-D and LSE-C: SyncNet's distance of lips and sound at the best offset, and its margin over other offsets.
 
-The same formulas serve two networks whose figures must never be mixed: the published weights give LSE-D and LSE-C, the
+The same formulas serve two networks whose scores must never be mixed: the published weights give LSE-D and LSE-C, the
 open ones give LSE-D (open) and LSE-C (open).
 """
 
@@ -17,15 +17,15 @@ from metatalk_lib.networks.syncnet import SYNCNET_FACE_SIZE, SYNCNET_MFCC_STEPS,
 from metatalk_lib.speech.mfcc import compute_syncnet_mfcc
 
 MAX_OFFSET = 15
-"""Offsets from -15 to 15 frames are tried."""
+"""Largest offset that is tried, frames; offsets range from -15 to 15."""
 SYNCNET_FPS = 25
-"""The only rate that SyncNet knows."""
+"""Frame rate of SyncNet's input, Hz."""
 SAMPLES_PER_FRAME = 640
 OPEN_SYNCNET_PATH = PACKAGE_DATA_DIR / "syncnet_open.safetensors"
 OPEN_SYNCNET_WIDTH = 0.5
-"""Width of the open SyncNet over the published one."""
+"""Width of the open SyncNet relative to the published one."""
 MIN_FRAMES = WINDOW_FRAMES + 1
-"""From this many frames on there is something to compare."""
+"""Minimum number of frames for a comparison."""
 
 _STEPS_PER_FRAME = 4
 _EPSILON = 1e-6
@@ -33,13 +33,13 @@ _BATCH = 20
 
 
 class LipSyncError(NamedTuple):
-    """What SyncNet says of one clip.
+    """SyncNet's score of one clip.
 
     Attributes:
-        distance: LSE-D, lower is better; 0 where both streams agree exactly.
-        confidence: LSE-C, higher is better; the median of the distances at all offsets less the smallest. 0 where no
-            offset fits better than another.
-        offset: where the distance is smallest, frames; positive where the sound comes before the lips.
+        distance: LSE-D, lower is better; 0 if both streams agree exactly.
+        confidence: LSE-C, higher is better; median of the distances at all offsets minus the smallest. 0 if no offset
+            is better than another.
+        offset: offset with the smallest distance, frames; positive if the sound comes before the lips.
     """
 
     distance: float
@@ -48,35 +48,35 @@ class LipSyncError(NamedTuple):
 
 
 class EmbeddedClip(NamedTuple):
-    """What SyncNet makes of a clip's picture and sound.
+    """SyncNet's embeddings of a clip's picture and sound.
 
     Attributes:
-        seen: a vector for every five frames.
-        heard: a vector for every frame's 200 ms of sound; as many.
+        seen: one vector for every five frames.
+        heard: one vector for every frame's 200 ms of sound; the same number.
     """
 
     seen: Float[Tensor, "N E"]
     heard: Float[Tensor, "N E"]
 
     def shifted(self, frames: int) -> "EmbeddedClip":
-        """The clip with its sound later by some frames, where both last; negative shifts make it earlier."""
+        """Delay the sound by some frames and keep the common part; a negative shift advances the sound."""
         count = len(self.seen) - abs(frames)
         late, early = max(frames, 0), max(-frames, 0)
         return EmbeddedClip(self.seen[late : late + count], self.heard[early : early + count])
 
 
 def embed_faces(network: SyncNet, faces: UInt8[np.ndarray, "T 224 224 3"]) -> Float[Tensor, "N E"]:
-    """One vector for every five consecutive frames.
+    """Compute one vector for every five consecutive frames.
 
     Args:
-        network: in evaluation mode.
-        faces: RGB crops, 25 a second.
+        network: SyncNet in evaluation mode.
+        faces: RGB face crops, 25 per second.
 
     Returns:
-        (T - 4, E), the first for frames 0 to 4.
+        (T - 4, E) vectors, the first one for frames 0 to 4.
 
     Raises:
-        ParameterError: fewer than five frames.
+        ParameterError: there are fewer than five frames.
     """
     if len(faces) < WINDOW_FRAMES:
         raise ParameterError(f"SyncNet reads {WINDOW_FRAMES} frames at a time, got {len(faces)}.")
@@ -91,14 +91,14 @@ def embed_faces(network: SyncNet, faces: UInt8[np.ndarray, "T 224 224 3"]) -> Fl
 
 
 def embed_speech(network: SyncNet, pcm_16k: Int16[np.ndarray, " S"]) -> Float[Tensor, "N E"]:
-    """One vector for every frame's 200 ms of speech, as long as they last.
+    """Compute one vector for every frame's 200 ms of speech.
 
     Args:
-        network: in evaluation mode.
-        pcm_16k: mono, 16 kHz, 16 bits.
+        network: SyncNet in evaluation mode.
+        pcm_16k: mono sound, 16 kHz, 16 bits.
 
     Raises:
-        ParameterError: less than 200 ms.
+        ParameterError: the sound is shorter than 200 ms.
     """
     mfcc = torch.from_numpy(compute_syncnet_mfcc(pcm_16k))
     if mfcc.shape[1] < SYNCNET_MFCC_STEPS:
@@ -110,18 +110,18 @@ def embed_speech(network: SyncNet, pcm_16k: Int16[np.ndarray, " S"]) -> Float[Te
 
 
 def compute_offset_distances(faces: Float[Tensor, "N E"], speech: Float[Tensor, "M E"]) -> Float[np.ndarray, "31"]:
-    """Mean distance of the two streams at each offset.
+    """Compute the mean distance of the two streams at each offset.
 
     d(k) = mean over f of ‖v_f − a_{f+k} + ε‖, k = −15 … 15, ε = 10⁻⁶, a = 0 outside the clip
 
-    The zeros outside take part in the means, as they do in the published scores.
+    The zeros outside are included in the means, as in the published scores.
 
     Args:
-        faces: v, one vector a frame.
-        speech: a, as many.
+        faces: vectors v, one per frame.
+        speech: vectors a, the same number.
 
     Returns:
-        (31,) in the order of k.
+        (31,) distances in the order of k.
 
     Raises:
         ParameterError: the streams differ in length, or are empty.
@@ -136,10 +136,10 @@ def compute_offset_distances(faces: Float[Tensor, "N E"], speech: Float[Tensor, 
 
 
 def compute_lse(distances: Float[np.ndarray, "31"]) -> LipSyncError:
-    """LSE-D = min d, LSE-C = median d − min d, offset = −argmin d.
+    """Compute LSE-D = min d, LSE-C = median d − min d, offset = −argmin d.
 
     Args:
-        distances: d(k) of `compute_offset_distances`.
+        distances: distances d(k) from `compute_offset_distances`.
 
     Source: Prajwal et al., "A lip sync expert is all you need", 2020, section 4.2.
     """
@@ -148,15 +148,15 @@ def compute_lse(distances: Float[np.ndarray, "31"]) -> LipSyncError:
 
 
 def embed_clip(network: SyncNet, faces: UInt8[np.ndarray, "T S S 3"], pcm_16k: Int16[np.ndarray, " N"]) -> EmbeddedClip:
-    """Both streams of a clip, as long as both last, counted as the published scores count.
+    """Compute the vectors of a clip's faces and speech over their common length, counted as in the published scores.
 
     Args:
-        network: in evaluation mode.
-        faces: RGB crops, 25 a second.
-        pcm_16k: mono, 16 kHz, 16 bits.
+        network: SyncNet in evaluation mode.
+        faces: RGB face crops, 25 per second.
+        pcm_16k: mono sound, 16 kHz, 16 bits.
 
     Raises:
-        ParameterError: too short, or crops that are not 224 px wide.
+        ParameterError: the clip is too short, or the crops are not 224 px wide.
     """
     count = min(len(faces), len(pcm_16k) // SAMPLES_PER_FRAME) - WINDOW_FRAMES
     if count < 1 or faces.shape[1:3] != (SYNCNET_FACE_SIZE, SYNCNET_FACE_SIZE):
@@ -169,5 +169,5 @@ def embed_clip(network: SyncNet, faces: UInt8[np.ndarray, "T S S 3"], pcm_16k: I
 
 
 def score_clip(clip: EmbeddedClip) -> LipSyncError:
-    """LSE of one clip: `compute_lse` of its `compute_offset_distances`."""
+    """Compute the LSE of one clip: `compute_lse` of its `compute_offset_distances`."""
     return compute_lse(compute_offset_distances(clip.seen, clip.heard))

@@ -1,9 +1,9 @@
-"""Taking out what is left of a difference in colour between the paint and the skin round it.
+"""Removal of the remaining colour difference between the paint and the surrounding skin.
 
     matched = paint + c,   c = source − paint on a ring round the mask, continued smoothly into it
 
-On the ring paint and source show the same skin, so that they should agree; where they do not, light has changed since
-the reference frames were filmed.
+On the ring, paint and source show the same skin and should agree; where they do not, the light has changed since the
+reference frames were filmed.
 """
 
 import cv2
@@ -13,11 +13,11 @@ from jaxtyping import Bool, UInt8
 from metatalk_lib.neural_renderer.warping import fill_outwards
 
 RING_PER_SIDE = 1 / 64
-"""Width of the ring round the mask on which colours are compared, in units of the crop's side."""
+"""Width of the ring around the mask on which colours are compared, in units of the crop's side."""
 MATCH_REDUCTION = 8
-"""Colours are compared on a picture that much smaller: the correction is smooth."""
+"""Factor by which the picture is reduced before colours are compared; the correction is smooth."""
 LARGEST_CORRECTION = 24.0
-"""Of 255. A larger difference is no skin but something that came between, such as hair or a collar."""
+"""Largest colour correction, of 255; a larger difference is not skin but an occluder such as hair or a collar."""
 
 
 def match_colours(
@@ -26,16 +26,16 @@ def match_colours(
     mask: Bool[np.ndarray, "H W"],
     ring_px: int,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Paint with the smooth part of its colour difference to the background taken out.
+    """Remove the smooth part of the paint's colour difference to the background.
 
     Args:
-        paint: the painted rectangle, meaningful a little beyond the mask as well.
-        background: the real one; its pixels inside the mask are not used.
+        paint: the painted rectangle, which must also be meaningful slightly beyond the mask.
+        background: the real picture; its pixels inside the mask are not used.
         mask: True where painted.
-        ring_px: width of the ring outside the mask on which both are compared.
+        ring_px: width of the ring outside the mask on which the two are compared, px.
 
     Source: original to this project; the correction is the membrane of Poisson image editing (Perez et al., SIGGRAPH
-    2003), found by `fill_outwards` in place of a linear system.
+    2003), computed by `fill_outwards` instead of a linear system.
     """
     kernel = np.ones((2 * ring_px + 1,) * 2, np.uint8)
     ring = (cv2.dilate(mask.astype(np.uint8), kernel) > 0) & ~mask

@@ -1,9 +1,9 @@
-"""Sewing the painted lower face into the source frame: feathered inside the mask, untouched outside it.
+"""Compositing of the painted lower face into the source frame: feathered inside the mask, unchanged outside it.
 
     out = α paint + (1 − α) source,   0 ≤ α ≤ 1, α = 0 outside the mask
 
-α rises with the distance from the mask's edge, so that the seam lies inside the mask. Where the crop was not resampled
-(side = size) the paint goes straight into the source's own pixel grid.
+α rises with the distance from the mask's edge, so that the seam lies inside the mask. If the crop was not resampled
+(side = size), the paint is placed directly on the source's pixel grid.
 """
 
 from typing import NamedTuple
@@ -24,9 +24,9 @@ class Sewn(NamedTuple):
     """A finished frame.
 
     Attributes:
-        image: (H, W, 3) the source frame with the painted lower face.
-        mask: (h, w) the mask in the source's pixels, in the part of the frame that the paint covers.
-        rows, columns: that part; outside the mask `image` equals the source.
+        image: (H, W, 3) source frame with the painted lower face.
+        mask: (h, w) mask in source pixels, within the part of the frame that the paint covers.
+        rows, columns: the covered part of the frame; outside the mask, `image` equals the source.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
@@ -35,19 +35,20 @@ class Sewn(NamedTuple):
     columns: slice
 
     def count_changed_outside(self, source: UInt8[np.ndarray, "H W 3"]) -> int:
-        """Pixels of that part that differ from the source outside the mask; 0 for a frame of `sew`."""
+        """Count the pixels of the covered part that differ from the source outside the mask; 0 for a frame of `sew`."""
         part = np.s_[self.rows, self.columns]
         return int((cv2.absdiff(self.image[part], source[part]).max(axis=2, initial=0) > 0)[~self.mask].sum())
 
 
 def feather_mask(mask: Bool[np.ndarray, "H W"], feather_px: float | int) -> Float[np.ndarray, "H W"]:
-    """Opacity α = s(d / feather), s(u) = 3u² − 2u³ clamped to [0, 1], d the distance to the nearest pixel outside.
+    """Compute the opacity α = s(d / feather), s(u) = 3u² − 2u³ clamped to [0, 1].
 
-    The image's own border is no edge: a mask that runs out of the picture stays opaque there.
+    d is the distance to the nearest pixel outside the mask. The border of the image does not count as an edge: a mask
+    that extends beyond the image stays opaque there.
 
     Args:
         mask: True inside.
-        feather_px: width of the rim, px, > 0.
+        feather_px: width of the feathered rim, px, > 0.
 
     Returns:
         float32 in [0, 1], exactly 0 outside the mask.
@@ -68,7 +69,7 @@ def feather_mask(mask: Bool[np.ndarray, "H W"], feather_px: float | int) -> Floa
 def blend(
     background: UInt8[np.ndarray, "H W 3"], paint: UInt8[np.ndarray, "H W 3"], opacity: Float[np.ndarray, "H W"]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """α paint + (1 − α) background, rounded; where α is 0 the background's bytes are kept."""
+    """Compute α paint + (1 − α) background, rounded; where α is 0, the background's bytes are kept."""
     alpha = opacity[..., None].astype(np.float32)
     mixed = np.rint(alpha * paint + (1 - alpha) * background).astype(np.uint8)
     return np.where(alpha > 0, mixed, background)
@@ -81,20 +82,20 @@ def sew(
     transform: CropTransform,
     roi: Roi,
 ) -> Sewn:
-    """Put the painted rectangle into the source frame, at the source's resolution, inside the mask only.
+    """Composite the painted rectangle into the source frame, at the source's resolution and inside the mask only.
 
     Args:
-        source: the whole frame; it is not changed.
+        source: the whole frame; not changed.
         paint: the network's picture of the rectangle, in crop pixels.
-        mask: of the rectangle, True where painted.
-        transform: how the crop lies in the source.
-        roi: the rectangle in crop pixels.
+        mask: mask of the rectangle, True where painted.
+        transform: position of the crop in the source.
+        roi: the rectangle, in crop pixels.
 
     Returns:
-        The frame, and the mask in source pixels; parts of the crop that lie outside the frame are dropped.
+        The frame and the mask in source pixels; parts of the crop outside the frame are dropped.
 
     Raises:
-        ParameterError: paint, mask and rectangle differ in size, or the rectangle leaves the crop.
+        ParameterError: paint, mask and rectangle differ in size, or the rectangle exceeds the crop.
     """
     shape = (roi.height, roi.width)
     if paint.shape[:2] != shape or mask.shape != shape or roi.right > transform.size or roi.bottom > transform.size:
@@ -113,13 +114,13 @@ def sew(
 
 
 def _overlap(start: int, length: int, limit: int) -> tuple[slice, slice]:
-    """The part of [start, start + length) within [0, limit), and the same part counted from `start`."""
+    """Return the part of [start, start + length) within [0, limit), and the same part relative to `start`."""
     first, last = min(max(0, start), limit), min(max(0, start + length), limit)
     return slice(first, last), slice(first - start, last - start)
 
 
 class _Placed(NamedTuple):
-    """What is laid on the source: paint, opacity and mask on its pixels, and where their top-left pixel lies."""
+    """Paint, opacity and mask on the source's pixel grid, and the position of their top-left pixel."""
 
     paint: np.ndarray
     opacity: np.ndarray
@@ -134,7 +135,7 @@ def _to_source_grid(
     if transform.side == transform.size:
         return _Placed(paint, opacity, mask, transform.left + roi.left, transform.top + roi.top)
     scale = transform.size / transform.side
-    # pixels of the source whose centres lie in the rectangle: x_crop = (x_source - left + 0.5) scale - 0.5
+    # source pixels whose centres lie in the rectangle: x_crop = (x_source - left + 0.5) scale - 0.5
     left, top = (int(np.ceil(start / scale - 0.5)) for start in (roi.left, roi.top))
     right, bottom = (int(np.floor(stop / scale - 0.5)) + 1 for stop in (roi.right, roi.bottom))
     shift_x, shift_y = ((start + 0.5) * scale - 0.5 - origin for start, origin in ((left, roi.left), (top, roi.top)))

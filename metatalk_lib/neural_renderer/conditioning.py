@@ -1,4 +1,4 @@
-"""What the generator is given: synthetic faces, references, surroundings and mask, as arrays and as tensors."""
+"""Input of the generator: synthetic faces, references, surroundings and mask, as arrays and as tensors."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 class Condition(NamedTuple):
-    """What the generator is given for B frames; see `assemble_input`.
+    """Input of the generator for B frames, as arrays; see `assemble_input`.
 
     Attributes:
         windows: synthetic lower faces of K neighbouring frames, oldest first.
-        known: which of them exist.
+        known: True for the frames of `windows` that exist.
         images: real crop in the rectangle; only pixels outside the mask are used.
-        masks: True where the network shall paint.
-        references: R warped real frames, the nearest first.
+        masks: True where the network paints.
+        references: R warped real frames, nearest first.
     """
 
     windows: UInt8[np.ndarray, "B K H W 3"]
@@ -28,14 +28,14 @@ class Condition(NamedTuple):
 
 
 def stack_conditions(parts: Sequence[Condition]) -> Condition:
-    """Several as one batch."""
+    """Concatenate several conditions into one batch."""
     return Condition(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def stack_window(
     images: Sequence[UInt8[np.ndarray, "H W 3"] | None],
 ) -> tuple[UInt8[np.ndarray, "K H W 3"], Bool[np.ndarray, " K"]]:
-    """Synthetic faces of neighbouring frames, zeros in place of those that do not exist, and which exist."""
+    """Stack synthetic faces of neighbouring frames, with zeros for missing ones, and return which of them exist."""
     known = np.array([image is not None for image in images])
     blank = np.zeros_like(images[int(np.argmax(known))])
     return np.stack([blank if image is None else image for image in images]), known
@@ -46,7 +46,7 @@ class GeneratorInput(NamedTuple):
 
     Attributes:
         images: K synthetic frames, R references, the surroundings, and the mask; C = 3 K + 3 R + 4.
-        references: the R references once more, to paint with.
+        references: the same R references as separate images, used for painting.
     """
 
     images: Float[Tensor, "B C H W"]
@@ -54,14 +54,14 @@ class GeneratorInput(NamedTuple):
 
 
 def assemble_input(condition: Condition, device: torch.device | None = None) -> GeneratorInput:
-    """The generator's input: synthetic frames, references, the real surroundings, and the mask.
+    """Assemble the generator's input: synthetic frames, references, the real surroundings, and the mask.
 
     Every pixel inside the mask is mid-grey in the surroundings, so the target's own mouth cannot reach the network.
     A synthetic frame outside the clip is mid-grey too, as in AudioDVP. The mask's channel is +1 inside, -1 outside.
 
     Args:
-        condition: the frames.
-        device: where the tensors shall lie; CPU by default.
+        condition: arrays of the frames.
+        device: device of the tensors; the CPU by default.
 
     Source: paper section 2.4; the window is AudioDVP's; the other inputs are original to this project.
     """
@@ -83,11 +83,11 @@ def assemble_input(condition: Condition, device: torch.device | None = None) -> 
 
 
 def to_tensor(images: UInt8[np.ndarray, "B H W 3"], device: torch.device | None = None) -> Float[Tensor, "B 3 H W"]:
-    """0..255 RGB to [-1, 1], channels first; the bytes travel to the device, not the floats."""
+    """Convert RGB 0..255 to [-1, 1], channels first; bytes are transferred to the device, not floats."""
     bytes_there = torch.from_numpy(np.ascontiguousarray(images)).to(device)
     return bytes_there.permute(0, 3, 1, 2).float().mul_(1 / 127.5).sub_(1)
 
 
 def to_images(tensor: Float[Tensor, "B 3 H W"]) -> UInt8[np.ndarray, "B H W 3"]:
-    """[-1, 1] to rounded 0..255 RGB, channels last."""
+    """Convert [-1, 1] to rounded RGB 0..255, channels last."""
     return ((tensor + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

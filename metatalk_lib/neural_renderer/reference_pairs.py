@@ -1,4 +1,4 @@
-"""Which frames of the person are trained on, which lend their pixels, and the pairs with what was lent."""
+"""Choice of training frames and of reference frames that lend their pixels, and warping of the references."""
 
 import os
 from dataclasses import replace
@@ -24,18 +24,18 @@ from metatalk_lib.neural_renderer.reference_bank import (
 from metatalk_lib.neural_renderer.training_pairs import KEY_FILE, RendererPairs
 
 RUN_FRAMES = 15
-"""Of a long video, so many consecutive frames are trained on together."""
+"""Consecutive frames per training run, for a long video."""
 HIDDEN_FRAMES = 8
-"""A third of a second at 25 fps: in training, frames nearer than that to the one that is painted lend it nothing."""
+"""Neighbouring frames excluded as references in training, a third of a second at 25 fps on either side."""
 
 
 def choose_frames(
     model: FaceModel, coefficients: Coefficients, frame_id: Int[np.ndarray, " T"], count: int
 ) -> Int[np.ndarray, " K"]:
-    """The frames to train on: all of them, or of a long video some `count` whose mouths and poses differ most.
+    """Choose the frames for training: all of them, or of a long video about `count` whose mouths and poses differ most.
 
     They are taken in runs of `RUN_FRAMES`, so that windows and changes from frame to frame can be learnt; a run is
-    judged by its middle frame, which must be valid.
+    represented by its middle frame, which must be valid.
     """
     if count >= len(frame_id):
         return frame_id
@@ -47,13 +47,13 @@ def choose_frames(
 
 
 def make_bank(model: FaceModel, coefficients: Coefficients, pairs: RendererPairs, count: int) -> ReferenceBank:
-    """The frames of the pairs that may lend their pixels: `count` of the valid ones that differ most, all if fewer.
+    """Choose the pairs' frames that may lend their pixels: `count` valid ones that differ most, or all if fewer.
 
     Args:
         model: the face model.
-        coefficients: of the clip.
+        coefficients: coefficients of the clip.
         pairs: training frames.
-        count: most frames.
+        count: maximum number of frames.
 
     Raises:
         ParameterError: no frame is valid.
@@ -75,28 +75,28 @@ def add_references(
     hidden_frames: int = HIDDEN_FRAMES,
     fits_surroundings: bool = True,
 ) -> RendererPairs:
-    """Warp the nearest frames of the bank to each frame of the pairs, in their order.
+    """Warp the nearest frames of the bank to each frame of the pairs, in the order of the pairs.
 
-    No frame lends anything to itself or to its neighbours, so that training meets what use will.
+    No frame is a reference for itself or its neighbours, so that training resembles later use.
 
     Args:
         model: the face model.
-        coefficients: hold every frame of the pairs.
-        pairs: the frames; those that have so many references already are left as they are.
-        bank: see `make_bank`.
-        count: references a frame, 0 for none.
-        folder: of the pairs; gets the references as a memory-mapped file. What a killed run left there is taken up.
-        hidden_frames: how far the neighbours reach; less in a short clip.
-        fits_surroundings: whether the references are fitted to what surrounds the mask.
+        coefficients: coefficients that include every frame of the pairs.
+        pairs: frames that get references; pairs that already have `count` references are returned unchanged.
+        bank: reference frames from `make_bank`.
+        count: references per frame; 0 for none.
+        folder: folder of the pairs, where the references are saved as a memory-mapped file; a killed run is continued.
+        hidden_frames: number of excluded neighbours on either side; fewer in a short clip.
+        fits_surroundings: whether the references are fitted to the surroundings of the mask.
 
     Raises:
         ParameterError: too few frames are left to choose from.
-        DataError: the disk has no room.
+        DataError: there is not enough disk space.
     """
     if pairs.references.shape[1] == count:
         return pairs
     own = coefficients.select(pairs.frame_id)
-    # as far as the clip's length allows: the references must come from somewhere
+    # limited by the clip's length, since enough frames must remain to choose references from
     reach = max(0, min(hidden_frames, len(bank) // 4, (len(bank) - count - 1) // 2))
     hidden = [range(int(number) - reach, int(number) + reach + 1) for number in pairs.frame_id]
     follower, wanted = ReferenceFollower(bank, count), describe_mouths(model, own)

@@ -18,31 +18,32 @@ from metatalk_lib.speech.visemes import viseme_curves
 from metatalk_lib.tracking.landmarks import relative_mouth_opening
 
 DEFAULT_LEAD_S = 0.06
-"""Lead that is expected before anything is measured, s; people's lips mostly lead by 0.04 to 0.1 s."""
+"""Expected lead before any measurement, s; people's lips mostly lead by 0.04 to 0.1 s."""
 EXPECTED_SPREAD_S = 0.04
 """Standard deviation of leads among people and cameras, s."""
 INDEPENDENT_HZ = 3.0
-"""Independent looks at a talking mouth in a second: its movements have some 3 Hz."""
+"""Independent observations of a talking mouth per second; its movements have about 3 Hz."""
 RANGE_S = (-0.08, 0.2)
-"""Leads that are searched, s: speakers form a sound up to 0.2 s before it is heard."""
+"""Range of leads that is searched, s; speakers form a sound up to 0.2 s before it is heard."""
 SHIFTS = 200
-"""Circular shifts of the sound that say what correlation chance gives."""
+"""Number of random circular shifts of the sound that determine the chance level of the correlation."""
 SHORTEST_LEAD_S = 2.0
-"""Least length in which a lead can be measured, s."""
+"""Minimum length for which a lead can be measured, s."""
 _SEED = 0
 
 
 class Lead(NamedTuple):
-    """What was measured.
+    """A measured lead of the lips.
 
     Attributes:
-        lead_s: how much earlier than the sound the mouth moves, s.
-        is_measured: False where chance explains the correlation as well, and `lead_s` is the default.
-        correlation: of heard and seen mouth opening at `lead_s`.
-        chance: 95th percentile of the best correlation over the searched leads when the sound is shifted at random.
-        leads_s: (K,) that were tried.
-        correlations: (K,) at each of them.
-        evidence: (K,) log of their posterior probability, up to a constant.
+        lead_s: time by which the mouth moves before the sound, s.
+        is_measured: False if the correlation is within the chance level or the clip too short, and `lead_s` is the
+            default.
+        correlation: correlation of heard and seen mouth opening at `lead_s`.
+        chance: 95th percentile of the best correlation over the searched leads for randomly shifted sound.
+        leads_s: (K,) leads that were tried, s.
+        correlations: (K,) correlations at these leads.
+        evidence: (K,) log posterior probability of these leads, up to a constant.
     """
 
     lead_s: float
@@ -61,24 +62,24 @@ def estimate_lead(
     *,
     valid: Bool[np.ndarray, " _"] | None = None,
 ) -> Lead:
-    """Compare the mouth opening that the sound asks for with the one that is seen.
+    """Estimate the lead from the mouth opening predicted from the sound and the one measured on the video.
 
     With r(k) = corr(heard[t + k], seen[t]) over the frames where both exist and are trusted, N = 3 Hz × the length of
     the trusted frames, and an expected lead μ = 0.06 s with spread σ = 0.04 s, the lead is the k with the largest
 
         −N/2 sign(r) ln(1 − r(k)²) − (k / fps − μ)² / (2 σ²),
 
-    to a fraction of a frame by the parabola through it and its neighbours. In a clip of some seconds the expectation
-    has a say; in three minutes the video alone decides.
+    refined to a fraction of a frame by the parabola through it and its neighbours. In a clip of a few seconds the
+    expected lead has an influence; in three minutes the video alone decides.
 
     Args:
-        heard: opening as the sound asks for it without any lead, any unit.
+        heard: opening predicted from the sound without any lead, any unit.
         seen: opening measured on the video's frames, any unit.
-        fps: frames a second.
-        valid: frames whose measured opening is trusted; all where none is given.
+        fps: frame rate, Hz.
+        valid: True for frames whose measured opening is trusted; by default all.
 
     Returns:
-        The lead, or the default one where r has no peak inside the range above what 95 of 100 random shifts reach.
+        The lead, or the default if r has no peak inside the range above the level that 95 of 100 random shifts reach.
 
     Raises:
         ParameterError: the curves differ in length.
@@ -100,7 +101,7 @@ def estimate_lead(
     fit = -0.5 * looks * np.sign(correlations) * np.log1p(-np.minimum(correlations**2, 0.999))
     evidence = fit - 0.5 * ((leads_s - DEFAULT_LEAD_S) / EXPECTED_SPREAD_S) ** 2
     best = int(np.argmax(evidence))
-    # a largest value at either end of the range is a slope, not a peak
+    # a maximum at either end of the range is a slope, not a peak
     is_measured = bool(correlations[best] > chance and 0 < best < len(lags) - 1)
     lead_s = float((lags[best] + _peak_offset(evidence, best)) / fps) if is_measured else DEFAULT_LEAD_S
     here = float(np.interp(lead_s, leads_s, correlations))
@@ -119,7 +120,7 @@ def _correlate(
 
 
 def _chance(heard: np.ndarray, seen: np.ndarray, trusted: np.ndarray, lags: np.ndarray) -> float:
-    """95th percentile of the largest correlation over the lags, for circular shifts by more than the searched range."""
+    """Return the 95th percentile of the largest correlation, for circular shifts beyond the searched range."""
     generator, count = np.random.default_rng(_SEED), len(heard)
     nearest = max(len(lags), count // 10)
     shifts = generator.integers(nearest, max(nearest + 1, count - nearest), size=SHIFTS)
@@ -127,14 +128,14 @@ def _chance(heard: np.ndarray, seen: np.ndarray, trusted: np.ndarray, lags: np.n
 
 
 def _peak_offset(values: Float[np.ndarray, " K"], best: int) -> float:
-    """Where the parabola through a value and its neighbours has its top, in steps, at most half a step away."""
+    """Locate the vertex of the parabola through a value and its neighbours, in steps, at most half a step away."""
     before, top, after = values[best - 1 : best + 2]
     bend = before - 2 * top + after
     return 0.0 if bend == 0 else float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5))
 
 
 HEARING_FPS = Fraction(25)
-"""Frame rate of the sound that the open encoder was trained with."""
+"""Frame rate at which the open encoder was trained, Hz."""
 
 
 def measure_lead(
@@ -145,17 +146,17 @@ def measure_lead(
     *,
     valid: Bool[np.ndarray, " _"],
 ) -> Lead:
-    """How much earlier than their sound a filmed person's lips move.
+    """Measure how much earlier than their sound a filmed person's lips move.
 
     Args:
-        model: the open face model, for the opening that facial actions give.
+        model: the open face model, which converts facial actions to mouth opening.
         sound_path: the video's own sound, from its first frame on.
-        landmarks: of consecutive frames from the first on, px.
-        fps: of the video.
-        valid: frames that may be looked at and whose landmarks are trusted.
+        landmarks: landmarks of consecutive frames, from the first on, px.
+        fps: frame rate of the video, Hz.
+        valid: frames that may be used and whose landmarks are trusted.
 
     Raises:
-        DataError: the sound cannot be read.
+        DataError: the sound is unreadable.
 
     Source: original to this project.
     """
@@ -166,13 +167,13 @@ def measure_lead(
 def hear_opening(
     model: FaceModel, recording: Recording, fps: Fraction, frame_count: int
 ) -> Float[np.ndarray, " frame_count"]:
-    """Mouth opening of an average face that says a recording, without any lead, mm.
+    """Predict the mouth opening of an average face that speaks a recording, without any lead, mm.
 
     Args:
         model: the open face model.
-        recording: any voice.
-        fps: of the video.
-        frame_count: number of frames; beyond the recording's end the last value stays.
+        recording: recording of any voice.
+        fps: frame rate of the video, Hz.
+        frame_count: number of frames; the last value is held beyond the recording's end.
     """
     expression = hear_actions(recording) @ model.actions_to_expression.cpu().numpy()
     opening = compute_lip_curves(model, np.zeros(80), expression).opening_mm
@@ -180,17 +181,17 @@ def hear_opening(
 
 
 def hear_actions(recording: Recording) -> Float[np.ndarray, "T 52"]:
-    """Facial actions of an average face that says a recording, at 25 frames a second, from the open encoder."""
+    """Predict the facial actions of an average face that speaks a recording, at 25 frames per second."""
     encoder, heads = load_open_speech()
     return predict_actions(stream_features(encoder, recording, HEARING_FPS), heads)
 
 
 def expected_actions(utterance: Utterance, fps: Fraction) -> Float[np.ndarray, "T 52"]:
-    """What lips do while they say an utterance: by its phonemes, or by ear where it comes without any.
+    """Predict the facial actions of an utterance from its phonemes, or from its sound if it has none.
 
     Args:
-        utterance: from a corpus.
-        fps: of the video.
+        utterance: utterance of a corpus.
+        fps: frame rate of the video, Hz.
     """
     speech = utterance.speech
     if speech.phonemes:
@@ -200,5 +201,5 @@ def expected_actions(utterance: Utterance, fps: Fraction) -> Float[np.ndarray, "
 
 
 def _at_frames(curve: Float[np.ndarray, " _"], frame_count: int, fps: Fraction) -> Float[np.ndarray, " T"]:
-    """A curve at 25 frames a second, read at the frames of a video; beyond its end the last value stays."""
+    """Sample a curve of 25 frames per second at the frames of a video; the last value is held beyond its end."""
     return np.interp(np.arange(frame_count) / float(fps), np.arange(len(curve)) / float(HEARING_FPS), curve)

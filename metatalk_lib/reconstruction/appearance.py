@@ -1,8 +1,8 @@
-"""Texture and illumination of a person from the colours that the fitted face lands on.
+"""Estimation of a person's texture and illumination from the pixel colours under the fitted face.
 
-The colour of a surface point is albedo times shading, both linear in their coefficients, so that each is a
-least-squares problem when the other is known. The texture and one light are shared by the clip; every frame has a gain
-for each colour, which follows exposure and white balance.
+The colour of a surface point is albedo times shading, and both are linear in their coefficients, so each of them is a
+least-squares problem when the other is known. The texture and one light are shared by the whole clip; every frame has
+one gain per colour channel, which follows exposure and white balance.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,27 +24,27 @@ from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.face3d.illumination import AMBIENT, compute_harmonics
 
 SAMPLED_VERTICES = 2000
-GAIN_STRIDE = 2  # the three gains of a frame need fewer points
+GAIN_STRIDE = 2  # every second point is enough for the three gains of a frame
 SAMPLE_FRAMES = 16
 CHUNK = 128  # frames handled at once; bounds the memory of long clips
 FACING = 0.4  # cosine between normal and camera axis above which a vertex counts as seen
 ROUNDS = 6
-COLOUR_NOISE = 0.06  # what light and texture modes cannot explain, of 1
-EFFECTIVE_SAMPLES = 1000.0  # neighbouring vertices err alike; more samples than this add no certainty
-LIGHT_SPREAD = (0.35, *[0.2] * 8)  # prior of the light around plain white
+COLOUR_NOISE = 0.06  # standard deviation that light and texture modes cannot explain, colours in [0, 1]
+EFFECTIVE_SAMPLES = 1000.0  # errors of neighbouring vertices are correlated; more samples add no certainty
+LIGHT_SPREAD = (0.35, *[0.2] * 8)  # standard deviations of the prior of the light, around plain white
 GAIN_SMOOTHING = 6.0  # frames
 SATURATED, BLACK = 0.985, 0.015
-# Holes of the face: eyes and the inner mouth, as landmark polygons.
+# Holes of the face (eyes and inner mouth), as landmark polygons.
 HOLES = (tuple(range(36, 42)), tuple(range(42, 48)), tuple(range(60, 68)))
 _NOSE_BASE = 33
 
 
 class SurfaceLight(NamedTuple):
-    """Points of the face in some frames.
+    """Lighting and visibility of surface points in some frames.
 
     Attributes:
-        harmonics: the nine light terms at the points' normals.
-        visible: facing the camera.
+        harmonics: the nine spherical harmonics at the points' normals.
+        visible: True where the point faces the camera.
     """
 
     harmonics: Float[np.ndarray, "T P 9"]
@@ -53,16 +53,16 @@ class SurfaceLight(NamedTuple):
 
 @dataclass(frozen=True)
 class Surface:
-    """Sampled points of a person's face: those outside the eyes and the inner mouth.
+    """Sampled points of a person's face outside the eyes and the inner mouth.
 
     Attributes:
-        coefficients: the fit.
-        size: side of the crop, px.
-        index: numbers of the sampled vertices.
-        points: (V, 3) without expression, model space, dm.
-        modes: (E, V, 3) displacement by the expression modes, dm.
-        normals: (V, 3) of the clip's mean expression, model space.
-        upper: (V,) above the base of the nose.
+        coefficients: fitted coefficients of the clip.
+        size: side of the square crop, px.
+        index: vertex ids of the sampled points.
+        points: (V, 3) positions without expression, model space, dm.
+        modes: (E, V, 3) displacements by the expression modes, dm.
+        normals: (V, 3) normals at the clip's mean expression, model space.
+        upper: (V,) True for points above the base of the nose.
     """
 
     coefficients: Coefficients
@@ -74,7 +74,7 @@ class Surface:
     upper: Bool[np.ndarray, " V"]
 
     def locate(self, rows: slice | Int[np.ndarray, " T"]) -> Float[np.ndarray, "T V 2"]:
-        """Position of the points in some frames, px of the crop."""
+        """Return the positions of the points in some frames, px of the crop."""
         expression = torch.from_numpy(self.coefficients.expression[rows])
         rotation = torch.from_numpy(self.coefficients.rotation[rows])
         translation = torch.from_numpy(self.coefficients.translation[rows])
@@ -82,38 +82,39 @@ class Surface:
         return project(transform(points, rotation, translation), self.size).numpy()
 
     def light(self, rows: slice | Int[np.ndarray, " T"], points: Int[np.ndarray, " P"]) -> SurfaceLight:
-        """How light reaches some of the points in some frames, and whether the camera sees them."""
+        """Compute the harmonics and the visibility of some of the points in some frames."""
         rotation = torch.from_numpy(self.coefficients.rotation[rows])
         turned = rotate(self.normals[points].expand(len(rotation), -1, -1), rotation)
         return SurfaceLight(compute_harmonics(turned).numpy(), turned[..., 2].numpy() > FACING)
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")  # many small systems: more threads only wait for each other
+@threadpool_limits.wrap(limits=1, user_api="blas")  # many small systems: more threads would only wait for each other
 def fit_appearance(
     model: FaceModel,
     coefficients: Coefficients,
     frames: Iterable[np.ndarray],
     sample_ids: Int[np.ndarray, " K"],
 ) -> Coefficients:
-    """Texture (shared) and illumination (one light, a gain per frame and colour) from a face video.
+    """Fit the texture (shared) and the illumination (one light, a gain per frame and colour) to a face video.
 
         colour = (mean + sum_i beta_i T_i) * (H (gamma + 0.8 [k = 0])) * gain
 
-    alternately solved for beta and gamma with Gaussian priors. Samples that fit badly (hair, glasses, highlights) count
-    less; saturated pixels count only where the model is darker than they are.
+    is solved alternately for beta and gamma with Gaussian priors. Samples that fit badly (hair, glasses, highlights)
+    get a lower weight; saturated pixels count only where the model is darker than the picture.
 
     Args:
         model: the face model.
-        coefficients: a fit with identity, expression and pose.
-        frames: the crop's images, RGB uint8, one for each `frame_id` in order; gone through once.
-        sample_ids: frames that may fit texture and light; at most 16 of them, evenly spread, are used.
+        coefficients: fitted coefficients with identity, expression and pose.
+        frames: images of the crop, RGB uint8, one for each `frame_id` in order; iterated over once.
+        sample_ids: frames that may be used to fit texture and light; at most 16 of them, evenly spread, are used.
 
     Returns:
         The same coefficients with texture and illumination filled in.
 
     Raises:
-        ParameterError: no sample frame, an unknown one, or another number of frames than coefficients.
-        DataError: a frame is not a square RGB image, sizes differ, or no part of the face is visible.
+        ParameterError: there is no sample frame, a sample frame is unknown, or frames and coefficients differ in
+            number.
+        DataError: a frame is not a square RGB image, frame sizes differ, or no part of the face is visible.
 
     Source: paper section 2.2 (light); the alternating fit is original to this project.
     """
@@ -121,7 +122,7 @@ def fit_appearance(
     frames, size = _peek_size(frames)
     surface = locate_surface(model, coefficients, size)
     gain_points = np.flatnonzero(surface.upper)[::GAIN_STRIDE]
-    # what grows with the clip's length is kept small: a few points, in half precision
+    # everything that grows with the clip's length is kept small: few points, in half precision
     brightness = np.empty((len(coefficients), len(gain_points), 3), dtype=np.float16)
     sampled = {}
     for row, seen in enumerate(sample_colours(frames, surface)):
@@ -148,13 +149,13 @@ def fit_appearance(
 
 
 def locate_surface(model: FaceModel, coefficients: Coefficients, size: int, points: int = SAMPLED_VERTICES) -> Surface:
-    """Choose the points of a person's face whose colours are compared.
+    """Choose the surface points of a person's face whose colours are compared.
 
     Args:
         model: the face model.
-        coefficients: a fit with identity, expression and pose.
-        size: side of the crop, px.
-        points: about how many.
+        coefficients: fitted coefficients with identity, expression and pose.
+        size: side of the square crop, px.
+        points: approximate number of points.
     """
     identity = torch.from_numpy(coefficients.identity)[None]
     average = torch.from_numpy(coefficients.expression.mean(0, keepdims=True))
@@ -170,15 +171,17 @@ def locate_surface(model: FaceModel, coefficients: Coefficients, size: int, poin
 
 
 def sample_colours(frames: Iterable[np.ndarray], surface: Surface) -> Iterator[Float[np.ndarray, "V 3"]]:
-    """Bilinear colours of frame after frame at its points, in [0, 1]; points outside take the border's colour.
+    """Yield the bilinearly sampled colours of each frame at the surface points, in [0, 1].
+
+    Points outside the frame take the colour of its border.
 
     Args:
         frames: square RGB images, one for each frame of the fit.
-        surface: the points.
+        surface: the sampled points.
 
     Raises:
-        ParameterError: more or fewer frames than rows.
-        DataError: a frame of another shape than the first.
+        ParameterError: there are more or fewer frames than rows of coefficients.
+        DataError: the shape of a frame differs from that of the first.
     """
     total = len(surface.coefficients.frame_id)
     count, shape = 0, None
@@ -230,7 +233,7 @@ def _peek_size(frames: Iterable[np.ndarray]) -> tuple[Iterable[np.ndarray], int]
 
 
 def _sample_vertices(vertices: np.ndarray, landmarks: np.ndarray, count: int = SAMPLED_VERTICES) -> np.ndarray:
-    """Evenly numbered vertices outside the eyes and the inner mouth (seen from the front)."""
+    """Pick evenly numbered vertices outside the eyes and the inner mouth (as seen from the front)."""
     stride = max(len(vertices) // count, 1)
     index = np.arange(0, len(vertices), stride)
     in_hole = np.zeros(len(index), dtype=bool)
@@ -242,7 +245,7 @@ def _sample_vertices(vertices: np.ndarray, landmarks: np.ndarray, count: int = S
 
 
 def _expression_at(model: FaceModel, index: np.ndarray) -> torch.Tensor:
-    """Displacement of some vertices by each expression mode, (64, V, 3)."""
+    """Compute the displacement of some vertices by each expression mode, (64, V, 3)."""
     crow, column, value = (
         part.numpy()
         for part in (model.subdivision.crow_indices(), model.subdivision.col_indices(), model.subdivision.values())
@@ -256,7 +259,7 @@ def _expression_at(model: FaceModel, index: np.ndarray) -> torch.Tensor:
 def _fit_colours(
     colours: np.ndarray, view: SurfaceLight, mean: np.ndarray, basis: np.ndarray
 ) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "3 9"]]:
-    """Alternate light and texture over the sample frames; the light includes the ambient term."""
+    """Fit light and texture alternately to the sample frames; the light includes the ambient term."""
     harmonics, visible = view
     texture = np.zeros(len(basis))
     weights = visible[..., None] * np.ones(3)
@@ -299,7 +302,7 @@ def _solve_texture(
 def _fit_gain(
     colours: np.ndarray, surface: Surface, points: np.ndarray, albedo: np.ndarray, light: np.ndarray
 ) -> np.ndarray:
-    """Gain of every frame and colour, (T, 3), from the upper face alone, smoothed over time."""
+    """Fit the gain of every frame and colour, (T, 3), to the upper face alone, and smooth it over time."""
     gain = np.empty((len(colours), 3))
     for start in range(0, len(colours), CHUNK):
         rows = slice(start, start + CHUNK)
@@ -307,7 +310,7 @@ def _fit_gain(
         predicted, seen = albedo[points] * (harmonics @ light.T), colours[rows].astype(np.float32)
         error = np.abs(predicted - seen).max(-1, keepdims=True)
         weights = visible[..., None] / (1 + (error / COLOUR_NOISE) ** 2)
-        # the 1 holds the gain at 1 where next to nothing is seen
+        # the added 1 keeps the gain near 1 where almost nothing of the face is visible
         gain[rows] = ((weights * predicted * seen).sum(1) + 1) / ((weights * predicted**2).sum(1) + 1)
     valid, frames = surface.coefficients.valid, np.arange(len(gain))
     filled = np.stack([np.interp(frames, frames[valid], gain[valid, channel]) for channel in range(3)], axis=1)

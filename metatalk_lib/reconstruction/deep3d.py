@@ -1,7 +1,7 @@
-"""Face coefficients from Deep3DFaceRecon's published network: align each frame, ask the network, bring the answer home.
+"""Face coefficients from Deep3DFaceRecon's published network: align each frame, run the network, convert the pose.
 
-Identity, expression and texture mean something for bfm09 only. The network sees each frame through a square of its
-own, cut out by five landmarks; its poses are brought into the camera of the whole crop by `move_poses`.
+Identity, expression and texture are meaningful for bfm09 only. The network receives a separate square of each frame,
+aligned by five landmarks; `move_poses` converts its poses to the camera of the whole crop.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,19 +24,19 @@ from metatalk_lib.reconstruction.gauss_newton import project_landmarks
 
 ASSET = "deep3d"
 CHECKPOINT_ENTRY = "net_recon"
-"""The network's place in the checkpoint, beside the state of its training."""
+"""Entry of the network in the checkpoint, which also holds the state of its training."""
 _BATCH = 16
 
 
 class Deep3DRegression(NamedTuple):
-    """What the network says of T frames, in our conventions.
+    """Output of the network for T frames, in our conventions.
 
     Attributes:
-        coefficients: (T, 257) in the order of `coefficients.SLICES`, valid in the crop; identity and texture are
-            equal in all rows.
-        landmark_error_px: (T,) mean distance of the model's 68 landmarks from the observed ones, px of the crop.
-        residual_px: (T,) mean distance of the model's 68 landmarks from where the aligned picture's camera has them:
-            what the change of cameras costs, px of the crop.
+        coefficients: (T, 257) in the order of `coefficients.SLICES`, valid in the crop; identity and texture are equal in
+            all rows.
+        landmark_error_px: (T,) mean distance between the model's 68 landmarks and the observed ones, px of the crop.
+        residual_px: (T,) mean distance between the model's 68 landmarks in the crop's camera and in the aligned
+            picture's camera, which is the error of the change of cameras, px of the crop.
     """
 
     coefficients: Float[np.ndarray, "T 257"]
@@ -45,14 +45,14 @@ class Deep3DRegression(NamedTuple):
 
 
 def load_deep3d_regressor(path: Path | None = None, device: str | torch.device = "cpu") -> Deep3DRegressor:
-    """The network with the published weights, in evaluation mode.
+    """Load the network with the published weights, in evaluation mode.
 
     Args:
-        path: a checkpoint of Deep3DFaceRecon_pytorch; the asset `deep3d` where absent.
-        device: where the network shall run.
+        path: checkpoint of Deep3DFaceRecon_pytorch; by default the asset `deep3d`.
+        device: device on which the network runs.
 
     Raises:
-        DataError: the file is missing, is no checkpoint, or does not hold this network.
+        DataError: the file is missing, is not a checkpoint, or does not contain this network.
 
     Source: nesting of sicxu/Deep3DFaceRecon_pytorch models/base_model.py, checkpoint `epoch_20.pth`.
     """
@@ -78,24 +78,24 @@ def regress_deep3d(
     shared_mask: Bool[np.ndarray, " _"] | None = None,
     batch: int = _BATCH,
 ) -> Deep3DRegression:
-    """Coefficients of a face video; the frames are read once, a batch at a time.
+    """Estimate the coefficients of a face video; the frames are read once, one batch at a time.
 
-    The network judges every frame on its own. Identity and texture are the mean of its answers, since a clip shows one
-    person; nothing is smoothed in time.
+    The network processes every frame independently. Identity and texture are averaged over frames, since a clip shows
+    one person; nothing is smoothed over time.
 
     Args:
-        network: as `load_deep3d_regressor` gives it.
-        model: bfm09, on the CPU.
-        frames: the crop's images, RGB `uint8` (size, size, 3), one for every row of landmarks in order.
+        network: network from `load_deep3d_regressor`.
+        model: the face model bfm09, on the CPU.
+        frames: images of the crop, RGB `uint8` (size, size, 3), one for every row of landmarks in order.
         landmarks_crop: landmarks in px of the crop.
         size: side of the crop, px.
-        shared_mask: frames whose identity and texture are averaged: those with a face that may be trained on; all where
-            absent.
-        batch: frames that the network sees at once.
+        shared_mask: frames over which identity and texture are averaged: those with a face that may be used for
+            training; by default all.
+        batch: frames per batch.
 
     Raises:
         ParameterError: lengths or sizes disagree, the network is in training mode, or the model is not bfm09.
-        DataError: no frame, landmarks that cannot be aligned, or an answer that is not finite.
+        DataError: there is no frame, landmarks cannot be aligned, or an output is not finite.
     """
     count = len(landmarks_crop)
     shared_mask = np.ones(count, dtype=bool) if shared_mask is None else shared_mask
@@ -125,7 +125,7 @@ def regress_deep3d(
 def _align_batches(
     frames: Iterable[np.ndarray], alignments: list[FaceAlignment], batch: int
 ) -> Iterator[Float[torch.Tensor, "B 3 224 224"]]:
-    """Aligned pictures in [0, 1], as many as there are alignments."""
+    """Yield batches of aligned pictures in [0, 1], as many pictures as there are alignments."""
     waiting: list[np.ndarray] = []
     count = 0
     for frame in frames:
@@ -150,7 +150,7 @@ def _ask(network: Deep3DRegressor, images: Float[torch.Tensor, "B 3 224 224"]) -
 def _bring_home(
     model: FaceModel, rows: np.ndarray, alignments: list[FaceAlignment], landmarks_crop: np.ndarray
 ) -> Deep3DRegression:
-    """Poses of the aligned squares to poses of the crop, judged at the model's own landmarks."""
+    """Convert poses of the aligned squares to poses of the crop, with errors measured at the model's landmarks."""
     with torch.inference_mode():
         shape = [torch.from_numpy(rows[:, SLICES[name]]) for name in ("identity", "expression")]
         points = model.compute_landmarks(*shape).double().numpy()

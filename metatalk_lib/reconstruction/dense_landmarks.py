@@ -1,8 +1,8 @@
-"""Many points of the face on a picture, each with its doubt: the open face regressor.
+"""Dense landmarks of the face on a picture, each with its uncertainty, by the open face regressor.
 
-The network sees two views that 68 coarse landmarks cut out of the picture, both upright and of one scale: the whole
-face, and the mouth at twice the resolution. Its points lie on the surface of the open face model, so that a fit of the
-model to them needs no convention in between.
+The network receives two views that are cut out of the picture by 68 coarse landmarks, both upright and of one scale:
+the whole face, and the mouth at twice the resolution. Its points lie on the surface of the open face model, so that the
+model can be fitted to them directly.
 """
 
 from collections.abc import Iterable
@@ -26,25 +26,25 @@ from metatalk_lib.networks.dense_landmark_net import VIEW_PX, DenseLandmarkNet
 from metatalk_lib.tracking.landmarks import MOUTH
 
 WEIGHTS_PATH = PACKAGE_DATA_DIR / "face_regressor_open.safetensors"
-FACE_SIDE_DM, MOUTH_SIDE_DM = 2.1, 0.95  # what the views show, on the mean face
-FACE_CENTRE = 28  # landmark about which the face view is centred: the bridge of the nose, lowered by the next
-FACE_DROP_DM = 0.25
-ALIGNED = slice(17, 68)  # landmarks that turn, scale and place the views: all but the jaw
+FACE_SIDE_DM, MOUTH_SIDE_DM = 2.1, 0.95  # sides of the views on the mean face
+FACE_CENTRE = 28  # landmark on the bridge of the nose above the centre of the face view
+FACE_DROP_DM = 0.25  # distance of the centre below that landmark
+ALIGNED = slice(17, 68)  # landmarks that determine rotation, scale and position of the views: all but the jaw
 OUTER_LIP = slice(48, 60)
 SURFACE_POINTS, MOUTH_SURFACE_POINTS = 120, 60
-LIP_MARGIN = 1.25  # the mouth's points reach this far beyond the lips
+LIP_MARGIN = 1.25  # the mouth's points extend to this multiple of the lips
 _BATCH = 32
 REMEDY = "Install the project again, or make it with training/train_face_regressor.py."
 
 
 class PointSet(NamedTuple):
-    """Points of the face model's surface, face view first.
+    """Points on the surface of the face model, those of the face view first.
 
     Attributes:
         matrix: (K, Nb) sparse: points = matrix @ control vertices.
-        mirror: (K,) each point's partner on the other side.
-        face_count: how many of them belong to the face view; the rest to the mouth view.
-        landmark: (68,) where the landmarks stand among the points.
+        mirror: (K,) position of each point's mirror partner.
+        face_count: number of points in the face view; the others belong to the mouth view.
+        landmark: (68,) positions of the landmarks among the points.
     """
 
     matrix: csr_matrix
@@ -54,11 +54,11 @@ class PointSet(NamedTuple):
 
 
 class DenseLandmarks(NamedTuple):
-    """Points on T pictures.
+    """Dense landmarks on T pictures.
 
     Attributes:
-        points: (T, K, 2) px of the picture.
-        doubt_px: (T, K) standard deviation of a coordinate, px.
+        points: (T, K, 2) positions, px of the picture.
+        doubt_px: (T, K) standard deviation of each coordinate, px.
     """
 
     points: Float[np.ndarray, "T K 2"]
@@ -76,9 +76,9 @@ class FaceViews(NamedTuple):
 
 @lru_cache(maxsize=2)
 def choose_points(model: FaceModel) -> PointSet:
-    """The 68 landmarks, 60 further points on and about the lips, 120 over the rest of the face; mirror-symmetric.
+    """Choose 68 landmarks, 60 further points on and around the lips, and 120 on the rest of the face; mirror-symmetric.
 
-    The further points are spread by choosing again and again the surface vertex farthest from all chosen ones.
+    The further points are spread by farthest-point sampling of the surface vertices.
 
     Args:
         model: the open face model.
@@ -106,12 +106,12 @@ def choose_points(model: FaceModel) -> PointSet:
 def cut_views(
     image: UInt8[np.ndarray, "H W 3"], landmarks: Float[np.ndarray, "68 2"], template: Float[np.ndarray, "68 2"]
 ) -> FaceViews:
-    """Both views of a picture, upright and of equal scale.
+    """Cut both views out of a picture, upright and of equal scale.
 
     Args:
-        image: RGB.
-        landmarks: px of the picture; a rough place is enough.
-        template: from `mean_template`.
+        image: RGB picture.
+        landmarks: landmarks, px of the picture; approximate positions suffice.
+        template: template from `mean_template`.
     """
     turn, scale = align_to_template(landmarks, template)
     offset = template[FACE_CENTRE] + (0.0, FACE_DROP_DM)
@@ -124,9 +124,9 @@ def cut_views(
 def align_to_template(
     landmarks: Float[np.ndarray, "68 2"], template: Float[np.ndarray, "68 2"]
 ) -> tuple[Float[np.ndarray, "2 2"], float]:
-    """Rotation and scale (px per dm) of the similarity that brings the template's inner points to the landmarks.
+    """Compute rotation and scale (px per dm) of the similarity that maps the template's inner points to the landmarks.
 
-    Source: S. Umeyama, IEEE PAMI 13, 1991, in the plane.
+    Source: S. Umeyama, IEEE PAMI 13, 1991, in two dimensions.
     """
     a = template[ALIGNED] - template[ALIGNED].mean(0)
     b = landmarks[ALIGNED] - landmarks[ALIGNED].mean(0)
@@ -137,7 +137,7 @@ def align_to_template(
 
 
 def mean_template(model: FaceModel) -> Float[np.ndarray, "68 2"]:
-    """The mean face's landmarks seen from the front, dm, y down."""
+    """Return the mean face's landmarks seen from the front, dm, y down."""
     return (model.landmark_matrix @ model.mean_shape).numpy()[:, :2].astype(np.float64) * (1.0, -1.0)
 
 
@@ -146,10 +146,10 @@ def _view_map(centre: np.ndarray, turn: np.ndarray, half_side: float) -> Float[n
 
 
 def warp_view(image: np.ndarray, to_picture: Float[np.ndarray, "2 3"], size: int) -> np.ndarray:
-    """The view whose half sides `to_picture` maps to pixels, drawn with `size` pixels a side.
+    """Draw the view whose half sides `to_picture` maps to pixels, with `size` pixels per side.
 
     Pixel i of the view lies at half sides (i + 0.5) 2 / size - 1. A view coarser than the picture averages over its
-    pixels, so that fine grain does not turn into noise.
+    pixels, so that fine grain does not alias into noise.
     """
     step = np.array([[2 / size, 0, 1 / size - 1], [0, 2 / size, 1 / size - 1], [0, 0, 1]])
     matrix = np.concatenate([to_picture, [[0, 0, 1]]]) @ step
@@ -164,7 +164,7 @@ def warp_view(image: np.ndarray, to_picture: Float[np.ndarray, "2 3"], size: int
 def _spread(
     surface: np.ndarray, mirror: np.ndarray, allowed: np.ndarray, taken: np.ndarray, count: int
 ) -> Int[np.ndarray, " P"]:
-    """About `count` allowed vertices, each with its mirror partner, far from one another and from `taken`."""
+    """Choose about `count` allowed vertices with their mirror partners, far from one another and from `taken`."""
     distance = np.full(len(surface), np.inf)
     for point in taken:
         distance = np.minimum(distance, np.linalg.norm(surface - point, axis=1))
@@ -186,10 +186,10 @@ def _mirror_of(places: Float[np.ndarray, "K 3"]) -> Int[np.ndarray, " K"]:
 
 @lru_cache(maxsize=1)
 def load_regressor(path: Path = WEIGHTS_PATH) -> DenseLandmarkNet:
-    """The shipped network, ready to predict.
+    """Load the shipped network, in evaluation mode.
 
     Raises:
-        DataError: the file is missing or holds other keys or shapes.
+        DataError: the file is missing or has other keys or shapes.
     """
     weights = load_weights(path, REMEDY)
     if not {"face_points", "mouth_points"} <= set(weights):
@@ -206,7 +206,7 @@ def load_regressor(path: Path = WEIGHTS_PATH) -> DenseLandmarkNet:
 
 
 def to_input(views: Iterable[UInt8[np.ndarray, "S S 3"]]) -> Float[torch.Tensor, "B 3 S S"]:
-    """Pictures as the network takes them: RGB in [-1, 1]."""
+    """Convert pictures to the network's input: RGB in [-1, 1]."""
     batch = torch.from_numpy(np.stack(list(views))).permute(0, 3, 1, 2)
     return batch.to(torch.float32).mul_(2 / 255).sub_(1).contiguous(memory_format=torch.channels_last)
 
@@ -217,16 +217,16 @@ def predict_points(
     frames: Iterable[UInt8[np.ndarray, "S S 3"]],
     landmarks: Float[np.ndarray, "T 68 2"],
 ) -> DenseLandmarks:
-    """Points on every frame of a video, streamed.
+    """Predict the dense landmarks of every frame of a video, streamed.
 
     Args:
-        network: from `load_regressor`.
-        model: the open face model; it places the views.
-        frames: RGB, one for each row of landmarks.
+        network: network from `load_regressor`.
+        model: the open face model, which places the views.
+        frames: RGB images, one for each row of landmarks.
         landmarks: coarse landmarks, px of the frames.
 
     Raises:
-        ParameterError: another number of frames than of landmarks.
+        ParameterError: the numbers of frames and of rows of landmarks differ.
     """
     template = mean_template(model)
     points, doubts, waiting, count = [], [], [], 0

@@ -1,7 +1,7 @@
-"""Deep3DFaceRecon's five-point alignment: the 224 px picture its network sees, and poses brought back from there.
+"""Deep3DFaceRecon's five-point alignment: the 224 px picture that its network receives, and the inverse map of poses.
 
 Pixel coordinates are ours throughout: (column, row), the centre of the top-left pixel is (0, 0). Deep3D's camera is
-`camera` in a crop of 224 px, see docs/coordinate_frames.md.
+that of `camera` in a crop of 224 px, see docs/coordinate_frames.md.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from metatalk_lib.networks.face_regressors import DEEP3D_INPUT_SIZE
 from metatalk_lib.reconstruction.gauss_newton import project_landmarks
 
 ALIGNED_SCALE = 102.0
-"""Aligned px a decimetre of the standard points."""
+"""Scale of the aligned picture, px per decimetre of the standard points."""
 STANDARD_POINTS = np.array(
     [
         [-0.31148657, 0.29036078, 0.13377953],
@@ -29,18 +29,20 @@ STANDARD_POINTS = np.array(
         [0.2484662, -0.38128236, 0.22235769],
     ]
 )
-"""Left eye, right eye, tip of the nose, left and right corner of the mouth as seen, dm in model space; from
-Deep3DFaceRecon's similarity_Lm3D_all.mat."""
+"""Left eye, right eye, tip of the nose, left and right corner of the mouth as seen in the picture, dm in model space.
+
+Source: Deep3DFaceRecon's similarity_Lm3D_all.mat.
+"""
 _LARGEST_ENLARGEMENT = 8.0
-"""A face that would have to be enlarged more is refused: it shows nothing, and its picture would fill the memory."""
+"""Largest permitted enlargement; a smaller face shows no detail, and its resized picture would fill the memory."""
 
 
 class StandardFit(NamedTuple):
-    """Where the standard points lie in pictures under a scaled orthographic camera.
+    """Position and scale of the standard points in pictures under a scaled orthographic camera.
 
     Attributes:
-        origin: (T, 2) the standard points' origin, px from the left and px up from the bottom row.
-        scale: (T,) px a decimetre.
+        origin: (T, 2) origin of the standard points, px from the left and px up from the bottom row.
+        scale: (T,) px per decimetre.
     """
 
     origin: Float[np.ndarray, "T 2"]
@@ -49,12 +51,12 @@ class StandardFit(NamedTuple):
 
 @dataclass(frozen=True)
 class FaceAlignment:
-    """A picture brought to `resized_width` × `resized_height`, and the square of 224 px cut out of it at (left, top).
+    """A picture resized to `resized_width` × `resized_height`, and the square of 224 px cut out of it at (left, top).
 
     Attributes:
-        width, height: of the picture, px.
-        resized_width, resized_height: after resizing, px.
-        left, top: the square's first column and row, px of the resized picture; it may reach beyond.
+        width, height: size of the picture, px.
+        resized_width, resized_height: size after resizing, px.
+        left, top: first column and row of the square, px of the resized picture; it may extend beyond the picture.
     """
 
     width: int
@@ -66,22 +68,22 @@ class FaceAlignment:
 
     @property
     def scale(self) -> Float[np.ndarray, "2"]:
-        """Aligned px a picture px, by columns and by rows; both sizes are whole, so they differ a little."""
+        """Aligned px per picture px, by columns and by rows; they differ slightly, since both sizes are integers."""
         return np.array([self.resized_width / self.width, self.resized_height / self.height])
 
     def to_aligned(self, points: Float[np.ndarray, "*P 2"]) -> Float[np.ndarray, "*P 2"]:
-        """Picture px to px of the aligned square: x' = (x + 0.5) scale − 0.5 − left."""
+        """Map picture px to px of the aligned square: x' = (x + 0.5) scale − 0.5 − left."""
         return (np.asarray(points, dtype=np.float64) + 0.5) * self.scale - 0.5 - (self.left, self.top)
 
     def to_picture(self, points: Float[np.ndarray, "*P 2"]) -> Float[np.ndarray, "*P 2"]:
-        """The inverse of `to_aligned`."""
+        """Map px of the aligned square to picture px; the inverse of `to_aligned`."""
         return (np.asarray(points, dtype=np.float64) + 0.5 + (self.left, self.top)) / self.scale - 0.5
 
     def crop_image(self, image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "224 224 3"]:
-        """The aligned picture: PIL's bicubic, smoothed where it shrinks; black beyond the picture.
+        """Cut out the aligned picture: PIL's bicubic, smoothed if it shrinks; black beyond the picture.
 
         Raises:
-            ParameterError: the picture has another size than the one aligned.
+            ParameterError: the picture's size differs from that of the alignment.
         """
         if image.shape[:2] != (self.height, self.width):
             raise ParameterError(
@@ -94,21 +96,21 @@ class FaceAlignment:
 
 
 def five_points(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*T 5 2"]:
-    """Eyes (mean of their two corners), tip of the nose, corners of the mouth, each left before right as seen."""
+    """Return eyes (mean of two corners), tip of the nose and corners of the mouth, left before right as seen."""
     eyes = [landmarks[..., [first, last], :].mean(axis=-2) for first, last in ((36, 39), (42, 45))]
     return np.stack([*eyes, *(landmarks[..., point, :] for point in (30, 48, 54))], axis=-2)
 
 
 def fit_standard_points(points: Float[np.ndarray, "T 5 2"], height: int) -> StandardFit:
-    """Least squares of the standard points X against points in pictures.
+    """Fit the standard points X to points in pictures by least squares.
 
         x = R1 · X + origin_x,   height − 1 − row = R2 · X + origin_y,   scale = (|R1| + |R2|) / 2
 
-    with eight free numbers; R1 and R2 need not be orthogonal.
+    with eight free parameters; R1 and R2 need not be orthogonal.
 
     Args:
         points: five points (column, row), px.
-        height: of the pictures, px.
+        height: height of the pictures, px.
 
     Source: sicxu/Deep3DFaceRecon_pytorch util/preprocess.py (POS), after Jourabloo and Liu 2016.
     """
@@ -120,14 +122,14 @@ def fit_standard_points(points: Float[np.ndarray, "T 5 2"], height: int) -> Stan
 
 
 def align_faces(landmarks: Float[np.ndarray, "T 68 2"], width: int, height: int) -> list[FaceAlignment]:
-    """The alignment of every frame: 102 px a decimetre, the standard points' origin near the square's centre.
+    """Align every frame: 102 px per decimetre, with the standard points' origin near the square's centre.
 
-    Sizes and corners are cut to whole numbers as in the official code, so the origin is up to two px off.
+    Sizes and corners are truncated to integers as in the official code, so the origin is up to two px off.
 
     Args:
-        landmarks: px of the pictures.
-        width: of the pictures, px.
-        height: of the pictures, px.
+        landmarks: landmarks, px of the pictures.
+        width: width of the pictures, px.
+        height: height of the pictures, px.
 
     Raises:
         DataError: landmarks are not finite, or a face is too small.
@@ -163,9 +165,10 @@ class MovedPose(NamedTuple):
     """Poses in the camera of the whole crop.
 
     Attributes:
-        rotation: (T, 3) radians.
-        translation: (T, 3) decimetres.
-        residual_px: (T,) mean distance of the reference points from where the aligned picture has them, px of the crop.
+        rotation: (T, 3) rotation angles, radians.
+        translation: (T, 3) translation, decimetres.
+        residual_px: (T,) mean distance of the reference points from their positions in the aligned picture, px of the
+            crop.
     """
 
     rotation: Float[np.ndarray, "T 3"]
@@ -179,23 +182,23 @@ def move_poses(
     alignments: Sequence[FaceAlignment],
     points: Float[np.ndarray, "T L 3"],
 ) -> MovedPose:
-    """Bring poses that hold in aligned squares into the camera of the crop that the squares were cut out of.
+    """Convert poses in aligned squares to poses in the camera of the crop from which the squares were cut.
 
-    Another scale and another optical axis are another perspective, so no pose reproduces the picture exactly. The
-    rotation M' = Q M lets the face be seen from the same side: Q is the smallest turn that takes the line of sight to
-    the reference points from the square's camera to the crop's. The translation then solves
+    Another scale and another optical axis change the perspective, so no pose reproduces the picture exactly. The
+    rotation M' = Q M shows the face from the same side: Q is the smallest rotation that maps the line of sight to the
+    reference points in the square's camera to that in the crop's camera. The translation then solves
 
         (M' X + t')_x = a (DISTANCE − (M' X + t')_z),   (M' X + t')_y = b (DISTANCE − (M' X + t')_z)
 
     for all reference points X by least squares, linear in t', with (a, b) the slopes at which the crop sees the points.
-    What is left is the difference of perspective: about 0.1 % of the crop's side in the mean and 0.6 % at the worst
-    landmark for a crop of 1.4 aligned squares. Light keeps its coefficients, though Q turns the normals by a degree or
-    so.
+    The remaining error is the difference of perspective: about 0.1 % of the crop's side on average and 0.6 % at the
+    worst landmark for a crop of 1.4 aligned squares. Light keeps its coefficients, although Q rotates the normals by
+    about a degree.
 
     Args:
-        rotation: radians, as the network gave them.
-        translation: decimetres, as the network gave them.
-        alignments: of every frame; their pictures are the square crop.
+        rotation: rotation angles from the network, radians.
+        translation: translation from the network, decimetres.
+        alignments: alignments of every frame; their pictures are the square crop.
         points: reference points in model space, dm: the face model's landmarks, or `STANDARD_POINTS` in every frame.
 
     Raises:
@@ -228,19 +231,19 @@ def move_poses(
 
 
 def _slopes(pixels: Float[np.ndarray, "T L 2"], size: int) -> Float[np.ndarray, "T L 2"]:
-    """(x / depth, y / depth) at which the camera of a crop of `size` sees pixels."""
+    """Compute the slopes (x / depth, y / depth) of pixels in the camera of a crop of side `size`."""
     return (pixels - (size - 1) / 2) * (1, -1) / (FOCAL * size)
 
 
 def _sight(slopes: Float[np.ndarray, "T L 2"]) -> Float[np.ndarray, "T 3"]:
-    """Line of sight to the middle of the points, in camera space."""
+    """Return the line of sight to the centre of the points, in camera space."""
     return np.concatenate([slopes.mean(axis=1), -np.ones((len(slopes), 1))], axis=1)
 
 
 def _smallest_turn(source: Float[np.ndarray, "T 3"], target: Float[np.ndarray, "T 3"]) -> Rotation:
-    """The rotations by the smallest angle that take directions to others, less than a right angle away."""
+    """Compute the smallest rotations that map directions to others less than a right angle away."""
     source, target = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (source, target))
-    # the quaternion (cross, 1 + dot) needs no axis, which equal directions do not have
+    # the quaternion (cross, 1 + dot) needs no axis, which is undefined for equal directions
     scalar = 1 + (source * target).sum(axis=1, keepdims=True)
     return Rotation.from_quat(np.concatenate([np.cross(source, target), scalar], axis=1))
 
@@ -248,7 +251,7 @@ def _smallest_turn(source: Float[np.ndarray, "T 3"], target: Float[np.ndarray, "
 def _solve_translation(
     rotation: Rotation, points: Float[np.ndarray, "T L 3"], slopes: Float[np.ndarray, "T L 2"]
 ) -> Float[np.ndarray, "T 3"]:
-    """Least squares of t_x + a t_z = a (DISTANCE − z) − x and t_y + b t_z = b (DISTANCE − z) − y."""
+    """Solve t_x + a t_z = a (DISTANCE − z) − x and t_y + b t_z = b (DISTANCE − z) − y by least squares."""
     turned = points @ rotation.as_matrix().transpose(0, 2, 1)
     right = slopes * (DISTANCE - turned[..., 2:]) - turned[..., :2]
     system = np.zeros((*slopes.shape, 3))

@@ -1,14 +1,14 @@
-"""The equations of the landmark fit: projection, its derivatives, and Gauss-Newton steps over many frames at once.
+"""Equations of the landmark fit: projection, its derivatives, and Gauss-Newton steps over many frames at once.
 
-The points are the 68 landmarks, and after them as many further points of the surface as the open regressor places.
+The points are the 68 landmarks, followed by the further surface points of the open regressor, if given.
 
 One frame's unknowns are its pose (rotation 3, translation 3) and expression (64); the identity (80) is shared. A step
 minimises, over all frames t,
 
     sum_t |W_t (q_t - p(identity, x_t))|^2 / noise^2 + |identity|^2 + e_t' P e_t + smoothness,
 
-where q are observed and p projected landmarks, W_t weighs them, x = (rotation, translation, e) and P is the precision
-of the expression prior. Camera and rotation are those of `camera`.
+where q are the observed and p the projected landmarks, W_t weights them, x = (rotation, translation, e) and P is the
+precision of the expression prior. Camera and rotation are those of `camera`.
 """
 
 from dataclasses import dataclass
@@ -24,29 +24,29 @@ from metatalk_lib.tracking.landmarks import MOUTH
 
 POSE = 6
 OUTER_EYE = (36, 45)
-EDGES = np.r_[37:39, 40:42, 43:45, 46:48, MOUTH]  # of lips and lids, without the corners of the eyes
+EDGES = np.r_[37:39, 40:42, 43:45, 46:48, MOUTH]  # edges of lips and lids, without the corners of the eyes
 
-# Lids and lips are measured against each other too: where a person's lip line differs from the model's, both lips are
-# off by the same amount, and their distance is still right.
+# Lids and lips are also measured relative to each other: if a person's lip line differs from the model's, both lips
+# are off by the same amount, and their distance is still right.
 PAIRS = ((61, 67), (62, 66), (63, 65), (60, 64), (48, 54), (51, 57), (37, 41), (38, 40), (43, 47), (44, 46))
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Weights of the fit; noise and weights are relative, so that they hold for any crop and face size.
+    """Weights of the fit; noise and weights are relative, so they apply to any crop and face size.
 
     Attributes:
         noise: standard deviation of a landmark of weight 1, as a fraction of the outer-eye distance.
-        jaw, brow, nose, eye, outer_lip, inner_lip, pair: weights of the landmark groups; higher is followed closer.
+        jaw, brow, nose, eye, outer_lip, inner_lip, pair: weights of the landmark groups; higher ones are fitted closer.
         jaw_along: weight of the contour points along the contour, where the detector may slide.
         rotation_step: expected change of angular speed between frames, rad.
         translation_step: expected change of speed between frames across the picture, dm; three times that in depth.
         expression_step: expected change of speed of the expression, in units of the prior's spread.
         identity_frames: number of frames that fit the identity.
-        detector_weight: factor of the landmarks' weights where the regressor's points are given, too.
-        detector_edge_weight: the same of the landmarks on the edges of lips and lids, and of the pairs.
-        dense_count: as how many independent points the regressor's count.
-        dense_floor: smallest doubt of such a point, as a fraction of the outer-eye distance.
+        detector_weight: factor of the landmarks' weights if the regressor's points are given, too.
+        detector_edge_weight: the same factor for the landmarks on the edges of lips and lids, and for the pairs.
+        dense_count: number of independent points that the regressor's points count as.
+        dense_floor: lower limit of such a point's uncertainty, as a fraction of the outer-eye distance.
     """
 
     noise: float = 0.03
@@ -69,7 +69,7 @@ class FitSettings:
 
 
 class LandmarkBases(NamedTuple):
-    """The face model at its landmarks and further points, dm."""
+    """Face model evaluated at its landmarks and further points, dm."""
 
     mean: Float[np.ndarray, "L 3"]
     identity: Float[np.ndarray, "I L 3"]
@@ -84,7 +84,7 @@ class FramePrior(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """Observed landmarks with the weights that turn pixel residuals into units of their noise."""
+    """Observed landmarks with the weights that scale pixel residuals to units of their noise."""
 
     landmarks: Float[np.ndarray, "T L 2"]
     weights: Float[np.ndarray, "T L 2 2"]
@@ -92,20 +92,20 @@ class Observation(NamedTuple):
     size: int
 
     def select(self, index: np.ndarray | slice) -> "Observation":
-        """The observation of some frames."""
+        """Return the observation of some frames."""
         return Observation(self.landmarks[index], self.weights[index], self.pair_weight[index], self.size)
 
 
 def rotation_with_derivatives(
     rotation: Float[np.ndarray, "T 3"],
 ) -> tuple[Float[np.ndarray, "T 3 3"], Float[np.ndarray, "T 3 3 3"]]:
-    """M = Rz Ry Rx, and its derivative by each of the three angles.
+    """Compute M = Rz Ry Rx and its derivative with respect to each of the three angles.
 
     Args:
         rotation: angles about x, y, z in radians.
 
     Returns:
-        M, and dM with dM[t, k] the derivative by angle k.
+        M, and dM with dM[t, k] the derivative with respect to angle k.
 
     Source: Original to this project; convention of `camera.euler_to_matrix`.
     """
@@ -129,7 +129,7 @@ def project_landmarks(
     """Project model-space points into a crop: v_cam = M v + t, then the pinhole camera.
 
     Args:
-        points: model space, dm.
+        points: points in model space, dm.
         pose: rotation (rad) and translation (dm).
         size: side of the crop, px.
 
@@ -146,7 +146,7 @@ def _project(camera: np.ndarray, size: int) -> np.ndarray:
 
 
 class Linearisation(NamedTuple):
-    """Residual q - p and the derivatives of p, all weighed, rows = points and pairs, x and y."""
+    """Weighted residuals q - p and derivatives of p; rows are points and pairs, x and y."""
 
     residual: Float[np.ndarray, "T R"]
     frame: Float[np.ndarray, "T R X"]
@@ -161,16 +161,16 @@ def linearise(
     *,
     by_identity: bool,
 ) -> Linearisation:
-    """Residuals and analytic Jacobian at the present estimate.
+    """Compute residuals and the analytic Jacobian at the current estimate.
 
     With G = d(col, row)/d v_cam: dp/dt = G, dp/d angle_k = G dM_k v, dp/de_j = G M E_j, dp/d identity_i = G M I_i.
 
     Args:
-        bases: the model at its landmarks.
-        observation: what was seen.
-        identity: present identity.
+        bases: face model at the points.
+        observation: observed points with their weights.
+        identity: current identity.
         frames: rotation, translation and expression of every frame.
-        by_identity: also differentiate by the identity.
+        by_identity: also differentiate with respect to the identity.
 
     Source: Original to this project.
     """
@@ -191,7 +191,7 @@ def linearise(
 
 
 def _projection_gradient(camera: np.ndarray, size: int) -> np.ndarray:
-    """d(col, row) / d(x, y, z) in camera space, (T, L, 2, 3)."""
+    """Compute d(col, row) / d(x, y, z) in camera space, (T, L, 2, 3)."""
     inverse = FOCAL * size / (DISTANCE - camera[..., 2])
     gradient = np.zeros((*camera.shape[:-1], 2, 3))
     gradient[..., 0, 0] = inverse
@@ -202,7 +202,7 @@ def _projection_gradient(camera: np.ndarray, size: int) -> np.ndarray:
 
 
 def _by_modes(in_model: np.ndarray, modes: np.ndarray) -> np.ndarray:
-    """(T, L, 2, 3) gradients by model space times (K, L, 3) modes -> (T, L, 2, K)."""
+    """Multiply (T, L, 2, 3) gradients in model space by (K, L, 3) modes -> (T, L, 2, K)."""
     count, points = in_model.shape[:2]
     by_landmark = in_model.transpose(1, 0, 2, 3).reshape(points, count * 2, 3)
     product = by_landmark @ modes.transpose(1, 2, 0)
@@ -210,7 +210,7 @@ def _by_modes(in_model: np.ndarray, modes: np.ndarray) -> np.ndarray:
 
 
 def _weigh(rows: np.ndarray, observation: Observation) -> np.ndarray:
-    """(T, L, 2, K) -> (T, (L + pairs) * 2, K): weighed points, then weighed differences of the pairs."""
+    """Weight rows, (T, L, 2, K) -> (T, (L + pairs) * 2, K): weighted points, then weighted differences of the pairs."""
     first, second = np.array(PAIRS).T
     pairs = (rows[:, first] - rows[:, second]) * observation.pair_weight[:, None, None, None]
     stacked = np.concatenate([observation.weights @ rows, pairs], axis=1)
@@ -218,7 +218,7 @@ def _weigh(rows: np.ndarray, observation: Observation) -> np.ndarray:
 
 
 def eye_distance(landmarks: Float[np.ndarray, "T 68 2"], reference: Bool[np.ndarray, " T"]) -> float:
-    """Median distance of the outer eye corners over the reference frames, px."""
+    """Compute the median distance of the outer eye corners over the reference frames, px."""
     left, right = OUTER_EYE
     return float(np.median(np.linalg.norm(landmarks[reference, left] - landmarks[reference, right], axis=-1)))
 
@@ -231,18 +231,18 @@ def observe(
     eye_px: float,
     dense: DenseLandmarks | None = None,
 ) -> Observation:
-    """Weigh landmarks by group; contour points count across the contour, not along it.
+    """Weight landmarks by group; contour points count mainly across the contour, hardly along it.
 
-    A point of the regressor weighs as much as its doubt allows. Its neighbours err with it, so that K of them count as
-    `dense_count` independent ones.
+    A point of the regressor is weighted by its uncertainty. The errors of neighbouring points are correlated, so K of
+    them count as `dense_count` independent ones.
 
     Args:
-        landmarks: px of the crop.
+        landmarks: landmarks, px of the crop.
         size: side of the crop, px.
-        settings: weights.
+        settings: weights of the fit.
         seen: frames with a face; the others get no weight.
         eye_px: outer-eye distance of the face, the unit of the noise.
-        dense: further points; where they are given, the landmarks count by `detector_weight`.
+        dense: further points; if they are given, the landmarks' weights are multiplied by `detector_weight`.
 
     Source: Original to this project.
     """
@@ -273,7 +273,7 @@ def observe(
 
 
 def step_pose(linear: Linearisation, frames: Float[np.ndarray, "T X"]) -> Float[np.ndarray, "T X"]:
-    """One Gauss-Newton step of the six pose numbers of every frame, identity and expression held.
+    """Take one Gauss-Newton step of the six pose parameters of every frame, with identity and expression fixed.
 
     Source: Original to this project.
     """
@@ -290,15 +290,15 @@ def step_shared_identity(
     frames: Float[np.ndarray, "T X"],
     prior: FramePrior,
 ) -> tuple[Float[np.ndarray, " I"], Float[np.ndarray, "T X"]]:
-    """One Gauss-Newton step for the identity and all frames together, the frames eliminated (Schur complement).
+    """Take one Gauss-Newton step for the identity and all frames, eliminating the frames (Schur complement).
 
-    Where a person's face differs from the model, or the detector's idea of a landmark from ours, every frame errs
-    alike: T frames say no more about the identity than one. Its prior therefore counts T times.
+    If a person's face differs from the model, or the detector's definition of a landmark from ours, every frame has the
+    same error: T frames tell no more about the identity than one. Its prior therefore counts T times.
 
     Args:
-        linear: residuals and Jacobian, with those by the identity.
-        identity: present identity.
-        frames: present pose and expression.
+        linear: residuals and Jacobian, including the derivatives by the identity.
+        identity: current identity.
+        frames: current pose and expression.
         prior: prior of a frame's unknowns.
 
     Returns:
@@ -326,17 +326,17 @@ def step_smooth_frames(
     smoothness: Float[np.ndarray, "X X"],
     frame_id: Int[np.ndarray, " T"],
 ) -> Float[np.ndarray, "T X"]:
-    """One Gauss-Newton step for all frames of a clip together, smooth in time.
+    """Take one Gauss-Newton step for all frames of a clip together, smooth over time.
 
     The smoothness penalises second differences, sum_t (x_{t-1} - 2 x_t + x_{t+1})' S (x_{t-1} - 2 x_t + x_{t+1}), which
     leaves a steady opening of the mouth free; the system is banded and solved exactly.
 
     Args:
         linear: residuals and Jacobian by the frames' unknowns.
-        frames: present pose and expression.
+        frames: current pose and expression.
         prior: prior of a frame's unknowns.
-        smoothness: S.
-        frame_id: numbers in the source; no smoothness across a gap.
+        smoothness: matrix S of the smoothness term.
+        frame_id: frame numbers in the source; there is no smoothness across a gap.
 
     Returns:
         The new frames.
@@ -357,7 +357,7 @@ def step_smooth_frames(
 
 
 def _second_difference(frame_id: np.ndarray) -> np.ndarray:
-    """Main, first and second diagonal of D'D, (3, T), with D the second differences of consecutive frames."""
+    """Return main, first and second diagonal of D'D, (3, T), with D the second differences of consecutive frames."""
     count = len(frame_id)
     diagonals = np.zeros((3, count))
     start = np.flatnonzero((np.diff(frame_id)[:-1] == 1) & (np.diff(frame_id)[1:] == 1)) if count > 2 else []
@@ -369,7 +369,7 @@ def _second_difference(frame_id: np.ndarray) -> np.ndarray:
 
 
 def _solve_banded(blocks: np.ndarray, diagonals: np.ndarray, smoothness: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve the symmetric system with the blocks on its diagonal and multiples of `smoothness` one and two off it."""
+    """Solve the symmetric system with `blocks` on the diagonal and multiples of `smoothness` one and two off it."""
     count, width = right.shape
     band = np.zeros((3 * width, count, width))
     row, column = np.meshgrid(np.arange(width), np.arange(width), indexing="ij")

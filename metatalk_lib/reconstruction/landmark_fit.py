@@ -1,7 +1,7 @@
-"""Identity, pose and expression from points on the picture: the 68 landmarks, and the open regressor's where given.
+"""Fit of identity, pose and expression to points in the picture: 68 landmarks, and the open regressor's if given.
 
-The identity is fitted on some well-spread training frames together with their poses and expressions; then the poses and
-expressions of all frames are fitted together, smooth in time, in windows that keep the memory flat.
+The identity is fitted to some well-spread training frames together with their poses and expressions; then the poses and
+expressions of all frames are fitted together, smooth over time, in windows that bound the memory.
 """
 
 from collections.abc import Callable
@@ -42,26 +42,26 @@ _WINDOW = 150  # frames solved together; memory grows with it
 OVERLAP = 20
 MIN_FACE_PX = 16.0
 
-# (first row, end row, present pose and expression) -> what else shall be met, as rows beside those of the points.
+# (first row, end row, current pose and expression) -> function that appends further rows to those of the points.
 MoreRows = Callable[[int, int, np.ndarray], Callable[[Linearisation], Linearisation]]
 
 
 @dataclass(frozen=True)
 class FrameProblem:
-    """What the poses and expressions of a clip are solved from.
+    """Inputs from which the poses and expressions of a clip are solved.
 
     Attributes:
         face_model: name of the face model.
-        bases: the model at the points.
-        landmarks: (T, 68, 2) px of the crop.
-        dense: the regressor's points, or None.
+        bases: face model evaluated at the points.
+        landmarks: (T, 68, 2) landmarks, px of the crop.
+        dense: points of the regressor, or None.
         size: side of the crop, px.
         frame_id: numbers of the frames.
         detected: frames with a face.
         eye_px: outer-eye distance, px.
-        identity: of the person.
-        prior: of one frame's unknowns.
-        settings: weights.
+        identity: identity coefficients of the person.
+        prior: prior of one frame's unknowns.
+        settings: weights of the fit.
     """
 
     face_model: str
@@ -77,12 +77,12 @@ class FrameProblem:
     settings: FitSettings
 
     def observe(self, rows: slice | np.ndarray) -> Observation:
-        """The points of some frames with their weights."""
+        """Return the points of some frames with their weights."""
         dense = None if self.dense is None else DenseLandmarks(*(part[rows] for part in self.dense))
         return observe(self.landmarks[rows], self.size, self.settings, self.detected[rows], self.eye_px, dense)
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")  # many small systems: more threads only wait for each other
+@threadpool_limits.wrap(limits=1, user_api="blas")  # many small systems: more threads would only wait for each other
 def fit_landmarks(
     model: FaceModel,
     landmarks_crop: Float[np.ndarray, "T 68 2"],
@@ -104,8 +104,8 @@ def fit_landmarks(
         frame_id: numbers of the frames in the source video, increasing.
         dense: points of the open regressor on the same frames, px of the crop.
         detected: frames with a face; the others are bridged by linear interpolation and marked `valid=False`.
-        train_mask: frames that may fit the identity; all where absent. Unused with a given identity.
-        identity: a known identity, kept as it is.
+        train_mask: frames that may be used to fit the identity; by default all. Not used with a given identity.
+        identity: a known identity, which is kept.
         settings: weights of the fit.
 
     Returns:
@@ -113,7 +113,7 @@ def fit_landmarks(
 
     Raises:
         ParameterError: lengths disagree, or frame numbers do not increase.
-        DataError: no usable frame, landmarks not finite, or a face of no size.
+        DataError: there is no usable frame, landmarks are not finite, or the face is too small.
 
     Source: paper section 2.2 for the coefficients; the solver is original to this project.
     """
@@ -146,10 +146,10 @@ def pose_problem(
     identity: Float[np.ndarray, " 80"],
     settings: FitSettings,
 ) -> tuple[FrameProblem, Float[np.ndarray, "T X"]]:
-    """The problem of a clip, and a first pose of every frame with no expression.
+    """Build the problem of a clip and a first pose of every frame without expression.
 
     Args:
-        usable: frames that say how large and how far the face is.
+        usable: frames that determine the size and distance of the face.
         model, landmarks_crop, size, frame_id, dense, detected, identity, settings: as in `fit_landmarks`.
     """
     landmarks = np.asarray(landmarks_crop, dtype=np.float64)
@@ -163,14 +163,14 @@ def pose_problem(
 
 
 def replace_identity(problem: FrameProblem, identity: Float[np.ndarray, " I"]) -> FrameProblem:
-    """The same problem for a person of another shape."""
+    """Return the same problem with another identity."""
     return FrameProblem(**(vars(problem) | {"identity": identity}))
 
 
 def choose_identity_frames(
     landmarks: Float[np.ndarray, "T 68 2"], candidates: Int[np.ndarray, " K"], count: int
 ) -> Int[np.ndarray, " M"]:
-    """Frames for the identity: half spread evenly in time, half evenly over the mouth's opening."""
+    """Choose frames for the identity: half evenly spaced in time, half evenly over the mouth's opening."""
     if len(candidates) <= count:
         return candidates
     by_opening = candidates[np.argsort(mouth_opening(landmarks[candidates].astype(np.float32)), kind="stable")]
@@ -189,7 +189,7 @@ def bridge_frames(
 
 
 def point_bases(model: FaceModel, *, with_dense: bool) -> LandmarkBases:
-    """The face model at its 68 landmarks and, where asked for, after them at the regressor's points."""
+    """Evaluate the face model at its 68 landmarks and, if requested, also at the regressor's points."""
     parts = [np.asarray(part, dtype=np.float64) for part in model.landmark_bases()]
     if with_dense:
         matrix = choose_points(model).matrix.toarray()
@@ -202,16 +202,16 @@ def point_bases(model: FaceModel, *, with_dense: bool) -> LandmarkBases:
 def solve_frames(
     problem: FrameProblem, frames: Float[np.ndarray, "T X"], iterations: int, more: MoreRows | None = None
 ) -> Float[np.ndarray, "T X"]:
-    """Pose and expression of all frames, smooth in time, solved in overlapping windows whose inner parts are kept.
+    """Solve pose and expression of all frames, smooth over time, in overlapping windows whose inner parts are kept.
 
     Args:
-        problem: what is met.
-        frames: present pose and expression.
-        iterations: Gauss-Newton steps.
-        more: further rows.
+        problem: inputs of the fit.
+        frames: current pose and expression.
+        iterations: number of Gauss-Newton steps.
+        more: function that appends further rows.
 
     Returns:
-        The new ones; frames without a face are bridged.
+        New pose and expression; frames without a face are bridged.
     """
     settings, prior = problem.settings, problem.prior
     smoothness = prior.precision / settings.expression_step**2
@@ -234,13 +234,13 @@ def solve_frames(
 
 
 def stack_frames(coefficients: Coefficients) -> Float[np.ndarray, "T X"]:
-    """Pose and expression of a fit, a row a frame, as `solve_frames` takes them."""
+    """Stack pose and expression of a fit, one row per frame, as `solve_frames` expects them."""
     parts = (coefficients.rotation, coefficients.translation, coefficients.expression)
     return np.concatenate(parts, axis=1).astype(np.float64)
 
 
 def pack_frames(problem: FrameProblem, frames: Float[np.ndarray, "T X"]) -> Coefficients:
-    """Coefficients of a solution, without texture and light."""
+    """Convert a solution to coefficients, without texture and light."""
     bases, count = problem.bases, len(frames)
     points = bases.mean[:68] + np.tensordot(problem.identity, bases.identity[:, :68], axes=1)
     points = points + np.tensordot(frames[:, POSE:], bases.expression[:, :68], axes=1)
@@ -261,7 +261,7 @@ def pack_frames(problem: FrameProblem, frames: Float[np.ndarray, "T X"]) -> Coef
 
 
 def predicted_landmarks(model: FaceModel, coefficients: Coefficients, size: int) -> Float[np.ndarray, "T 68 2"]:
-    """Landmarks of the fitted face in px of a crop of side `size`."""
+    """Project the landmarks of the fitted face to px of a crop of side `size`."""
     with torch.no_grad():
         count = len(coefficients.frame_id)
         identity = torch.from_numpy(np.repeat(coefficients.identity[None], count, axis=0))
@@ -296,7 +296,7 @@ def _check_input(landmarks, frame_id, detected, train_mask, identity, dense) -> 
 def _fit_identity(
     problem: FrameProblem, chosen: Int[np.ndarray, " M"], frames: Float[np.ndarray, "M X"]
 ) -> Float[np.ndarray, " I"]:
-    """Gauss-Newton over identity, poses and expressions of the chosen frames; the first steps move the pose alone."""
+    """Fit identity, poses and expressions of chosen frames by Gauss-Newton; the first steps change only the pose."""
     identity, observation = np.zeros(len(problem.bases.identity)), problem.observe(chosen)
     for _ in range(POSE_ITERATIONS):
         linear = linearise(problem.bases, observation, identity, frames, by_identity=False)

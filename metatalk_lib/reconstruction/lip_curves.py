@@ -1,4 +1,4 @@
-"""What expression coefficients do to the lips, in millimetres, and how well one set of curves predicts another."""
+"""Curves of lip movement in millimetres from expression coefficients, and scores of predicted curves."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from metatalk_lib.tracking.landmarks import mouth_opening, mouth_width
 
 
 class LipCurves(NamedTuple):
-    """Curves over frames.
+    """Curves of mouth opening and width over frames.
 
     Attributes:
         opening_mm: (T,) mean gap of the inner lips.
@@ -27,17 +27,17 @@ class LipCurves(NamedTuple):
 def compute_lip_curves(
     model: FaceModel, identity: Float[np.ndarray, " 80"], expression: Float[np.ndarray, "T 64"]
 ) -> LipCurves:
-    """Mouth opening and width of a person seen from the front, without the head's pose.
+    """Compute mouth opening and width of a person seen from the front, without the head pose.
 
     Args:
         model: the face model.
-        identity: of the person, sigma.
-        expression: of every frame, sigma.
+        identity: identity coefficients of the person, sigma.
+        expression: expression coefficients of every frame, sigma.
 
     Source: Original to this project.
     """
     mean, identity_rows, expression_rows = model.landmark_bases()
-    # in double precision, so that equal expressions give equal curves to the last digits that a correlation looks at
+    # in double precision, so that equal expressions give curves equal to the last digits, to which correlations respond
     still = mean + np.tensordot(identity.astype(np.float64), identity_rows, axes=1)
     landmarks = (still + np.tensordot(expression.astype(np.float64), expression_rows, axes=1))[..., :2] * MM_PER_DM
     return LipCurves(mouth_opening(landmarks), mouth_width(landmarks))
@@ -46,20 +46,20 @@ def compute_lip_curves(
 def compute_r2(
     predicted: Float[np.ndarray, "..."], truth: Float[np.ndarray, "..."], mean: Float[np.ndarray, "..."] | None = None
 ) -> float:
-    """Share of the truth's variance that is predicted, over all columns together.
+    """Compute the share of the truth's variance that is predicted, over all columns together.
 
     R² = 1 − Σ (predicted − truth)² / Σ (truth − mean)²
 
     Args:
-        predicted: (T,) or (T, D).
-        truth: of the same frames and shape.
-        mean: what a know-nothing would say; the truth's own mean where none is given.
+        predicted: predicted values, (T,) or (T, D).
+        truth: true values of the same frames, of the same shape.
+        mean: constant reference prediction; by default the mean of the truth.
 
     Returns:
-        1 is perfect, 0 no better than the mean, negative worse.
+        R²: 1 is perfect, 0 is no better than the mean, negative is worse.
 
     Raises:
-        ParameterError: unequal shapes, or a truth that does not vary.
+        ParameterError: shapes differ, or the truth is constant.
     """
     if predicted.shape != truth.shape:
         raise ParameterError(f"compute_r2 needs equal shapes, got {predicted.shape} and {truth.shape}.")
@@ -75,13 +75,13 @@ def compare_lips(
     predicted: Float[np.ndarray, "T 64"],
     fitted: Float[np.ndarray, "T 64"],
 ) -> dict[str, float]:
-    """How well predicted expressions move the lips as the fitted ones do.
+    """Compare the lip movements of predicted and fitted expressions.
 
     Args:
         model: the face model.
-        identity: of the person, sigma.
-        predicted: of every frame.
-        fitted: of the same frames.
+        identity: identity coefficients of the person, sigma.
+        predicted: predicted expression of every frame.
+        fitted: fitted expression of the same frames.
 
     Returns:
         `expression_r2` over the 64 coefficients; for the mouth's opening the correlation `opening_r`, the share of

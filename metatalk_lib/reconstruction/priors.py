@@ -1,4 +1,4 @@
-"""What the landmark fit knows before it looks: how expressions spread in speech, and where the face roughly is."""
+"""Priors of the landmark fit: the distribution of expressions in speech, and a rough estimate of the head pose."""
 
 import numpy as np
 from jaxtyping import Float
@@ -11,15 +11,15 @@ from metatalk_lib.reconstruction.gauss_newton import POSE, FramePrior
 # fitted too closed.
 ACTION_SPREAD = (("jawOpen", 0.8), ("jaw", 0.3), ("mouth", 0.5), ("eyeBlink", 0.8), ("eyeLook", 0.1), ("cheek", 0.2))
 OTHER_ACTION_SPREAD = 0.3
-FREE_SPREAD = 0.25  # of every mode on top, in standard deviations: what the actions do not span
-POSE_SPREAD = (1.0, 1.0, 1.0, 10.0, 10.0, 0.5)  # weak prior of the pose: radians, and decimetres
+FREE_SPREAD = 0.25  # additional spread of every mode, standard deviations: directions that the actions do not span
+POSE_SPREAD = (1.0, 1.0, 1.0, 10.0, 10.0, 0.5)  # standard deviations of the weak pose prior: radians, and decimetres
 
 
 def speech_covariance(model: FaceModel) -> Float[np.ndarray, "64 64"]:
-    """Covariance of expressions in speech, C' diag(spread^2) C + free^2 I.
+    """Compute the covariance of expressions in speech, C' diag(spread^2) C + free^2 I.
 
-    C maps the 52 facial actions to expressions; jaw and lips are given a wide spread, eyes and cheeks a narrow one.
-    For a model without facial actions it is the identity, since its coefficients are standard deviations.
+    C maps the 52 facial actions to expressions; jaw and lips have a wide spread, eyes and cheeks a narrow one. For a
+    model without facial actions it is the identity, since its coefficients are standard deviations.
 
     Source: Original to this project.
     """
@@ -34,14 +34,14 @@ def speech_covariance(model: FaceModel) -> Float[np.ndarray, "64 64"]:
 
 
 def frame_prior(model: FaceModel, pose: Float[np.ndarray, "T 6"]) -> FramePrior:
-    """Prior of one frame's unknowns: expressions of speech, and a distance near the clip's first estimate.
+    """Build the prior of one frame's unknowns: expressions of speech, and a distance near the clip's first estimate.
 
-    The distance needs it: the camera's focal length is a convention, so the landmarks cannot tell a small near face
-    from a large far one.
+    The distance needs a prior: the camera's focal length is a convention, so the landmarks cannot distinguish a small
+    near face from a large distant one.
 
     Args:
         model: the face model.
-        pose: first estimate for the frames with a face.
+        pose: first pose estimates of the frames with a face.
     """
     expression = np.linalg.inv(speech_covariance(model))
     precision = np.zeros((POSE + len(expression),) * 2)
@@ -55,11 +55,11 @@ def frame_prior(model: FaceModel, pose: Float[np.ndarray, "T 6"]) -> FramePrior:
 def initial_pose(
     mean: Float[np.ndarray, "L 3"], landmarks: Float[np.ndarray, "T L 2"], size: int
 ) -> Float[np.ndarray, "T 6"]:
-    """Pose of every frame by scaled orthography: least squares of (x, y) = s R v + o, R made a rotation.
+    """Estimate the pose of every frame by scaled orthography: least squares of (x, y) = s R v + o, R made a rotation.
 
     Args:
         mean: mean landmarks of the model, dm.
-        landmarks: px of the crop.
+        landmarks: landmarks, px of the crop.
         size: side of the crop, px.
 
     Source: Deep3DFaceRecon's alignment idea (8 unknowns), rewritten for a pinhole camera.

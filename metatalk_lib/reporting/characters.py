@@ -1,7 +1,7 @@
-"""All characters whose stage 06 is finished, in one place: Tables 2 and 3, their controls, and the paper's Fig. 3.
+"""Results of all characters with a finished stage 06: Tables 2 and 3, their controls, and the paper's Fig. 3.
 
 Nothing is measured here: everything is read from `scores.json` and `moments.npz`. Notebook 06 shows the tables of the
-characters that were finished by then; `metatalk run` with several characters writes them once more when all are.
+characters that were finished by then; `metatalk run` with several characters writes them again when all are finished.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,16 +34,16 @@ CAPTIONS = {
 
 
 class Finished(NamedTuple):
-    """What stage 06 kept of the characters that can stand in one table.
+    """Results of stage 06 for the characters that can stand in one table.
 
     Attributes:
         methods: character to method of Table 2 to metric to value.
         controls: character to control row to metric to value.
         ablations: character to row of Table 3 to metric to value.
         moments: character to the pictures of Fig. 3.
-        crop_px: character to the side of the crop that images are compared in.
-        labels: what each method is called.
-        notes: why a finished character is missing, and which of another's figures mean nothing, a sentence each.
+        crop_px: character to the side of the crop in which images are compared, px.
+        labels: method to its label in the tables.
+        notes: one sentence per finished character that is left out, or whose figures are partly invalid.
     """
 
     methods: dict[str, Scores]
@@ -56,7 +56,7 @@ class Finished(NamedTuple):
 
     @property
     def open_metrics(self) -> list[str]:
-        """Every measure of any character that is not one of the paper's four, in the order of the catalogue."""
+        """Every measure of any character except the paper's four, in the order of the catalogue."""
         return [metric.label for metric in METRICS if metric.label in self._seen and metric.name not in PAPER_METRICS]
 
     @property
@@ -64,10 +64,10 @@ class Finished(NamedTuple):
         return {name for methods in self.methods.values() for values in methods.values() for name in values}
 
     def build_tables(self, *, seed: int) -> dict[str, tuple[pd.DataFrame, str]]:
-        """Tables 2 and 3 and the controls of Table 2, by the names of their files, each with its caption.
+        """Build Tables 2 and 3 and the controls of Table 2, keyed by file name, each with its caption.
 
         Args:
-            seed: of the intervals of means.
+            seed: seed of the intervals of means.
         """
         metrics = self.open_metrics
         built = {
@@ -82,14 +82,14 @@ class Finished(NamedTuple):
         }
 
     def describe(self) -> str:
-        """What Table 3 says in words, and the notes."""
+        """Describe Tables 2 and 3 in words, with the notes."""
         names = [name for name in tables.order_metrics(self.open_metrics) if name in self._seen]
         measures = [name for name in names if tables.stands_for_paper(name)]
         parts = [describe_against_baseline(self.ablations, measures), describe_ablation(self.ablations, measures)]
         return "\n".join([*parts, *self.notes])
 
     def plot_figure3(self) -> Figure:
-        """The paper's Fig. 3."""
+        """Plot the paper's Fig. 3."""
         return plot_methods_by_moments(
             {name: seen.crops for name, seen in self.moments.items()},
             {name: seen.close_ups for name, seen in self.moments.items()},
@@ -98,16 +98,16 @@ class Finished(NamedTuple):
 
 
 def describe_protocol(config: EvaluationConfig, weights: Iterable[Path], person_dir: Path) -> dict[str, object]:
-    """By what a character was judged: weights, code, and the parameters that no other stage has.
+    """Describe the protocol by which a character was judged: weights, code, and parameters that no other stage has.
 
-    Only characters whose protocols are equal stand in one table.
+    Only characters with equal protocols stand in one table.
 
     Args:
-        config: of the stage.
-        weights: files of those who judge and of the methods.
-        person_dir: the character's folder; what lies in it is the person's.
+        config: parameters of the stage.
+        weights: weights of the judges and of the methods.
+        person_dir: the character's folder; files in it belong to the person and are left out.
     """
-    choices = {"lip_sync_network", "frechet_network", "compared_weights"}  # what was chosen is told by the checksums
+    choices = {"lip_sync_network", "frechet_network", "compared_weights"}  # the checksums tell which was chosen
     others = {*StageConfig.model_fields, *choices, "controls_must_hold"}
     settings = {name: value for name, value in config.model_dump().items() if name not in others}
     sums = {path.name: sha256_file(path)[:12] for path in weights if not path.is_relative_to(person_dir)}
@@ -115,15 +115,15 @@ def describe_protocol(config: EvaluationConfig, weights: Iterable[Path], person_
 
 
 def load_finished(outputs_dir: Path, *, current: str = "") -> Finished:
-    """Read what is finished.
+    """Load the results of all finished characters.
 
     Args:
         outputs_dir: folder of all characters.
-        current: the character that is being evaluated; it is taken although its stage is not finished yet, and its
-            methods and protocol decide who can stand beside it. Without one, those that most characters have decide.
+        current: the character being evaluated; it is included although its stage is not finished yet, and its methods
+            and protocol decide which characters can stand beside it. By default, those of most characters decide.
 
     Raises:
-        DataError: no character is finished, or a file cannot be read.
+        DataError: no character is finished, or a file is unreadable.
     """
     folders = {
         path.parent.parent.name: path.parent for path in sorted(outputs_dir.glob("*/06_evaluation/summary.json"))
@@ -165,10 +165,10 @@ def write_tables(outputs_dir: Path, *, seed: int) -> Path:
 
     Args:
         outputs_dir: folder of all characters.
-        seed: of the intervals of means.
+        seed: seed of the intervals of means.
 
     Returns:
-        The folder, `<outputs_dir>/tables`.
+        The output folder, `<outputs_dir>/tables`.
 
     Raises:
         DataError: no character is finished.
@@ -183,7 +183,7 @@ def write_tables(outputs_dir: Path, *, seed: int) -> Path:
 
 
 def _find_most_common(judged: Mapping[str, Mapping[str, object]]) -> str:
-    """A character whose methods and protocol most have; the first of them in order of their names."""
+    """Return a character with the most common methods and protocol; the first of them by name."""
     counts = {name: sum(own == other for other in judged.values()) for name, own in judged.items()}
     return max(sorted(counts), key=lambda name: counts[name])
 
@@ -199,11 +199,11 @@ BASELINE = next(iter(ABLATIONS))
 
 
 def describe_against_baseline(ablations: Mapping[str, Scores], measures: Sequence[str]) -> str:
-    """Where `Ours` is not better than the AudioDVP configuration, a line a character, and on how many it is in all.
+    """Describe, one line per character, where `Ours` is not better than the AudioDVP configuration, and count the wins.
 
     Args:
         ablations: character to row of Table 3 to metric to value.
-        measures: those that are asked about; one that a row lacks is said to be missing, and is no win.
+        measures: measures to compare; one that a row lacks is reported as missing and does not count as a win.
     """
     lines, wins = [], 0
     for character, rows in ablations.items():
@@ -217,11 +217,11 @@ def describe_against_baseline(ablations: Mapping[str, Scores], measures: Sequenc
 
 
 def describe_ablation(ablations: Mapping[str, Scores], measures: Sequence[str]) -> str:
-    """Whether each row of Table 3 moves away from the baseline as the paper's does, a line a row, by the means.
+    """Describe whether each row of Table 3 differs from the baseline in the paper's direction, by the means.
 
     Args:
         ablations: character to row of Table 3 to metric to value.
-        measures: an open one is held against the paper's whose place it takes; those without any are passed over.
+        measures: measures to compare, open ones with the paper's measure that they stand for; others are skipped.
     """
     means, count = average_characters(ablations)
     paper, lines = load_paper_tables()["table3"], []
@@ -244,6 +244,6 @@ def describe_ablation(ablations: Mapping[str, Scores], measures: Sequence[str]) 
 
 
 def _pair(rows: Scores, row: str, measures: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Measure to the row's value and the baseline's."""
+    """Map each measure to the values of the row and of the baseline."""
     both = [name for name in measures if name in rows[row] and name in rows[BASELINE]]
     return {name: tuple(to_estimate(rows[at][name]).mean for at in (row, BASELINE)) for name in both}

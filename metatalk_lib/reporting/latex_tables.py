@@ -1,4 +1,4 @@
-"""Tables as plain LaTeX: `tabular` and rules alone, so that a paper needs no package for them but xcolor."""
+"""Export of tables as plain LaTeX: `tabular` and rules only, so that a paper needs no package for them but xcolor."""
 
 import re
 
@@ -7,7 +7,7 @@ import pandas as pd
 from metatalk_lib.core.errors import ParameterError
 
 BEST, SECOND, GREYED = "best", "second", "grey"
-"""How a cell may be set; empty is plain."""
+"""Styles of a cell; the empty style is plain."""
 GREY_RGB = "888888"
 STYLES = {
     BEST: r"\textbf{%s}",
@@ -27,32 +27,32 @@ SPECIAL = str.maketrans(
         **{sign: rf"\{sign}" for sign in "&%$#_{}"},
     }
 )
-"""What does not print as itself in LaTeX; a bracket at the start of a row would be read as a distance."""
+"""Characters to escape in LaTeX; a bracket at the start of a row would be read as a distance."""
 FORMULA = re.compile(r"(\$[^\s$](?:[^$]*[^\s$])?\$(?!\d))")
-"""A formula begins and ends without a space inside its dollar signs; sums of money do not."""
+"""Pattern of a formula, which begins and ends without a space inside its dollar signs, unlike sums of money."""
 INTERVAL = re.compile(r"(\S+) (\[[^\]]+\])")
-"""A value and its interval, which is set below it: side by side five methods are wider than a page."""
+"""Pattern of a value with its interval, which is set below it; side by side, five methods would exceed the page."""
 
 
 def escape_latex(text: str) -> str:
-    """Text as LaTeX that prints it; formulas between dollar signs stay as they are.
+    """Escape text so that LaTeX prints it; formulas between dollar signs stay unchanged.
 
     Args:
-        text: any.
+        text: any text.
     """
     parts = FORMULA.split(text)
     return "".join(part if place % 2 else part.translate(SPECIAL) for place, part in enumerate(parts))
 
 
 def to_latex(texts: pd.DataFrame, styles: pd.DataFrame, *, caption: str) -> str:
-    """A table to `\\input`, in small print; each block of the first index level is a `tabular` of its own.
+    """Format a table for `\\input`, in small print; each block of the first index level is a separate `tabular`.
 
-    No float: a table that is longer than a page breaks between its blocks.
+    It is not a float: a table longer than a page breaks between its blocks.
 
     Args:
-        texts: cells as they are to be printed; one or two index levels.
-        styles: `best`, `second`, `grey` or empty for each cell.
-        caption: stands above the table.
+        texts: texts of the cells, as printed; one or two index levels.
+        styles: style of each cell: `best`, `second`, `grey` or empty.
+        caption: text above the table.
 
     Raises:
         ParameterError: the two tables differ in shape, or a style is unknown.
@@ -85,14 +85,14 @@ def _set_cell(text: str, style: str) -> str:
 
 
 def _stack(side: str, *lines: str) -> str:
-    """Lines above each other, on a level with their neighbours at the top or at the bottom."""
+    """Stack lines above each other, aligned with their neighbours at the top or at the bottom."""
     if len(lines) == 1:
         return lines[0]
     return rf"\begin{{tabular}}[{side}]{{@{{}}r@{{}}}}" + r" \\ ".join(lines) + r"\end{tabular}"
 
 
 def _blocks(index: pd.Index) -> dict[str, dict[str, int]]:
-    """Title of each block to the names and numbers of its rows."""
+    """Map the title of each block to the names and numbers of its rows."""
     found: dict[str, dict[str, int]] = {}
     for row, name in enumerate(index):
         block, label = name if index.nlevels == 2 else (index.name or "", name)
@@ -101,7 +101,7 @@ def _blocks(index: pd.Index) -> dict[str, dict[str, int]]:
 
 
 def _tabular(title: str, columns: list[str], rows: dict[str, list[str]]) -> list[str]:
-    # what stands in brackets goes on a line of its own
+    # text in brackets goes on a line of its own
     heads = [_stack("b", *escape_latex(name).replace(" (", "\n(").split("\n")) for name in columns]
     return [
         rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",

@@ -17,12 +17,12 @@ from metatalk_lib.neural_renderer.lower_face_region import dilated_mask
 
 
 class Moments(NamedTuple):
-    """The same moments of every video, for the comparison figure.
+    """Pictures of the same moments of every video, for the comparison figure.
 
     Attributes:
-        crops: row name to (K, P, P, 3), the whole crop.
-        close_ups: row name to (K, P, P, 3), the masked region.
-        frame_id: (K,) numbers in the source.
+        crops: row name to (K, P, P, 3) pictures of the whole crop.
+        close_ups: row name to (K, P, P, 3) pictures of the masked region.
+        frame_id: (K,) frame numbers in the source.
     """
 
     crops: dict[str, UInt8[np.ndarray, "K P P 3"]]
@@ -37,7 +37,7 @@ class Moments(NamedTuple):
 
     @classmethod
     def load(cls, path: Path) -> "Moments":
-        """Load what `save` wrote.
+        """Load moments that `save` wrote.
 
         Raises:
             DataError: the file is absent or unreadable.
@@ -53,12 +53,12 @@ class Moments(NamedTuple):
 def sample_moments(
     held_out: HeldOut, model: FaceModel, videos: Mapping[str, FinishedVideo], rows: Sequence[int], *, size: int = 192
 ) -> Moments:
-    """Whole crops and close-ups of the masked region at chosen moments.
+    """Take whole crops and close-ups of the masked region at chosen moments.
 
     Args:
         held_out: the frames to compare.
-        model: for the mask.
-        videos: row name to video; `original` is added in front.
+        model: face model that determines the mask.
+        videos: row name to video; `original` is put first.
         rows: K rows of the held-out frames, ascending.
         size: side of a picture, px.
 

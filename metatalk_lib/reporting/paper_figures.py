@@ -1,4 +1,4 @@
-"""Methods side by side: pictures in the manner of the paper's Fig. 3, scores of every character, and loss over time."""
+"""Figures that compare methods: pictures as in the paper's Fig. 3, scores of every character, and loss over time."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -16,22 +16,22 @@ from metatalk_lib.reporting.tables import NOT_YET, Scores, compute_paper_means
 from metatalk_lib.visualization.pictures import show_pictures, subplots
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
-"""Okabe and Ito's colours, which the colour blind can tell apart; Tol's wine red for yellow, faint on white."""
+"""Okabe and Ito's colours, distinguishable by the colour blind; Tol's wine red replaces yellow, faint on white."""
 MARKERS = "os^vp<>"
 LINES = ("-", "--", "-.", ":")
-"""A shape with each colour, so that a print in grey can be read."""
+"""Line styles; markers and lines distinguish the methods in a greyscale print."""
 _GREY = "0.5"
 PAPER_LABEL = "paper's mean, its own characters"
 GAP = 0.12
-"""Between characters and between methods, in pictures."""
+"""Gap between characters and between methods, in picture sides."""
 INNER_RING = 0.25
-"""Radius of the worst method in the radar: at the centre all axes would meet."""
+"""Radius of the worst method in the radar chart; at the centre all axes would meet."""
 LARGEST_PICTURE = 1.6
-"""Inches: few moments of one character would fill the screen otherwise."""
+"""Largest side of a picture, inches; otherwise a few moments of one character would fill the screen."""
 TAIL_SHARE = 0.1
-"""Last part of a training that is compared with the part before, as long, to judge its plateau."""
+"""Last part of a training, as a share of its time; it is compared with the equally long part before."""
 SMOOTHING_SHARE = 0.05
-"""Window of the running mean of a loss, as a share of its curve."""
+"""Window of a loss's running mean, as a share of the curve."""
 
 Pictures = UInt8[np.ndarray, "_ _ _ 3"] | Sequence[UInt8[np.ndarray, "_ _ 3"]]
 Curve = Sequence[float | int] | Float[np.ndarray, "_"]
@@ -44,18 +44,18 @@ def plot_methods_by_moments(
     *,
     width_inches: float = 12.0,
 ) -> Figure:
-    """The paper's Fig. 3: methods down, moments of several characters across, each a crop and its mouth below it.
+    """Plot pictures as in the paper's Fig. 3: methods down, moments of several characters across.
 
-    A method that a character lacks is `not yet`.
+    The mouth is shown below each crop. A method that a character lacks is marked `not yet`.
 
     Args:
-        crops: character to method to one square picture a moment, the original as the first method.
-        close_ups: the same of the mouth.
-        frame_ids: character to the numbers of the moments.
-        width_inches: of the figure, at most.
+        crops: character to method to one square picture per moment; the original is the first method.
+        close_ups: the same mapping for pictures of the mouth.
+        frame_ids: character to the frame numbers of its moments.
+        width_inches: maximum width of the figure, inches.
 
     Raises:
-        ParameterError: nothing to show, or the three differ in characters, methods, or number of moments.
+        ParameterError: there is nothing to show, or the three differ in characters, methods, or number of moments.
     """
     methods = _check_pictures(crops, close_ups, frame_ids)
     counts = [len(frame_ids[character]) for character in crops]
@@ -86,19 +86,19 @@ def plot_metric_dots(
     columns: int = 3,
     seed: int = 0,
 ) -> Figure:
-    """Scores of every character, a panel a metric: a dot a character, a diamond for the mean with its interval.
+    """Plot the scores of every character in one panel per metric: dots for characters, a diamond for mean and interval.
 
-    Grey crosses are the paper's means over its own characters, in panels that carry the paper's name.
+    Grey crosses are the paper's means over its own characters, in panels whose metric has the paper's name.
 
     Args:
-        scores: character to method to metric to value, with its interval where there is one.
-        metrics: of the panels, in reading order.
-        labels: what a method is called where it was run in another size.
-        columns: panels in a row.
-        seed: of the mean's 95 % interval, from resampling the characters.
+        scores: character to method to metric to value, with its interval if there is one.
+        metrics: metrics of the panels, in reading order.
+        labels: labels of methods that were run at another size.
+        columns: panels per row.
+        seed: seed of the mean's 95 % interval, which resamples the characters.
 
     Raises:
-        ParameterError: nothing to show, a metric that nobody has, or one that the catalogue lacks.
+        ParameterError: there is nothing to show, a metric has no scores, or the catalogue lacks it.
     """
     methods = _list_methods(scores)
     if not methods or not metrics:
@@ -121,20 +121,20 @@ def plot_metric_dots(
 
 
 def plot_metric_radar(scores: Scores, metrics: Sequence[str], *, labels: Mapping[str, str] | None = None) -> Figure:
-    """Methods as polygons on an axis a metric, outward is better.
+    """Plot methods as polygons on one axis per metric; outward is better.
 
-    Radius = 1/4 + 3/4 (worst - v) / (worst - best), v the value, for a target its distance to the ideal.
+    Radius = 1/4 + 3/4 (worst - v) / (worst - best), with v the value, or for a target its distance to the ideal.
 
-    Every axis is stretched to the methods that are shown, so that small differences look as large as great ones; the
-    caption in the figure says so, and the two ends stand beside each name.
+    Every axis is stretched to the methods shown, so that small differences look as large as large ones; the caption in
+    the figure says so, and the two ends stand beside each name.
 
     Args:
         scores: method to metric to value, such as the means of `tables.average_characters`.
         metrics: three or more.
-        labels: what a method is called where it was run in another size.
+        labels: labels of methods that were run at another size.
 
     Raises:
-        ParameterError: fewer than three metrics or two methods, or a method lacks one of the metrics.
+        ParameterError: there are fewer than three metrics or two methods, or a method lacks one of the metrics.
     """
     estimates = _collect_estimates(scores, metrics)
     columns = [_scale(find_metric(name), [value.mean for value in column]) for name, column in estimates.items()]
@@ -159,18 +159,18 @@ def plot_metric_radar(scores: Scores, metrics: Sequence[str], *, labels: Mapping
 
 
 def plot_training_plateaus(histories: Mapping[str, tuple[Curve, Curve]], *, loss_label: str) -> Figure:
-    """Loss of several trainings over wall time: as measured, its running mean, and the end of the shortest.
+    """Plot the losses of several trainings over wall time: measured values, running mean, and the end of the shortest.
 
-    The legend says how much the mean loss changed from the last tenth but one of the time to the last: near 0 is a
+    The legend gives the change of the mean loss from the second-last to the last tenth of the time; near 0 is a
     plateau.
 
     Args:
-        histories: label to (seconds since the start, rising; loss at each).
-        loss_label: of the loss, with its unit; the same for all.
+        histories: label to (seconds since the start, rising; loss at each time).
+        loss_label: label of the loss, with its unit; the same for all trainings.
 
     Raises:
-        ParameterError: no training, lengths that differ, fewer than two values, times that do not rise, or a loss that
-            is not finite.
+        ParameterError: there is no training, lengths differ, a curve has fewer than two values, times do not rise, or a
+            loss is not finite.
     """
     if not histories:
         raise ParameterError("plot_training_plateaus: there is no training to show.")
@@ -213,7 +213,7 @@ def _draw_dots(ax: Axes, scores: Mapping[str, Scores], methods: Sequence[str], n
 
 
 def _dress_panel(ax: Axes, metric: Metric) -> None:
-    """Title, unit, which way is better, and the ideal of a measure with a target."""
+    """Set title, unit, the direction that is better, and the ideal of a metric with a target."""
     if metric.direction == "target":
         ax.axvline(metric.ideal, color=_GREY, linewidth=0.8, linestyle=":", zorder=0)
     arrow = {"lower": "← {}", "higher": "{} →", "target": "→ {} ←"}[metric.direction].format(metric.advice)
@@ -226,7 +226,7 @@ def _dress_panel(ax: Axes, metric: Metric) -> None:
 
 
 def _draw_means(ax: Axes, found: Mapping[int, list[float]], characters: int, seed: int) -> None:
-    """Each method's mean over the characters that have it, below its dots; how many, where some are missing."""
+    """Draw each method's mean over its characters below its dots, with their number where some are missing."""
     for row, values in sorted(found.items()):
         mean, low, high, count = bootstrap_mean(values, seed=seed)
         y = row + 0.3
@@ -239,7 +239,7 @@ def _draw_means(ax: Axes, found: Mapping[int, list[float]], characters: int, see
 
 
 def _collect_estimates(scores: Scores, metrics: Sequence[str]) -> dict[str, list[Estimate]]:
-    """Metric to the value of each method."""
+    """Map each metric to the values of all methods."""
     if len(metrics) < 3 or len(scores) < 2:
         raise ParameterError(f"a radar needs 3 metrics and 2 methods, got {len(metrics)} and {len(scores)}.")
     for method, found in scores.items():
@@ -249,12 +249,12 @@ def _collect_estimates(scores: Scores, metrics: Sequence[str]) -> dict[str, list
 
 
 def _covers_less(value: Estimate, others: Sequence[Estimate]) -> bool:
-    """Whether a mean says that it is over fewer than another's."""
+    """Whether a mean is known to cover fewer characters than another one."""
     return value.count is not None and any(other.count is None or other.count > value.count for other in others)
 
 
 def _scale(metric: Metric, values: Sequence[float]) -> tuple[np.ndarray, str]:
-    """Radius of each value, and the worst and the best value as text."""
+    """Return the radius of each value, and the worst and the best value as text."""
     shown = np.array(values)
     badness = {"lower": shown, "higher": -shown, "target": np.abs(shown - metric.ideal)}[metric.direction]
     worst, best = int(np.argmax(badness)), int(np.argmin(badness))
@@ -264,12 +264,12 @@ def _scale(metric: Metric, values: Sequence[float]) -> tuple[np.ndarray, str]:
 
 
 def _style(place: int) -> dict[str, str]:
-    """Colour and marker of the one at that place; the pairs differ for 49 of them."""
+    """Return colour and marker for a position; the first 49 pairs differ."""
     return {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[(place + place // len(PALETTE)) % len(MARKERS)]}
 
 
 def _label_radar(ax: Axes, angles: np.ndarray, names: Sequence[str]) -> None:
-    """Names outside the outer ring, clockwise from the top; the rings of the worst and the best."""
+    """Place the names outside the outer ring, clockwise from the top, and draw the rings of worst and best."""
     ax.set_theta_zero_location("N")
     ax.set_theta_direction(-1)
     ax.set_xticks(angles, [""] * len(angles))
@@ -285,10 +285,10 @@ def _label_radar(ax: Axes, angles: np.ndarray, names: Sequence[str]) -> None:
 
 
 def _picture_grid(counts: Sequence[int], methods: int, width_inches: float) -> tuple[Figure, np.ndarray]:
-    """Hidden axes of squares: two rows a method and a gap, columns of each character and a gap."""
+    """Create hidden square axes: two rows and a gap per method, and the columns and a gap per character."""
     widths = [ratio for count in counts for ratio in (*[1] * count, GAP)][:-1]
     heights = ([1, 1, GAP] * methods)[:-1]
-    left, top, edge = 0.5, 0.6, 0.05  # inches, for the names and about the pictures
+    left, top, edge = 0.5, 0.6, 0.05  # inches, for the names and around the pictures
     cell = min((width_inches - left - edge) / sum(widths), LARGEST_PICTURE)
     width, height = left + cell * sum(widths) + edge, top + cell * sum(heights) + edge
     spacing = {"width_ratios": widths, "height_ratios": heights, "wspace": 0.03, "hspace": 0.03}
@@ -306,7 +306,7 @@ def _show_moments(axes: np.ndarray, pictures: Pictures) -> None:
 
 
 def _name_row(ax: Axes, name: str, note: str) -> None:
-    """The method's name at the height of the crop's lower edge, between crop and close-up; a note for pictures."""
+    """Write the method's name at the crop's lower edge, between crop and close-up, and a note in place of pictures."""
     if note:
         ax.set(visible=True, xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
@@ -316,7 +316,7 @@ def _name_row(ax: Axes, name: str, note: str) -> None:
 
 
 def _list_methods(scores: Mapping[str, Scores]) -> list[str]:
-    """All methods of all characters, in the paper's order where they are the paper's, else as they come."""
+    """List all methods of all characters, in the paper's order if all are the paper's, else in order of appearance."""
     found = list(dict.fromkeys(method for by_method in scores.values() for method in by_method))
     return sorted(found, key=METHODS.index) if set(found) <= set(METHODS) else found
 
@@ -326,7 +326,7 @@ def _check_pictures(
     close_ups: Mapping[str, Mapping[str, Pictures]],
     frame_ids: Mapping[str, Sequence[int]],
 ) -> list[str]:
-    """All methods in their order, after a check that the three fit each other."""
+    """Check that the three mappings match, and return all methods in order."""
     if not crops or not set(crops) == set(close_ups) == set(frame_ids):
         names = ["/".join(part) or "none" for part in (crops, close_ups, frame_ids)]
         raise ParameterError(f"plot_methods_by_moments: crops, close-ups and frames are of {', '.join(names)}.")
@@ -353,7 +353,7 @@ def _check_curve(label: str, seconds: Curve, loss: Curve) -> tuple[np.ndarray, n
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Mean over a centred window, which is cut off at both ends."""
+    """Compute the mean over a centred window, which is cut off at both ends."""
     half = max(1, round(SMOOTHING_SHARE * len(values) / 2))
     sums = np.concatenate([[0.0], np.cumsum(values)])
     low = np.maximum(np.arange(len(values)) - half, 0)
@@ -362,12 +362,12 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
 
 
 def measure_plateau(seconds: Float[np.ndarray, " N"], loss: Float[np.ndarray, " N"]) -> float:
-    """How much the mean loss changed from the last tenth but one of the time to the last, %; near 0 is a plateau."""
+    """Compute the change of mean loss from the second-last to the last tenth of the time, %; near 0 is a plateau."""
     return 100 * (_mean_of_tail(seconds, loss, 1) / _mean_of_tail(seconds, loss, 2) - 1)
 
 
 def _mean_of_tail(seconds: np.ndarray, values: np.ndarray, part: int) -> float:
-    """Mean over the last part of the time (1) or the one before (2), linear between the values."""
+    """Compute the mean over the last (1) or the second-last (2) part of the time, linear between the values."""
     area = np.concatenate([[0.0], np.cumsum(np.diff(seconds) * (values[1:] + values[:-1]) / 2)])
     length = TAIL_SHARE * (seconds[-1] - seconds[0])
     low, high = np.interp(seconds[-1] - length * np.array([part, part - 1]), seconds, area)

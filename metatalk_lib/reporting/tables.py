@@ -353,7 +353,7 @@ def _check_names(scores: Scores, rows: Sequence[str], open_metrics: Sequence[str
 
 
 def describe_measures(judges: Judges) -> Styler:
-    """Every measure of the notebook with its direction, ideal value, formula and region, as a table."""
+    """Tabulate every measure of the notebook with its direction, ideal value, formula and region."""
     pictures = (*image_measures.SSIM_METRICS, *image_measures.OPEN_METRICS, image_measures.FLICKER)
     names = [*judges.names, *pictures, LANDMARK_DISTANCE, LIKENESS, OFFSET]
     return style_table(describe_metrics(names), caption=SYMBOLS)

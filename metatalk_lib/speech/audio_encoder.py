@@ -1,4 +1,4 @@
-"""From MFCC blocks to the 256 audio features, by the open encoder or AT-net's published one."""
+"""Computation of the 256 audio features from MFCC blocks, by the open encoder or the published AT-net."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -26,10 +26,10 @@ ENCODE_BATCH = 256
 
 
 class ATNetEncoder(nn.Module):
-    """AT-net's audio path under the open encoder's interface.
+    """AT-net's audio encoder with the interface of the open encoder.
 
     Args:
-        network: with published weights.
+        network: AT-net with the published weights.
     """
 
     def __init__(self, network: ATNet) -> None:
@@ -37,22 +37,22 @@ class ATNetEncoder(nn.Module):
         self.network = network
 
     def forward(self, mfcc: Float[Tensor, "T 28 12"]) -> Float[Tensor, "T 256"]:
-        """The audio feature f of each frame, from its own block alone."""
+        """Compute the audio feature f of each frame from its own MFCC block alone."""
         return self.network.encode_audio(mfcc[None])[0]
 
 
 def load_audio_encoder(name: str = "open") -> nn.Module:
-    """A trained audio encoder, in evaluation mode.
+    """Load a trained audio encoder, in evaluation mode.
 
     Args:
         name: `open`, trained by `training/train_audio_encoder.py` and shipped with the library, or `atnet`, whose
             checkpoint is placed by hand.
 
     Returns:
-        Takes (T, 28, 12) blocks and gives (T, 256) features.
+        A module that maps (T, 28, 12) MFCC blocks to (T, 256) features.
 
     Raises:
-        ParameterError: no such encoder.
+        ParameterError: there is no such encoder.
         DataError: its weights are missing or do not fit.
     """
     _check_name(name)
@@ -60,7 +60,7 @@ def load_audio_encoder(name: str = "open") -> nn.Module:
 
 
 def load_open_speech() -> tuple[OpenAudioEncoder, SpeechHeads]:
-    """The shipped encoder and the heads that it was trained through, in evaluation mode.
+    """Load the shipped encoder and the heads it was trained with, in evaluation mode.
 
     Raises:
         DataError: the weights are missing or do not fit.
@@ -73,10 +73,10 @@ def load_open_speech() -> tuple[OpenAudioEncoder, SpeechHeads]:
 
 
 def load_atnet_encoder(path: Path | None = None) -> ATNetEncoder:
-    """AT-net with the published weights, in evaluation mode.
+    """Load AT-net with the published weights, in evaluation mode.
 
     Args:
-        path: the checkpoint, a flat state dict whose keys begin with `module.`; the asset `atnet` where absent.
+        path: path of the checkpoint, a flat state dict whose keys begin with `module.`; by default the asset `atnet`.
 
     Raises:
         DataError: the file is missing, cannot be read safely, or does not fit the network key by key.
@@ -87,10 +87,10 @@ def load_atnet_encoder(path: Path | None = None) -> ATNetEncoder:
 
 
 def encoder_file(name: str) -> Path:
-    """The file of an encoder's weights. A2E networks serve only the features that they were trained on.
+    """Return the file of an encoder's weights. A2E networks are valid only for the features they were trained on.
 
     Raises:
-        ParameterError: no such encoder.
+        ParameterError: there is no such encoder.
         DataError: its weights are missing.
     """
     _check_name(name)
@@ -98,19 +98,19 @@ def encoder_file(name: str) -> Path:
 
 
 def fingerprint_encoder(name: str) -> str:
-    """Checksum of an encoder's weights; errors as `encoder_file`."""
+    """Return the checksum of an encoder's weights; raises the same errors as `encoder_file`."""
     return sha256_file(encoder_file(name))
 
 
 def encode_audio(encoder: nn.Module, mfcc: Float[np.ndarray, "T 28 12"]) -> Float[np.ndarray, "T 256"]:
-    """The audio feature f of each frame.
+    """Compute the audio feature f of each frame.
 
     Args:
-        encoder: from `load_audio_encoder`.
-        mfcc: blocks as `mfcc.compute_mfcc_blocks` gives them, not normalised.
+        encoder: audio encoder from `load_audio_encoder`.
+        mfcc: MFCC blocks from `mfcc.compute_mfcc_blocks`, not normalised.
 
     Raises:
-        DataError: a block holds NaN or infinity.
+        DataError: a block contains NaN or infinity.
 
     Source: Meta Talk 2.3.
     """
@@ -123,12 +123,12 @@ def encode_audio(encoder: nn.Module, mfcc: Float[np.ndarray, "T 28 12"]) -> Floa
 
 
 def stream_features(encoder: nn.Module, recording: Recording, fps: Fraction) -> Iterator[Float[np.ndarray, "_ 256"]]:
-    """The features of all frames that a recording fills, in groups; memory does not grow with its length.
+    """Yield the features of all frames that a recording fills, in groups; memory does not grow with its length.
 
     Args:
-        encoder: from `load_audio_encoder`.
-        recording: at any rate.
-        fps: of the video.
+        encoder: audio encoder from `load_audio_encoder`.
+        recording: audio at any sampling rate.
+        fps: frame rate of the video, Hz.
     """
     pieces = stream_mono_16k(recording)
     for blocks in stream_mfcc_blocks(pieces, frame_count_for(recording, fps), fps):
@@ -136,14 +136,16 @@ def stream_features(encoder: nn.Module, recording: Recording, fps: Fraction) -> 
 
 
 def predict_actions(features: Iterable[Float[np.ndarray, "_ 256"]], heads: SpeechHeads) -> Float[np.ndarray, "T 52"]:
-    """What an average mouth does in a recording, without any lead: the open encoder's own heads.
+    """Predict the facial actions of an average mouth from audio features, without any lead over the sound.
+
+    The prediction comes from the open encoder's own heads.
 
     Args:
-        features: of the open encoder, in groups as `stream_features` yields them.
-        heads: from `load_open_speech`.
+        features: features of the open encoder, in groups as yielded by `stream_features`.
+        heads: heads from `load_open_speech`.
 
     Returns:
-        Facial actions, columns as `visemes.ARKIT_ACTIONS`.
+        Facial actions, with columns as in `visemes.ARKIT_ACTIONS`.
 
     Source: original to this project.
     """
@@ -152,11 +154,13 @@ def predict_actions(features: Iterable[Float[np.ndarray, "_ 256"]], heads: Speec
 
 
 def hear_pauses(features: Float[np.ndarray, "T 256"], heads: SpeechHeads) -> Float[np.ndarray, " T"]:
-    """Probability that nobody speaks in a frame, by the viseme head of the open encoder; music and noise are pauses.
+    """Estimate the probability that nobody speaks in a frame, by the open encoder's viseme head.
+
+    Music and noise are pauses.
 
     Args:
-        features: of the open encoder.
-        heads: from `load_open_speech`.
+        features: features of the open encoder.
+        heads: heads from `load_open_speech`.
 
     Source: original to this project.
     """

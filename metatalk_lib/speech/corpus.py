@@ -1,4 +1,4 @@
-"""What the teacher says: sentences spoken by the synthesiser, or a folder of recordings with or without transcripts."""
+"""Speech corpus of the teacher: synthesised sentences, or a folder of recordings with or without transcripts."""
 
 import itertools
 import re
@@ -35,21 +35,21 @@ class Utterance:
 
 
 PADDING_S = 0.25
-"""Silence before and after every utterance, s: closed lips are part of the lesson."""
+"""Silence before and after every utterance, s; closed lips are part of the training data."""
 SPEED_RANGE_WPM = (140, 185)
 PITCH_RANGE = (35, 65)
 LONGEST_S = 10.0
-"""Longer recordings are cut at their quietest places into pieces of at most this length, s."""
+"""Maximum length of a piece, s; longer recordings are cut at their quietest places."""
 SHORTEST_S = 0.4
-"""What is shorter holds no word."""
+"""Minimum length of a recording, s; a shorter one contains no word."""
 _STEPS_A_SECOND = FEATURE_RATE // LEVEL_STEP
 
 
 class CorpusPlan(NamedTuple):
-    """What is said.
+    """Utterances of a corpus.
 
     Attributes:
-        utterances: in their order.
+        utterances: utterances in their order.
         too_short: recordings that were left out because they are shorter than `SHORTEST_S`.
     """
 
@@ -58,16 +58,16 @@ class CorpusPlan(NamedTuple):
 
 
 def plan_utterances(seconds: float, seed: int, fps: Fraction, sentences: Sequence[str] = SENTENCES) -> list[Utterance]:
-    """Synthesise sentences until they fill a length.
+    """Synthesise sentences until they reach a total length.
 
-    Each pass goes through all sentences in a new order; voices rotate, so that a sentence meets another voice in each
-    pass; speed and pitch vary. Two plans with one seed agree as far as the shorter one goes.
+    Each pass goes through all sentences in a new order; the voices rotate, so that each pass speaks a sentence with
+    another voice; speed and pitch vary. Two plans with the same seed agree up to the length of the shorter one.
 
     Args:
-        seconds: least total length, s, with padding.
-        seed: of order, voices, speed and pitch.
-        fps: of the video.
-        sentences: what is said.
+        seconds: minimum total length, s, including padding.
+        seed: seed of order, voices, speed and pitch.
+        fps: frame rate of the video, Hz.
+        sentences: sentences to speak.
 
     Raises:
         ParameterError: the length is not positive.
@@ -93,33 +93,34 @@ def plan_utterances(seconds: float, seed: int, fps: Fraction, sentences: Sequenc
 
 
 def pad_speech(speech: Speech, padding_s: float) -> Speech:
-    """Resample to 16 kHz and add silence on both sides; the phonemes move with the sound."""
+    """Resample to 16 kHz and add silence on both sides; the phoneme times shift with the sound."""
     return pad_with_pauses(replace(speech, samples=to_mono_16k(speech.audio), rate=FEATURE_RATE), padding_s, padding_s)
 
 
 def plan_recordings(
     folder: Path, seconds: float, seed: int, fps: Fraction, *, needs_phonemes: bool, method: str = "auto"
 ) -> CorpusPlan:
-    """Take recordings of a folder, in a random order, until they fill a length or all are taken.
+    """Take recordings of a folder, in a random order, until they reach a total length or all are taken.
 
-    Beside `name.wav` (or any other sound, or a video with sound) may lie `name.txt` with its transcript; a line such as
-    `Text:  HELLO THERE` of the LRS2 corpus is understood, other lines of such a file are left out. A transcript is not
-    looked at where `method` is `phones`.
+    A transcript `name.txt` may lie beside `name.wav` (or any other sound, or a video with sound). A line such as
+    `Text:  HELLO THERE` of the LRS2 corpus is understood, and the other lines of such a file are ignored. Transcripts
+    are not read if `method` is `phones`.
 
     Args:
-        folder: with its subfolders, such as LRS2's `main`.
-        seconds: least total length, s.
-        seed: of the order.
-        fps: of the video.
-        needs_phonemes: whether the teacher wants phonemes; they are recognised, or aligned with the transcript.
-        method: of the recogniser.
+        folder: folder of recordings, including its subfolders, such as LRS2's `main`.
+        seconds: minimum total length, s.
+        seed: seed of the order.
+        fps: frame rate of the video, Hz.
+        needs_phonemes: whether the teacher needs phonemes, which are then recognised or aligned with the transcript.
+        method: method of the phoneme recogniser.
 
     Returns:
-        The utterances, which fill less than `seconds` where the folder holds less, and what was left out.
+        The utterances, which are shorter than `seconds` in total if the folder holds less, and the skipped recordings.
 
     Raises:
         ParameterError: the length is not positive.
-        DataError: the folder is missing or holds no recording, or one cannot be read or does not fit its transcript.
+        DataError: the folder is missing or has no recording, or a recording is unreadable or does not fit its
+            transcript.
     """
     _check_length(seconds)
     paths = list_recordings(folder)
@@ -141,7 +142,7 @@ def plan_recordings(
 
 
 def read_transcript(recording: Path) -> str:
-    """What is said in a recording, from the text file beside it; empty where there is none.
+    """Read the transcript of a recording from the text file beside it; empty if there is none.
 
     Raises:
         DataError: the text file cannot be read as UTF-8.
@@ -158,13 +159,13 @@ def read_transcript(recording: Path) -> str:
 
 
 def cut_speech(speech: Speech, longest_s: float = LONGEST_S) -> list[Speech]:
-    """Cut an utterance at its quietest places into pieces of at most `longest_s`; phonemes are cut along.
+    """Cut an utterance at its quietest places into pieces of at most `longest_s`; phonemes are cut accordingly.
 
-    Which words of the text lie in which piece is not known: the pieces of what had to be cut have none.
+    The text is not divided among the pieces: pieces of an utterance that had to be cut have none.
 
     Args:
-        speech: 16 kHz.
-        longest_s: s, at least 1.
+        speech: speech at 16 kHz.
+        longest_s: maximum length of a piece, s, at least 1.
 
     Source: original to this project.
     """
@@ -176,7 +177,7 @@ def cut_speech(speech: Speech, longest_s: float = LONGEST_S) -> list[Speech]:
     last = len(level_db) - round(SHORTEST_S * _STEPS_A_SECOND)
     edges = [0]
     while len(level_db) - edges[-1] > high:
-        # the quietest place in the second half of what may be taken, the latest where several are as quiet
+        # the quietest place in the second half of the permitted length, the latest one if several are equally quiet
         reach = smooth[edges[-1] + low : min(edges[-1] + high, last)]
         edges.append(edges[-1] + low + len(reach) - 1 - int(np.argmin(reach[::-1])))
     ends_s = [*(edge / _STEPS_A_SECOND for edge in edges), speech.duration_s]
@@ -194,7 +195,7 @@ def _make_utterance(number: int, speech: Speech, fps: Fraction) -> Utterance:
 
 
 def _read_speech(path: Path, folder: Path, needs_phonemes: bool, method: str) -> Iterator[Speech]:
-    """A recording in pieces. With a transcript it is aligned as a whole; else a piece is heard when it is asked for."""
+    """Yield a recording in pieces: aligned as a whole if it has a transcript, else recognised piece by piece."""
     samples = to_mono_16k(open_audio(path))
     if len(samples) < SHORTEST_S * FEATURE_RATE:
         return
@@ -212,7 +213,7 @@ def _read_speech(path: Path, folder: Path, needs_phonemes: bool, method: str) ->
 
 
 def _hear(samples_16k: np.ndarray, method: str) -> tuple[Phoneme, ...]:
-    """Phonemes of a piece of a recording; one pause where all of it is silent."""
+    """Recognise the phonemes of a piece of a recording; a single pause if the piece is silent."""
     if find_silence(samples_16k, len(samples_16k) // LEVEL_STEP, Fraction(_STEPS_A_SECOND)).all():
         return (Phoneme(PAUSE, 0.0, len(samples_16k) / FEATURE_RATE),)
     return recognise_phonemes(samples_16k, method=method)

@@ -1,11 +1,11 @@
-"""One espeak-ng utterance a process, standard library only: `python espeak_worker.py < request.json > reply`.
+"""Synthesis of one espeak-ng utterance per process, standard library only: `python espeak_worker.py < request.json`.
 
 espeak-ng carries noise and oscillator state from one utterance to the next, so that equal requests give different
-samples within one process. A fresh process with a fixed seed gives equal bytes; a crash of the C library stays in it.
+samples within one process. A fresh process with a fixed seed gives equal bytes and contains a crash of the C library.
 
-Request: one JSON object with `library`, `data`, `voice`, `text`, `speed_wpm`, `pitch`. Reply: one line of JSON with
-`rate`, `samples` and `events` [[first sample, IPA symbol], ...] (an empty symbol is a pause), or `error`; then the
-int16 samples.
+Request on stdin: one JSON object with `library`, `data`, `voice`, `text`, `speed_wpm`, `pitch`. Reply on stdout: one
+line of JSON with `rate`, `samples` and `events` [[first sample, IPA symbol], ...] (an empty symbol is a pause), or
+`error`; then the int16 samples.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ NOISE_SEED = 1
 
 
 class EventIdentity(ctypes.Union):
-    """What an event refers to; a phoneme's name is in `string`, UTF-8, at most 8 bytes."""
+    """Payload of an event; a phoneme's name is in `string`, UTF-8, at most 8 bytes."""
 
     _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
 
@@ -48,7 +48,7 @@ CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes
 
 
 def speak(request: dict) -> tuple[dict, bytes]:
-    """Synthesise one request; returns the reply's header and the little-endian int16 samples.
+    """Synthesise one request and return the reply's header and the little-endian int16 samples.
 
     Source: espeak-ng's public C interface (speak_lib.h, API revision 12); code original to this project.
     """
@@ -72,7 +72,7 @@ def speak(request: dict) -> tuple[dict, bytes]:
         index = 0
         while event[index].type != EVENT_END_OF_LIST:
             if event[index].type == EVENT_PHONEME:
-                # A long symbol is cut at eight bytes, which may fall inside a UTF-8 sequence.
+                # A long symbol is truncated at eight bytes, which may fall inside a UTF-8 sequence.
                 events.append((event[index].sample, event[index].identity.string.decode("utf-8", "ignore")))
             index += 1
         return 0

@@ -8,13 +8,13 @@ from metatalk_lib.core.paths import resolve_path
 
 
 def resolve_source(config: CropConfig) -> Path:
-    """Path of the source video; the studio's is rendered where it does not exist yet.
+    """Return the path of the source video; the studio's video is rendered if it does not exist yet.
 
     Raises:
         DataError: the user's video does not exist.
     """
     if config.video == "studio":
-        # imported here: a user's own video needs no studio
+        # imported here, because a user's own video needs no studio
         from metatalk_lib.studio.render_video import ensure_studio_video
 
         return Path(ensure_studio_video(config.character, config.studio_seconds, config.studio_scale, config.seed))

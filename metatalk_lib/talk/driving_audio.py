@@ -10,7 +10,7 @@ from metatalk_lib.speech.synthesis import synthesize
 
 
 def prepare_driving_audio(config: RendererConfig, output: Path) -> Path:
-    """The recording to speak: the user's, or `driving_text` spoken by a synthetic voice and written to `output`.
+    """Return the recording to speak: the user's, or `driving_text` spoken by a synthetic voice and written to `output`.
 
     Raises:
         DataError: the user's recording does not exist.

@@ -1,4 +1,4 @@
-"""One fixed square about the face, its size chosen from the face's own pixels, and the way back into the source."""
+"""A fixed square crop around the face, its size chosen from the face's pixels, and the inverse map to the source."""
 
 import shutil
 from collections.abc import Iterable, Iterator
@@ -21,17 +21,17 @@ from metatalk_lib.tracking.face_detector import face_width
 from metatalk_lib.tracking.landmarks import LandmarkTrack
 
 SMALL_SIZE = 256
-"""Side of the second copy, px, and of the crop of a small face."""
+"""Side of the second, small copy, px, and of the crop of a small face."""
 CROP_SIZES = (512, 768, 1024)
-"""Sides of a crop in high definition, px."""
+"""Possible sides of a high-definition crop, px."""
 NATURAL_SIDE = 1.85
-"""Side of the square, in face widths, that shows a head well."""
+"""Preferred side of the square, in face widths, which shows the whole head."""
 TIGHTEST_SIDE, WIDEST_SIDE = 1.6, 2.2
-"""Between these sides, in face widths, a size is taken without resampling."""
+"""Range of sides, in face widths, within which a size is used without resampling."""
 LARGEST_CROP_ENLARGEMENT = 1.25
-"""A face that would have to be enlarged more for 512 px gets a 256 px crop."""
+"""Largest enlargement to 512 px; a face that needs more gets a 256 px crop."""
 
-# room about the landmarks, in face widths: the hairline above the brows, the jaw at its widest, the ears
+# margins around the landmarks, in face widths: the hairline above the brows, the lowered jaw, the ears
 _ABOVE_BROWS = 0.40
 _BELOW_CHIN = 0.05
 _JAW_DROP = 0.15
@@ -40,12 +40,12 @@ _BESIDE = 0.08
 
 @dataclass(frozen=True)
 class CropTransform:
-    """A square of the source frame, brought to `size` pixels. It may reach beyond the frame.
+    """A square of the source frame, scaled to `size` pixels. It may extend beyond the frame.
 
     Attributes:
         left, top: first column and row of the square in the source, px.
-        side: its side in the source, px.
-        size: its side in the crop, px; equal to `side` where nothing is resampled.
+        side: side of the square in the source, px.
+        size: side of the crop, px; equal to `side` if nothing is resampled.
     """
 
     left: int
@@ -54,15 +54,15 @@ class CropTransform:
     size: int
 
     def to_crop(self, points: Float[np.ndarray, "*P 2"]) -> Float[np.ndarray, "*P 2"]:
-        """Source px to crop px: x' = (x - left + 0.5) size / side - 0.5."""
+        """Map source px to crop px: x' = (x - left + 0.5) size / side - 0.5."""
         return ((points - (self.left, self.top) + 0.5) * (self.size / self.side) - 0.5).astype(points.dtype)
 
     def to_source(self, points: Float[np.ndarray, "*P 2"]) -> Float[np.ndarray, "*P 2"]:
-        """Crop px to source px, the inverse of `to_crop`."""
+        """Map crop px to source px, the inverse of `to_crop`."""
         return ((points + 0.5) * (self.side / self.size) - 0.5 + (self.left, self.top)).astype(points.dtype)
 
     def crop_image(self, frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "size size 3"]:
-        """Cut the square out; beyond the frame its edge pixels are repeated. Where size is side, pixels stay equal."""
+        """Cut out the square, repeating edge pixels beyond the frame. If size equals side, the pixels are unchanged."""
         bottom, right = self.top + self.side, self.left + self.side
         if min(self.left, self.top) >= 0 and bottom <= frame.shape[0] and right <= frame.shape[1]:
             return resize_square(np.ascontiguousarray(frame[self.top : bottom, self.left : right]), self.size)
@@ -76,12 +76,12 @@ class CropTransform:
         image: UInt8[np.ndarray, "size size 3"],
         alpha: Float[np.ndarray, "size size"] | None = None,
     ) -> UInt8[np.ndarray, "H W 3"]:
-        """Put a crop back into a copy of its source frame: out = alpha image + (1 - alpha) frame.
+        """Paste a crop into a copy of its source frame: out = alpha image + (1 - alpha) frame.
 
         Args:
             frame: the source frame; not changed.
             image: the crop.
-            alpha: weight of the crop in [0, 1]; None takes the whole square. Where it is 0 the frame stays as it is.
+            alpha: weight of the crop in [0, 1]; None pastes the whole square. Where it is 0, the frame is unchanged.
         """
         out = frame.copy()
         top, bottom = max(self.top, 0), min(self.top + self.side, frame.shape[0])
@@ -108,21 +108,21 @@ class CropTransform:
 
 
 def choose_crop(track: LandmarkTrack, info: VideoInfo, crop_size: int = 0) -> CropTransform:
-    """Choose the square that holds the face in every frame.
+    """Choose the square that contains the face in every frame.
 
-    Its natural side is 1.85 median face widths, more where the head moves. The size is that of 512, 768 and 1024
-    nearest to it which lies between 1.6 and 2.2 face widths and holds every frame: it is then cut out without
-    resampling. Where there is none, the natural square is brought to the size that scales it least; a face so small
-    that 512 would enlarge it by more than 1.25 is brought to 256.
+    The natural side is 1.85 median face widths, or more if the head moves. The size is the one of 512, 768 and 1024
+    nearest to it that lies between 1.6 and 2.2 face widths and contains the face in every frame; the crop is then cut
+    out without resampling. If there is none, the natural square is resampled to the size that scales it least; a face
+    so small that 512 would enlarge it by more than 1.25 is resampled to 256.
 
     Args:
-        track: the clip's landmarks.
-        info: the source video.
-        crop_size: the size to use, 256, 512, 768 or 1024; 0 chooses.
+        track: landmarks of the clip.
+        info: properties of the source video.
+        crop_size: side of the crop, 256, 512, 768 or 1024 px; 0 chooses it automatically.
 
     Raises:
-        ParameterError: no such size.
-        DataError: there is a landmark that is not finite.
+        ParameterError: the size is not one of these.
+        DataError: a landmark is not finite.
 
     Source: original to this project.
     """
@@ -138,7 +138,7 @@ def choose_crop(track: LandmarkTrack, info: VideoInfo, crop_size: int = 0) -> Cr
     side, size = _choose_size(width, needed, crop_size)
     corner = np.rint((low + high + 1 - side) / 2).astype(int)
     frame = np.array([info.width, info.height])
-    # stay within the picture where the square fits and still holds the face
+    # stay within the picture if the square fits and still contains the face
     inside = np.clip(corner, 0, np.maximum(frame - side, 0))
     fits = (side <= frame) & (inside <= np.floor(low)) & (inside + side > np.ceil(high))
     left, top = np.where(fits, inside, corner)
@@ -146,7 +146,7 @@ def choose_crop(track: LandmarkTrack, info: VideoInfo, crop_size: int = 0) -> Cr
 
 
 def describe_crop(transform: CropTransform, track: LandmarkTrack) -> str:
-    """One line on what was chosen, with a plain notice where the face is small."""
+    """Describe the chosen crop in one line, with a plain notice if the face is small."""
     width = float(np.median(face_width(track.landmarks)))
     scale = transform.size / transform.side
     how = "cut out without resampling" if transform.side == transform.size else f"resampled by {scale:.3f}"
@@ -163,7 +163,7 @@ def describe_crop(transform: CropTransform, track: LandmarkTrack) -> str:
 
 
 def measure_crop(transform: CropTransform, track: LandmarkTrack) -> dict[str, float]:
-    """Figures for the summary: sizes in px, and the share of the crop's side that the face fills."""
+    """Return the figures of the summary: sizes in px, and the share of the crop's side that the face fills."""
     width = float(np.median(face_width(track.landmarks)))
     return {
         "face_width_px": round(width, 2),
@@ -175,10 +175,10 @@ def measure_crop(transform: CropTransform, track: LandmarkTrack) -> dict[str, fl
 
 
 def held_out_start(info: VideoInfo, held_out_seconds: float) -> int:
-    """First frame_id of the tail that no stage trains on.
+    """Return the first frame_id of the held-out tail, on which no stage trains.
 
     Raises:
-        DataError: less than one second would be left to train on.
+        DataError: less than one second would be left for training.
     """
     start = info.frame_count - round(held_out_seconds * info.fps)
     if start < info.fps:
@@ -190,7 +190,7 @@ def held_out_start(info: VideoInfo, held_out_seconds: float) -> int:
 
 
 def save_crop(path: str | Path, transform: CropTransform, info: VideoInfo, held_out: int) -> None:
-    """Write `crop.json`: the square, the source with its size, rate and length, and the held-out tail's start."""
+    """Write `crop.json`: the square; the source with its size, rate and length; and the start of the held-out tail."""
     save_json(
         Path(path),
         {
@@ -209,7 +209,7 @@ def save_crop(path: str | Path, transform: CropTransform, info: VideoInfo, held_
 
 
 def load_crop(path: str | Path) -> dict[str, Any]:
-    """Load `crop.json`, checked for its fields.
+    """Load `crop.json` and check that it has all fields.
 
     Raises:
         DataError: the file is absent, is not JSON, or lacks a field.
@@ -225,8 +225,8 @@ def load_crop(path: str | Path) -> dict[str, Any]:
 def write_face_videos(source: str | Path, transform: CropTransform, face_path: Path, small_path: Path) -> int:
     """Write the square at its own size and at 256 px, both without sound, and return the number of frames.
 
-    One pass makes both: the small copy is reduced from the source's pixels, not from the encoded square's. One thread
-    decodes and cuts out, one encodes the square, this one the small copy.
+    Both are made in one pass: the small copy is reduced from the source's pixels, not from the encoded square. One
+    thread decodes and crops, one encodes the square, and the calling thread encodes the small copy.
     """
     info = probe_video(source)
     images = map(transform.crop_image, read_frames(source))
@@ -238,7 +238,7 @@ def write_face_videos(source: str | Path, transform: CropTransform, face_path: P
     with (
         open_video_writer(face_path, fps=info.fps) as face,
         open_video_writer(small_path, fps=info.fps) as small,
-        # closed before the writers are: after an error, too, no thread may go on adding to a closed file
+        # closed before the writers: even after an error, no thread may continue to add to a closed file
         closing(read_ahead(images)) as cut_out,
         closing(read_ahead(_add_each(face, cut_out))) as written,
     ):
@@ -248,7 +248,7 @@ def write_face_videos(source: str | Path, transform: CropTransform, face_path: P
 
 
 def _add_each(writer: VideoWriter, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Pass images on once they are written."""
+    """Yield images after they are written."""
     for image in images:
         writer.add(image)
         yield image
@@ -263,15 +263,15 @@ def make_contact_sheet(
     columns: int = 4,
     tile_px: int = SMALL_SIZE,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Evenly spaced frames of the face video with their landmarks and frame_ids; bridged frames are framed in red.
+    """Draw evenly spaced frames of the face video with landmarks and frame_ids; bridged frames get a red border.
 
     Args:
         face_path: the face video, or its 256 px copy, which is read in a third of the time.
-        transform: from source px to the face video's.
-        track: the clip's landmarks.
+        transform: map from source px to px of the face video.
+        track: landmarks of the clip.
         tiles: number of frames.
-        columns: tiles in a row.
-        tile_px: side of a tile.
+        columns: tiles per row.
+        tile_px: side of a tile, px.
     """
     chosen = np.unique(np.linspace(0, len(track.frame_id) - 1, tiles).astype(int))
     sheet = np.full((-(-len(chosen) // columns) * tile_px, columns * tile_px, 3), 255, np.uint8)
@@ -305,7 +305,7 @@ def save_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
 
 
 def resize_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Bring a square picture to `size` px: averaged where it shrinks, cubic where it grows, untouched where it fits."""
+    """Resize a square picture to `size` px: averaged if it shrinks, cubic if it grows, unchanged if it fits."""
     if image.shape[0] == size:
         return image
     interpolation = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
@@ -313,7 +313,10 @@ def resize_square(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def _needed_rectangle(landmarks: np.ndarray, width: float, info: VideoInfo) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of what must lie in the square: all landmarks, and where there is picture also forehead and open jaw."""
+    """Return the corners of the area that the square must contain.
+
+    It covers all landmarks and, as far as the picture extends, also the forehead and the open jaw.
+    """
     low, high = landmarks.min(axis=(0, 1)).astype(np.float64), landmarks.max(axis=(0, 1)).astype(np.float64)
     chin = landmarks[:, 8, 1]
     roomy_low = np.array([low[0] - _BESIDE * width, low[1] - _ABOVE_BROWS * width])
@@ -325,7 +328,7 @@ def _needed_rectangle(landmarks: np.ndarray, width: float, info: VideoInfo) -> t
 
 
 def _choose_size(width: float, needed: int, crop_size: int) -> tuple[int, int]:
-    """Side of the square in the source and in the crop, px."""
+    """Choose the side of the square in the source and in the crop, px."""
     natural = max(round(NATURAL_SIDE * width), needed)
     if crop_size:
         candidates = (crop_size,)

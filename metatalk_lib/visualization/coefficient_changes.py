@@ -22,7 +22,7 @@ REACH = {
     "rotation": 0.6,
     "translation": 0.9,
 }
-# One step of a slider; 60 of them reach its end.
+# One slider step; 60 steps reach the end of the slider.
 STEP = {part: reach / 60 for part, reach in REACH.items()}
 # Standard deviation of a random change, in the part's unit.
 RANDOM_SPREAD = {
@@ -33,13 +33,13 @@ RANDOM_SPREAD = {
     "rotation": 0.15,
     "translation": 0.15,
 }
-YAML_DECIMALS = 3  # of an amount; what is drawn and what is written are the same number
+YAML_DECIMALS = 3  # decimals of an amount, so that the drawn and the written number are the same
 
 Changes = Mapping[str, Mapping[int, float]]
 
 
 def change_coefficients(coefficients: Coefficients, index: int, changes: Changes) -> Coefficients:
-    """Add amounts to single coefficients; the input stays as it is.
+    """Add amounts to single coefficients; the input is not changed.
 
     Args:
         coefficients: fitted coefficients.
@@ -48,7 +48,7 @@ def change_coefficients(coefficients: Coefficients, index: int, changes: Changes
             deviations, rotation in radians, translation in decimetres.
 
     Raises:
-        ParameterError: an unknown part, a coefficient that does not exist, or a row that does not exist.
+        ParameterError: the part, the coefficient or the row does not exist.
     """
     check_row(coefficients, index)
     changed = {}
@@ -63,16 +63,16 @@ def change_coefficients(coefficients: Coefficients, index: int, changes: Changes
 
 
 def random_changes(part: str, seed: int) -> dict[int, float]:
-    """A Gaussian change of every coefficient of a part; equal for equal seeds.
+    """Draw a Gaussian change of every coefficient of a part; equal seeds give equal changes.
 
-    The standard deviation is `RANDOM_SPREAD`; draws are cut at `REACH` and rounded to a slider's steps.
+    The standard deviation is `RANDOM_SPREAD`; draws are clipped at `REACH` and rounded to the slider's steps.
 
     Args:
         part: one of the six parts.
-        seed: of the generator.
+        seed: seed of the random generator.
 
     Raises:
-        ParameterError: an unknown part.
+        ParameterError: the part is unknown.
     """
     check_numbers(part, {})
     draws = RANDOM_SPREAD[part] * np.random.default_rng(seed).standard_normal(COEFFICIENT_SIZES[part])
@@ -82,11 +82,11 @@ def random_changes(part: str, seed: int) -> dict[int, float]:
 
 
 def format_yaml(frame_id: int, changes: Changes) -> str:
-    """The changes as YAML text, to be pasted beside the parameters; amounts of zero are left out.
+    """Format the changes as YAML text, to be pasted beside the parameters; amounts of zero are left out.
 
     Args:
-        frame_id: number of the frame that was looked at.
-        changes: as for `change_coefficients`.
+        frame_id: number of the displayed frame.
+        changes: part -> {number: amount}, as for `change_coefficients`.
     """
     lines = [f"frame_id: {frame_id}"]
     for part, amounts in changes.items():
@@ -99,13 +99,13 @@ def format_yaml(frame_id: int, changes: Changes) -> str:
 
 
 def parse_yaml(text: str) -> tuple[int, dict[str, dict[int, float]]]:
-    """The frame_id and the changes that `format_yaml` wrote.
+    """Parse the frame_id and the changes from the text that `format_yaml` wrote.
 
     Args:
-        text: YAML; every part may be left out.
+        text: YAML text; every part may be left out.
 
     Raises:
-        ParameterError: not YAML, no frame_id, an unknown part, a coefficient that does not exist, or not a number.
+        ParameterError: the text is not YAML, has no frame_id, or has an unknown part, coefficient or amount.
     """
     try:
         values = yaml.safe_load(text)
@@ -123,13 +123,13 @@ def parse_yaml(text: str) -> tuple[int, dict[str, dict[int, float]]]:
 
 
 def check_row(coefficients: Coefficients, index: int) -> None:
-    """Refuse a row that the coefficients do not have, with a ParameterError."""
+    """Raise a ParameterError if the coefficients have no such row."""
     if not 0 <= index < len(coefficients):
         raise ParameterError(f"there are rows 0 to {len(coefficients) - 1}; there is no row {index}.")
 
 
 def check_numbers(part: str, amounts: Mapping[Any, Any]) -> None:
-    """Refuse a part or a coefficient that does not exist, and amounts that are no finite numbers (ParameterError)."""
+    """Raise a ParameterError for an unknown part or coefficient, or an amount that is not a finite number."""
     if part not in PARTS:
         raise ParameterError(f"no part `{part}` to change. There are: {', '.join(PARTS)}.")
     for number, amount in amounts.items():

@@ -1,7 +1,7 @@
-"""What each of the 257 coefficients does, in words that are computed from the face model.
+"""Descriptions of the effect of each of the 257 coefficients, computed from the face model.
 
-A mode of a principal-component basis has no name. Its meaning is its effect: the facial actions that move the face
-alike, how far it moves which region, which colours it changes where.
+A mode of a principal-component basis has no name. It is described by its effect: the facial actions that move the face
+in a similar way, the distance by which it moves each region, and the colours it changes.
 """
 
 from functools import lru_cache
@@ -24,13 +24,13 @@ _LANDMARK_REGION = np.repeat((0, 1, 0, 2, 3, 4, 5), (6, 5, 6, 10, 9, 12, 20))
 # A vertex farther than this from every landmark belongs to the forehead or the cheeks, decimetres.
 _REGION_RADIUS = 0.22
 ACTIONS_NAMED = 3
-LEAST_CORRELATION = 0.3  # weaker facial actions are named only where there is no stronger one
-SIDEWAYS = ("jaw", "mouth")  # their Left and Right are two ways to go, not two halves of one action
-LEAST_DIRECTION = 0.5  # a direction is named when the region's mean goes this much of its way there
+LEAST_CORRELATION = 0.3  # weaker facial actions are named only if there is no stronger one
+SIDEWAYS = ("jaw", "mouth")  # their Left and Right are two directions, not two halves of one action
+LEAST_DIRECTION = 0.5  # a direction is named if the region's mean moves this share of its distance in it
 LEAST_TONE = 0.5  # a smaller mean change of colour is called none, grey levels of 255
 
 COLOURS = ("red", "green", "blue")
-# The nine terms of `compute_harmonics`, and what a positive coefficient does.
+# The nine terms of `compute_harmonics`, and the effect of a positive coefficient.
 HARMONICS = (
     ("constant", "lights everything alike"),
     ("up-down", "lights from below"),
@@ -51,10 +51,10 @@ TRANSLATIONS = ("right", "up", "closer")
 
 
 def label_coefficient(part: str, number: int) -> str:
-    """A short name, such as `expression 12`, `red, up-down`, `nod`, `right`.
+    """Return a short name, such as `expression 12`, `red, up-down`, `nod`, `right`.
 
     Raises:
-        ParameterError: no such part or coefficient.
+        ParameterError: there is no such part or coefficient.
     """
     check_numbers(part, {number: 0.0})
     if part == "illumination":
@@ -66,19 +66,19 @@ def label_coefficient(part: str, number: int) -> str:
 
 @lru_cache(maxsize=24)
 def describe_effects(model: FaceModel, part: str) -> tuple[str, ...]:
-    """The effect of every coefficient of a part, one line each; of one unit (one sigma) in the positive direction.
+    """Describe the effect of a positive unit (one sigma) of every coefficient of a part, one line each.
 
-    Expression: the facial actions whose movement correlates most with the mode's (cosine between the two displacement
-    fields), and the regions that move most. Identity, and expression of a model without actions: mean movement and
-    the regions. Texture: mean colour change and where it is strongest. Illumination, rotation, translation: what the
-    number means, and how much it does.
+    Expression: the facial actions whose movement correlates most with that of the mode (cosine between the two
+    displacement fields), and the regions that move most. Identity, and expression of a model without actions: mean
+    movement and the regions that move most. Texture: mean colour change and the region where it is strongest.
+    Illumination, rotation, translation: the meaning of the number and the size of its effect.
 
     Args:
         model: the face model.
         part: one of the six parts.
 
     Raises:
-        ParameterError: an unknown part.
+        ParameterError: the part is unknown.
 
     Source: original to this project.
     """
@@ -102,7 +102,7 @@ def describe_effects(model: FaceModel, part: str) -> tuple[str, ...]:
 
 
 def correlate_actions(model: FaceModel) -> Float[np.ndarray, "64 A"]:
-    """Cosine between the movement of each expression mode and that of each facial action; 1 is the same movement.
+    """Compute the cosine between the movement of each expression mode and each facial action; 1 is the same movement.
 
         r[k, a] = D_k . D_a / (|D_k| |D_a|),  D_a = sum over k of actions_to_expression[a, k] D_k
 
@@ -117,9 +117,9 @@ def correlate_actions(model: FaceModel) -> Float[np.ndarray, "64 A"]:
 
 
 def label_regions(model: FaceModel) -> Int[np.ndarray, " N"]:
-    """Region of every surface vertex as a position in `REGIONS`: that of the nearest landmark of the mean face.
+    """Label every surface vertex with its region, a position in `REGIONS`: that of the mean face's nearest landmark.
 
-    What is far from all landmarks is forehead above the brows' landmarks, and cheeks elsewhere.
+    Vertices far from all landmarks are forehead above the landmarks of the brows, and cheeks elsewhere.
 
     Args:
         model: the face model.
@@ -129,7 +129,7 @@ def label_regions(model: FaceModel) -> Int[np.ndarray, " N"]:
 
 @lru_cache(maxsize=4)
 def _surface(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the mean face: region (N,), share of the area (N,), sign of x (N,) for inwards and outwards."""
+    """Compute, for the mean face, region (N,), share of the area (N,), and sign of x (N,) for inwards and outwards."""
     points = (model.subdivision @ model.mean_shape).cpu()
     landmarks = (model.landmark_matrix @ model.mean_shape).cpu()
     distance, nearest = torch.cdist(points, landmarks).min(dim=1)
@@ -145,7 +145,7 @@ def _surface(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _surface_moves(model: FaceModel, basis: Float[Tensor, "K Nb 3"]) -> Float[np.ndarray, "K N 3"]:
-    """Displacement of the surface by each mode, mm per sigma."""
+    """Compute the displacement of the surface by each mode, mm per sigma."""
     columns = basis.transpose(0, 1).reshape(basis.shape[1], -1)
     moves = (model.subdivision @ columns).reshape(-1, len(basis), 3).transpose(0, 1)
     return MM_PER_DM * moves.cpu().numpy()
@@ -161,7 +161,7 @@ def _describe_all_moves(model: FaceModel, moves: Float[np.ndarray, "K N 3"]) -> 
 
 
 def _strongest_regions(model: FaceModel, field: Float[np.ndarray, "N 3"], count: int) -> str:
-    """The regions that move most, with mean distance and, where the region agrees, the direction."""
+    """Name the regions that move most, with mean distance and, if the region moves as one, the direction."""
     region, weight, side = _surface(model)
     size = np.linalg.norm(field, axis=-1)
     means = _region_means(model, size)
@@ -174,14 +174,14 @@ def _strongest_regions(model: FaceModel, field: Float[np.ndarray, "N 3"], count:
 
 
 def _region_means(model: FaceModel, values: Float[np.ndarray, " N *C"]) -> dict[int, Any]:
-    """Region -> mean over its area, of the regions that the model has."""
+    """Map each region that the model has to the mean of the values over its area."""
     region, weight, _ = _surface(model)
     inside = {number: region == number for number in range(len(REGIONS)) if weight[region == number].sum() > 0}
     return {number: np.average(values[own], axis=0, weights=weight[own]) for number, own in inside.items()}
 
 
 def _name_direction(field: np.ndarray, side: np.ndarray, weight: np.ndarray, mean_size: float) -> str:
-    """` down`, ` outwards` and the like; empty where the parts of a region go different ways."""
+    """Name a direction (` down`, ` outwards`, …); empty if the parts of a region move in different directions."""
     x, y, z = np.average(field, axis=0, weights=weight)
     outwards = np.average(field[:, 0] * side, weights=weight)
     # a region on one side moves sideways and outwards at once; only the stronger word is used
@@ -193,7 +193,7 @@ def _name_direction(field: np.ndarray, side: np.ndarray, weight: np.ndarray, mea
 
 
 def _name_actions(model: FaceModel, correlations: Float[np.ndarray, " A"]) -> str:
-    """`mouthSmile +0.64, mouthPucker −0.66`: the strongest first, equal left and right actions named once."""
+    """List the strongest actions, as `mouthSmile +0.64, mouthPucker −0.66`; equal left and right ones named once."""
     merged: dict[str, float] = {}
     by_name = dict(zip(model.action_names, correlations.tolist(), strict=True))
     for name, value in by_name.items():
@@ -210,7 +210,7 @@ def _name_actions(model: FaceModel, correlations: Float[np.ndarray, " A"]) -> st
 
 
 def _describe_colours(model: FaceModel, field: Float[np.ndarray, "N 3"]) -> str:
-    """Mean change of the albedo, and the region that changes most; grey levels of 255."""
+    """Describe the mean change of the albedo and the region that changes most, in grey levels of 255."""
     _, weight, _ = _surface(model)
     means, sizes = _region_means(model, field), _region_means(model, np.abs(field).mean(axis=1))
     most = max(sizes, key=sizes.get)
@@ -222,7 +222,7 @@ def _describe_colours(model: FaceModel, field: Float[np.ndarray, "N 3"]) -> str:
 
 
 def _describe_lights(model: FaceModel) -> tuple[str, ...]:
-    """Meaning of the 27 numbers, with the range of light that +0.1 adds on the mean face as seen from the front."""
+    """Describe the 27 numbers, with the range of light that +0.1 adds to the mean face seen from the front."""
     points = (model.subdivision @ model.mean_shape)[None]
     normals = model.compute_normals(points)[0]
     terms = 0.1 * compute_harmonics(normals[normals[:, 2] > 0]).cpu().numpy()
@@ -253,6 +253,6 @@ def _rgb(colour: Float[np.ndarray, "3"]) -> str:
 
 
 def _signed(value: float, decimals: int) -> str:
-    """With sign and a true minus; what rounds to zero is `+0.0`."""
+    """Format with a sign and a true minus; values that round to zero are `+0.0`."""
     rounded = round(value, decimals) + 0.0
     return f"{rounded:+.{decimals}f}".replace("-", "−")

@@ -271,7 +271,7 @@ def _error_caption(mean_error: float) -> str:
 
 
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 50, 10, 20, 30
-LEAST_RANGE = 0.02  # of the vertical axis, in the coefficient's unit; a constant gets a flat line in its middle
+LEAST_RANGE = 0.02  # smallest span of the vertical axis, in the coefficient's unit; a constant is a line in its middle
 CURVE_COLOUR, CURSOR_COLOUR = "#1f77b4", "#ff7f0e"
 
 
@@ -286,20 +286,20 @@ def draw_curve(
     width: int = 560,
     height: int = 150,
 ) -> str:
-    """The curve, a line at the current frame, and a dot at its value with the change that is being looked at.
+    """Draw the curve, a line at the current frame, and a dot at the changed value of that frame.
 
     Args:
-        values: of every frame, as fitted.
-        times: of every frame, increasing.
-        row: the current frame.
-        value: its value with the change.
-        label: of the vertical axis, with unit.
-        time_label: of the horizontal axis, with unit.
-        width: of the drawing, px; a narrower place shrinks it.
-        height: px.
+        values: fitted values of every frame.
+        times: times of every frame, increasing.
+        row: position of the current frame.
+        value: value of the current frame including the change.
+        label: label of the vertical axis, with unit.
+        time_label: label of the horizontal axis, with unit.
+        width: maximum width of the drawing, px; it shrinks in a narrower place.
+        height: height of the drawing, px.
 
     Returns:
-        SVG text; what is written takes the colour of the surrounding text.
+        SVG text; labels take the colour of the surrounding text.
     """
     left, right, top, bottom = MARGIN_LEFT, width - MARGIN_RIGHT, MARGIN_TOP, height - MARGIN_BOTTOM
     low, high = _axis_range(values, value)
@@ -325,11 +325,11 @@ def draw_curve(
 
 
 def thin_curve(values: Float[np.ndarray, " T"], columns: int) -> Int[np.ndarray, " K"]:
-    """Positions that draw the same curve with fewer points: lowest and highest of each column, and the ends.
+    """Select positions that draw the same curve with fewer points: minimum and maximum of each column, and the ends.
 
     Args:
-        values: of every frame.
-        columns: of the drawing, px.
+        values: values of every frame.
+        columns: width of the drawing, px.
     """
     if len(values) <= 2 * columns:
         return np.arange(len(values))

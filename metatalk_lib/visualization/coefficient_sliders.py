@@ -1,4 +1,4 @@
-"""The explorer's sliders: all 257 coefficients, one page of a group at a time, each with what it does."""
+"""Sliders of the explorer: all 257 coefficients in pages, each with a description of its effect."""
 
 import html
 from collections.abc import Callable
@@ -13,23 +13,23 @@ from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.visualization.coefficient_changes import PARTS, REACH, STEP, UNITS, YAML_DECIMALS, Changes
 from metatalk_lib.visualization.coefficient_effects import describe_effects, label_coefficient
 
-# Sliders on a page: one colour's nine harmonics, at most eight modes, three angles or distances.
+# Sliders per page: one colour's nine harmonics, at most eight modes, three angles or distances.
 PAGE_SIZES = {part: 9 if part == "illumination" else min(8, size) for part, size in COEFFICIENT_SIZES.items()}
 ROWS = max(PAGE_SIZES.values())
 VALUE_STYLE, EFFECT_STYLE = "white-space:nowrap", "font-size:12px;line-height:1.25;overflow-wrap:anywhere"
 
 
 class CoefficientSliders:
-    """A group picker, a page picker and nine rows: a button that selects, a slider, the value, the effect in words.
+    """A group picker, a page picker and nine rows of a select button, a slider, the value and the described effect.
 
-    The rows are reused for every page, so the page of the browser stays light. A slider adds to the fitted value; what
-    is not on the page keeps its change.
+    The rows are reused for every page, which keeps the browser page light. A slider adds to the fitted value;
+    coefficients that are not on the page keep their changes.
 
     Attributes:
         view: the widget to display.
-        group, page: what the sliders move; `page` counts from 0.
-        buttons, sliders: one a row; rows beyond the end of the group are hidden.
-        selected: part and number of the coefficient that was moved or picked last.
+        group, page: group and page of the displayed coefficients; `page` counts from 0.
+        buttons, sliders: one per row; rows beyond the end of the group are hidden.
+        selected: part and number of the coefficient that was moved or selected last.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class CoefficientSliders:
 
         Args:
             model: the face model whose modes are described.
-            fitted: gives the fitted values of a part in the frame that is looked at.
-            on_change: called after a change of a coefficient.
+            fitted: returns the fitted values of a part in the displayed frame.
+            on_change: called after a coefficient was changed.
             on_select: called after another coefficient was selected.
         """
         self._model, self._fitted, self._on_change, self._on_select = model, fitted, on_change, on_select
@@ -67,23 +67,23 @@ class CoefficientSliders:
 
     @property
     def changes(self) -> dict[str, dict[int, float]]:
-        """Part -> {number: amount} of everything that is not as fitted, in the order of the parts."""
+        """Part -> {number: amount} of every changed coefficient, in the order of the parts."""
         return {part: dict(sorted(amounts.items())) for part, amounts in self._changes.items() if amounts}
 
     def replace_changes(self, changes: Changes) -> None:
-        """Forget all changes and take these; the caller redraws.
+        """Discard all changes and set the given ones; the caller redraws.
 
         Args:
-            changes: as for `change_coefficients`.
+            changes: part -> {number: amount}, as for `change_coefficients`.
         """
         self._changes = {part: dict(changes.get(part, {})) for part in PARTS}
         self.show_page()
 
     def select(self, part: str, number: int) -> None:
-        """Turn to a coefficient's page and select it.
+        """Show a coefficient's page and select it.
 
         Raises:
-            ParameterError: no such coefficient.
+            ParameterError: there is no such coefficient.
         """
         label_coefficient(part, number)
         self._is_filling = True
@@ -92,7 +92,7 @@ class CoefficientSliders:
         self._select(part, number)
 
     def show_page(self) -> None:
-        """Bring sliders, values and words in line with group, page, frame and changes."""
+        """Update sliders, values and descriptions to the current group, page, frame and changes."""
         part, fitted, effects = self.group.value, self._fitted(self.group.value), self._describe(self.group.value)
         self._is_filling = True
         for position, row in enumerate(self._rows):
@@ -105,7 +105,7 @@ class CoefficientSliders:
 
     def _fill_row(self, position: int, part: str, number: int, fitted: float, effect: str) -> None:
         slider, reach, amount = self.sliders[position], REACH[part], self._changes[part].get(number, 0.0)
-        # one message: between two of them the browser would answer with the old value on the new page
+        # one message: otherwise the browser would answer with the old value on the new page between two of them
         with slider.hold_sync():
             slider.max, slider.min = max(reach, amount), min(-reach, amount)
             slider.step = STEP[part]
@@ -156,7 +156,7 @@ class CoefficientSliders:
             return
         part, number = self._at(position)
         amount = round(event["new"], YAML_DECIMALS) + 0.0
-        # the browser rounds a pasted amount to the slider's steps and reports that; nobody moved it
+        # the browser rounds a pasted amount to the slider's steps and reports it, although nobody moved the slider
         if abs(amount - self._changes[part].get(number, 0.0)) <= 0.501 * STEP[part]:
             return
         self._changes[part].pop(number, None)

@@ -1,4 +1,4 @@
-"""Pictures of coefficients: pure functions from coefficients to pixels, quick enough to follow a slider."""
+"""Pictures of coefficients: pure functions from coefficients to pixels, fast enough to follow a slider."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,10 +14,10 @@ from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.face3d.face_renderer import Render, render_face
 from metatalk_lib.visualization.coefficient_changes import change_coefficients, check_row
 
-BACKGROUND = 40  # grey level behind a face that is shown alone
+BACKGROUND = 40  # grey level behind a face that is drawn alone
 ERROR_REACH = 64  # grey levels at the bright end of the error map's scale
 ERROR_PALETTE = cv2.COLORMAP_INFERNO  # dark to bright, safe for colour blindness
-# How far a mode is moved to show what it does, in the part's unit.
+# Amount by which a coefficient is moved to show its effect, in the part's unit.
 STRIP_AMOUNTS = {
     "identity": 2.0,
     "expression": 2.0,
@@ -26,18 +26,18 @@ STRIP_AMOUNTS = {
     "rotation": 0.3,
     "translation": 0.3,
 }
-STRIP_ZOOM = 1.5  # of the close-ups in a strip against the whole crop
+STRIP_ZOOM = 1.5  # magnification of a strip's close-ups relative to the whole crop
 PNG_SPEED = [cv2.IMWRITE_PNG_COMPRESSION, 1]  # lossless at the fastest level that still shrinks
 
 
 class Views(NamedTuple):
-    """One frame, looked at in four ways; RGB pictures of one size.
+    """Four pictures of one frame, RGB and of one size.
 
     Attributes:
-        original: the frame.
+        original: the source frame.
         render: the synthetic face alone.
         overlay: the synthetic face over the frame.
-        error: their difference inside the mask, see `draw_error_map`.
+        error: difference between face and frame inside the mask, see `draw_error_map`.
         mean_error: mean absolute difference inside the mask, grey levels; NaN where nothing is drawn.
     """
 
@@ -49,12 +49,12 @@ class Views(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """What one coefficient does.
+    """Pictures of the effect of one coefficient.
 
     Attributes:
-        pictures: the face with the coefficient lowered, as it is, and raised.
-        difference: grey picture of |raised − lowered|, mean of the colours, brightest where it is greatest.
-        greatest: that greatest difference, grey levels.
+        pictures: the face with the coefficient lowered, unchanged and raised.
+        difference: grey picture of |raised − lowered|, averaged over the colours; the greatest difference is brightest.
+        greatest: greatest difference, grey levels.
     """
 
     pictures: UInt8[np.ndarray, "3 S S 3"]
@@ -70,14 +70,14 @@ def render_coefficients(
     *,
     background: UInt8[np.ndarray, "S S 3"] | None = None,
 ) -> UInt8[np.ndarray, "S S 3"]:
-    """The synthetic face of one frame, alone or laid over a picture.
+    """Draw the synthetic face of one frame, alone or over a picture.
 
     Args:
         model: the face model.
-        coefficients: what to draw.
+        coefficients: coefficients to draw.
         index: row of the frame.
         size: side of the picture, px.
-        background: square RGB picture of that side; dark grey where absent.
+        background: square RGB picture of the same side; dark grey by default.
 
     Raises:
         ParameterError: the row does not exist, or the background has another size.
@@ -89,13 +89,13 @@ def render_coefficients(
 
 
 def draw_views(model: FaceModel, coefficients: Coefficients, index: int, frame: UInt8[np.ndarray, "S S 3"]) -> Views:
-    """Original, render, overlay and error map of one frame; the face is drawn once.
+    """Draw the original, the render, the overlay and the error map of one frame; the face is rendered once.
 
     Args:
         model: the face model.
-        coefficients: what to draw.
+        coefficients: coefficients to draw.
         index: row of the frame.
-        frame: the picture of that row; its side is the side of all four.
+        frame: picture of that row; all four pictures have its side.
 
     Raises:
         ParameterError: the row does not exist.
@@ -107,16 +107,16 @@ def draw_views(model: FaceModel, coefficients: Coefficients, index: int, frame: 
 
 
 def draw_error_map(frame: UInt8[np.ndarray, "S S 3"], render: Render) -> tuple[UInt8[np.ndarray, "S S 3"], float]:
-    """How far the drawn face is from the frame, in false colours.
+    """Map the difference between the drawn face and the frame to false colours.
 
         e(x, y) = mean over colours of |frame − render|, from 0 (dark) to ERROR_REACH grey levels and more (bright)
 
     Args:
         frame: RGB picture.
-        render: the drawn face; outside of its mask the map is dark grey.
+        render: the drawn face; outside its mask the map is dark grey.
 
     Returns:
-        the map (RGB), and the mean of e inside the mask (grey levels; NaN where nothing is drawn).
+        The map (RGB), and the mean of e inside the mask (grey levels; NaN where nothing is drawn).
     """
     error = cv2.absdiff(frame, render.image).astype(np.float32).mean(axis=2)
     levels = np.clip(error * (255 / ERROR_REACH), 0, 255).astype(np.uint8)
@@ -126,7 +126,7 @@ def draw_error_map(frame: UInt8[np.ndarray, "S S 3"], render: Render) -> tuple[U
 
 
 def error_scale_colours(count: int = 9) -> list[str]:
-    """The error map's colours from 0 to ERROR_REACH as `#rrggbb`, for a legend."""
+    """Return the error map's colours from 0 to ERROR_REACH as `#rrggbb`, for a legend."""
     levels = np.linspace(0, 255, count).round().astype(np.uint8)[None]
     return [f"#{r:02x}{g:02x}{b:02x}" for b, g, r in cv2.applyColorMap(levels, ERROR_PALETTE)[0].tolist()]
 
@@ -134,16 +134,16 @@ def error_scale_colours(count: int = 9) -> list[str]:
 def render_overlays(
     model: FaceModel, coefficients: Coefficients, frames: Iterable[np.ndarray], index: Sequence[int]
 ) -> UInt8[np.ndarray, "K 3 S S 3"]:
-    """Frame, overlay and render of chosen frames, for a contact sheet.
+    """Stack frame, overlay and render of chosen frames, for a contact sheet.
 
     Args:
         model: the face model.
-        coefficients: a fit of the video.
-        frames: the video's images in order, one for each coefficient row.
-        index: increasing rows to draw.
+        coefficients: fitted coefficients of the video.
+        frames: images of the video in order, one for each row of coefficients.
+        index: rows to draw, increasing.
 
     Raises:
-        ParameterError: a row that the video does not have.
+        ParameterError: the video lacks one of the rows.
     """
     wanted = set(index)
     drawn = []
@@ -168,16 +168,16 @@ def render_modes(
     modes: Sequence[int] = (0, 1, 2, 3),
     amounts: Sequence[float] = (-2.0, 0.0, 2.0),
 ) -> UInt8[np.ndarray, "K A S S 3"]:
-    """The face of one frame with single coefficients moved by some amounts.
+    """Draw the face of one frame with single coefficients moved by some amounts.
 
     Args:
         model: the face model.
-        coefficients: the starting point.
+        coefficients: starting point of the changes.
         index: row of the frame.
         size: side of a picture, px.
         part: one of the six parts.
-        modes: numbers of the coefficients, one a row of pictures.
-        amounts: in the part's unit (standard deviations for modes), one a column.
+        modes: numbers of the coefficients, one per row of pictures.
+        amounts: changes in the part's unit (standard deviations for modes), one per column.
     """
     rows = [
         [
@@ -192,15 +192,15 @@ def render_modes(
 def render_strip(
     model: FaceModel, coefficients: Coefficients, index: int, size: int, *, part: str, number: int
 ) -> Strip:
-    """One coefficient lowered and raised by `STRIP_AMOUNTS`, and where the picture differs; a close-up of the face.
+    """Draw a close-up with one coefficient lowered and raised by `STRIP_AMOUNTS`, and the difference of the two.
 
     Args:
         model: the face model.
-        coefficients: the starting point, such as `neutral_coefficients`.
+        coefficients: starting point of the changes, such as `neutral_coefficients`.
         index: row of the frame.
         size: side of a picture, px.
         part: one of the six parts.
-        number: of the coefficient.
+        number: number of the coefficient.
     """
     reach = STRIP_AMOUNTS[part]
     whole = round(STRIP_ZOOM * size)
@@ -216,7 +216,7 @@ def render_strip(
 
 
 def neutral_coefficients(coefficients: Coefficients) -> Coefficients:
-    """The person looking straight ahead with a resting face: mean distance and light, no expression, no turn."""
+    """Return the person looking straight ahead at rest: no expression, no rotation, mean translation and light."""
     centre = coefficients.translation.mean(0)
     return replace(
         coefficients.select(coefficients.frame_id[:1]),
@@ -228,10 +228,10 @@ def neutral_coefficients(coefficients: Coefficients) -> Coefficients:
 
 
 def spread_rows(valid: Bool[np.ndarray, " T"], count: int) -> Int[np.ndarray, " K"]:
-    """Rows for a contact sheet: evenly spread over the frames that were fitted.
+    """Choose rows for a contact sheet, evenly spread over the fitted frames.
 
     Raises:
-        ParameterError: no frame was fitted, or fewer than one row is asked for.
+        ParameterError: no frame was fitted, or fewer than one row is requested.
     """
     rows = np.flatnonzero(valid)
     if len(rows) == 0 or count < 1:
@@ -240,12 +240,12 @@ def spread_rows(valid: Bool[np.ndarray, " T"], count: int) -> Int[np.ndarray, " 
 
 
 def resize_frame(frame: UInt8[np.ndarray, "H H 3"], size: int) -> UInt8[np.ndarray, "S S 3"]:
-    """The frame at another size, pixels averaged."""
+    """Resize the frame by averaging its pixels."""
     return cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def encode_png(pixels: UInt8[np.ndarray, "H W 3"]) -> bytes:
-    """RGB pixels as a PNG file, lossless."""
+    """Encode RGB pixels as a PNG file, lossless."""
     return cv2.imencode(".png", pixels[..., ::-1], PNG_SPEED)[1].tobytes()
 
 

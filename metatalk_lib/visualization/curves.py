@@ -1,4 +1,4 @@
-"""Curves in the notebooks, over time or over steps: pure `plot_*` functions that take arrays and return a Figure."""
+"""Plots of curves over time or over steps: pure `plot_*` functions that take arrays and return a Figure."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -15,12 +15,12 @@ from metatalk_lib.visualization.pictures import subplots
 
 
 def plot_mfcc_blocks(mfcc: Float[np.ndarray, "T 28 12"], frames: Sequence[int], *, fps: Fraction | float) -> Figure:
-    """AT-net's input at a few frames: time to the right, coefficient upwards, one colour scale.
+    """Plot AT-net's input at a few frames: time to the right, coefficient upwards, one colour scale.
 
     Args:
-        mfcc: all blocks of an utterance.
-        frames: which to show.
-        fps: frames a second.
+        mfcc: all MFCC blocks of an utterance.
+        frames: frames to show.
+        fps: frame rate, Hz.
     """
     figure, axes = subplots(
         1, len(frames), figsize=(2.2 * len(frames), 2.8), sharey=True, squeeze=False, layout="constrained"
@@ -46,12 +46,13 @@ def plot_mfcc_blocks(mfcc: Float[np.ndarray, "T 28 12"], frames: Sequence[int], 
 def plot_audio_features(
     samples: Float[np.ndarray, " S"], features: Float[np.ndarray, "T 256"], *, fps: Fraction | float
 ) -> Figure:
-    """Waveform above the audio features of every frame.
+    """Plot the waveform above the audio features of every frame.
 
     Args:
-        samples: 16 kHz mono.
-        features: one row a frame; shown from 0 to their 99th percentile, features in the order of their first peak.
-        fps: frames a second.
+        samples: mono sound at 16 kHz.
+        features: one row per frame; colours range from 0 to the 99th percentile, features are in order of their first
+            peak.
+        fps: frame rate, Hz.
     """
     figure, (wave_ax, map_ax) = subplots(2, 1, figsize=(10, 4.2), sharex=True, height_ratios=(1, 3), layout="tight")
     wave_ax.plot(np.arange(len(samples)) / 16000, samples, color="0.35", linewidth=0.4)
@@ -68,14 +69,14 @@ def plot_audio_features(
 def plot_training_curve(
     training: Sequence[float], held_out: Sequence[float], *, best_epoch: int, baseline: float, unit: str
 ) -> Figure:
-    """Training and held-out loss over epochs, the epoch that was kept, and what the mean would score.
+    """Plot training and held-out loss over epochs, the kept epoch, and the loss of the constant mean.
 
     Args:
-        training: loss of each epoch, from epoch 0.
+        training: training loss of each epoch, from epoch 0.
         held_out: held-out loss of each epoch.
-        best_epoch: the epoch that was kept.
-        baseline: held-out loss of always saying the training mean.
-        unit: of the loss.
+        best_epoch: epoch whose weights were kept.
+        baseline: held-out loss of the constant prediction of the training mean.
+        unit: unit of the loss.
     """
     figure, ax = subplots(figsize=(7, 3.2), layout="tight")
     ax.plot(training, color="tab:blue", label="training")
@@ -97,14 +98,14 @@ def plot_curves(
     shaded: Bool[np.ndarray, " T"] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Named curves over time, in the order given; the first one is thick and grey, the reference.
+    """Plot named curves over time, in the given order; the first one is the reference, drawn thick and grey.
 
     Args:
         curves: name to values of every frame.
-        fps: frames a second.
-        label: of the vertical axis, with its unit.
+        fps: frame rate, Hz.
+        label: label of the vertical axis, with its unit.
         shaded: frames with a grey background, such as silence.
-        ax: where to draw; a new figure where none is given.
+        ax: axes to draw on; a new figure by default.
     """
     if ax is None:
         _, ax = subplots(figsize=(10, 2.8), layout="tight")
@@ -125,12 +126,12 @@ def plot_curves(
 def plot_pose(
     rotation: Float[np.ndarray, "T 3"], translation: Float[np.ndarray, "T 3"], *, fps: Fraction | float
 ) -> Figure:
-    """Rotation (degrees) and translation (decimetres about their mean) over time.
+    """Plot rotation (degrees) and translation (decimetres relative to their mean) over time.
 
     Args:
-        rotation: radians about x, y, z.
-        translation: decimetres.
-        fps: frames a second.
+        rotation: rotation angles about x, y, z, radians.
+        translation: translation, decimetres.
+        fps: frame rate, Hz.
     """
     figure, axes = subplots(2, 1, figsize=(10, 4), sharex=True, layout="tight")
     seconds = np.arange(len(rotation)) / float(fps)
@@ -146,12 +147,12 @@ def plot_pose(
 
 
 def plot_expression_curves(expression: Float[np.ndarray, "T 64"], *, fps: Fraction | float, count: int = 8) -> Figure:
-    """The expression modes that vary most over a clip, strongest on top, one common scale.
+    """Plot the expression modes that vary most over a clip, in order of their number, on one common scale.
 
     Args:
-        expression: standard deviations.
-        fps: frames a second.
-        count: how many modes to show.
+        expression: expression coefficients, standard deviations.
+        fps: frame rate, Hz.
+        count: number of modes to show.
     """
     modes = np.sort(np.argsort(-expression.std(axis=0), kind="stable")[:count])
     figure, ax = subplots(figsize=(10, 4), layout="tight")
@@ -168,13 +169,13 @@ def plot_expression_curves(expression: Float[np.ndarray, "T 64"], *, fps: Fracti
 def plot_speech(
     samples: Float[np.ndarray, " S"], rate: int, phonemes: Sequence[tuple[str, float, float]], *, ax: Axes | None = None
 ) -> Figure:
-    """Waveform with its phonemes in IPA, one shade an interval.
+    """Plot the waveform with its phonemes in IPA, one shade per interval.
 
     Args:
-        samples: mono, in [-1, 1].
-        rate: samples a second.
-        phonemes: (symbol, start, end) in s.
-        ax: where to draw; a new figure where none is given.
+        samples: mono sound, in [-1, 1].
+        rate: sampling rate, Hz.
+        phonemes: (symbol, start, end), times in s.
+        ax: axes to draw on; a new figure by default.
     """
     if ax is None:
         _, ax = subplots(figsize=(11, 2.4), layout="tight")
@@ -189,10 +190,10 @@ def plot_speech(
 
 
 def plot_renderer_history(history: Mapping[str, Sequence[int] | Sequence[float]]) -> Figure:
-    """Losses of the neural face renderer over the steps: reconstruction, and both sides of the adversary.
+    """Plot the losses of the neural face renderer over the steps: reconstruction, generator and discriminator.
 
     Args:
-        history: with `step`, `reconstruction` (in units of the pixel range [-1, 1]), `adversarial`, `discriminator`.
+        history: lists `step`, `reconstruction` (in units of the pixel range [-1, 1]), `adversarial`, `discriminator`.
     """
     figure, (left_ax, right_ax) = subplots(1, 2, figsize=(10, 3), layout="tight")
     steps = history["step"]
@@ -209,7 +210,7 @@ def plot_renderer_history(history: Mapping[str, Sequence[int] | Sequence[float]]
 
 
 def plot_landmark_motion(track: LandmarkTrack, fps: Fraction) -> Figure:
-    """Mouth opening and the head's motion over time, as predicted and smoothed; bridged frames are shaded."""
+    """Plot mouth opening and head motion over time, as predicted and smoothed; bridged frames are shaded."""
     figure, axes = subplots(2, 1, figsize=(10, 4.5), sharex=True, layout="constrained")
     seconds = track.frame_id / float(fps)
     for points, label, style in ((track.raw_landmarks, "predicted", "0.65"), (track.landmarks, "smoothed", "tab:blue")):
@@ -227,11 +228,11 @@ def plot_landmark_motion(track: LandmarkTrack, fps: Fraction) -> Figure:
 
 
 def plot_mel_spectrogram(samples_16k: Float[np.ndarray, " S"], *, ax: Axes | None = None) -> Figure:
-    """Wav2Lip's mel spectrogram of a recording.
+    """Plot Wav2Lip's mel spectrogram of a recording.
 
     Args:
-        samples_16k: mono.
-        ax: where to draw; a new figure where none is given.
+        samples_16k: mono sound at 16 kHz.
+        ax: axes to draw on; a new figure by default.
     """
     if ax is None:
         _, ax = subplots(figsize=(11, 2.4), layout="tight")
@@ -243,11 +244,11 @@ def plot_mel_spectrogram(samples_16k: Float[np.ndarray, " S"], *, ax: Axes | Non
 
 
 def plot_lead(lead: Lead, *, ax: Axes | None = None) -> Figure:
-    """Correlation of heard and seen mouth opening at each lead, with what chance gives and the lead that was chosen.
+    """Plot the correlation of heard and seen mouth opening at each lead, the chance level, and the chosen lead.
 
     Args:
-        lead: from `lip_lead.estimate_lead`.
-        ax: where to draw; a new figure where none is given.
+        lead: result of `lip_lead.estimate_lead`.
+        ax: axes to draw on; a new figure by default.
     """
     if ax is None:
         _, ax = subplots(figsize=(6, 2.8), layout="tight")
@@ -261,5 +262,5 @@ def plot_lead(lead: Lead, *, ax: Axes | None = None) -> Figure:
 
 
 def _start_at_zero(ax: Axes) -> None:
-    """Show the y axis from 0 to a little above the highest curve, however flat the curves are."""
+    """Set the y axis from 0 to slightly above the highest curve, however flat the curves are."""
     ax.set_ylim(0, 1.05 * ax.dataLim.y1)

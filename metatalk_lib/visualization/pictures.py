@@ -1,4 +1,4 @@
-"""Pictures in the notebooks: pure `plot_*` functions that take arrays and return a Figure; curves: `curve_figures`."""
+"""Figures of pictures: pure `plot_*` functions that take arrays and return a Figure (curves: `curve_figures`)."""
 
 import html
 import os
@@ -20,19 +20,19 @@ from metatalk_lib.tracking.landmarks import LandmarkTrack
 
 
 def subplots(*args: Any, **options: Any) -> tuple[Figure, Any]:
-    """`pyplot.subplots`, but closed for pyplot, so that a notebook shows the returned figure once and frees it."""
+    """Call `pyplot.subplots` and detach the figure from pyplot, so that a notebook shows it once and frees it."""
     figure, axes = plt.subplots(*args, **options)
     plt.close(figure)
     return figure, axes
 
 
 def show_pictures(axes: Iterable[Axes], pictures: Iterable[UInt8[np.ndarray, "_ _ 3"]], name: str) -> None:
-    """Pictures in a row of axes without ticks, and the row's name at its left.
+    """Show pictures in a row of axes without ticks, with the row's name at its left.
 
     Args:
-        axes: as many as pictures.
-        pictures: RGB.
-        name: of the row.
+        axes: one per picture.
+        pictures: RGB pictures.
+        name: name of the row.
     """
     for column, (ax, picture) in enumerate(zip(axes, pictures, strict=True)):
         ax.imshow(picture)
@@ -48,12 +48,12 @@ def plot_fitted_landmarks(
     fitted: Float[np.ndarray, "68 2"] | None = None,
     frame_id: int,
 ) -> Figure:
-    """A frame with its observed landmarks and, where given, the fitted ones joined to them.
+    """Plot a frame with its observed landmarks and, if given, the fitted ones joined to them.
 
     Args:
         frame: the crop.
-        observed: px of the crop.
-        fitted: px of the crop.
+        observed: observed landmarks, px of the crop.
+        fitted: fitted landmarks, px of the crop.
         frame_id: number of the frame.
     """
     figure, ax = subplots(figsize=(5, 5), layout="tight")
@@ -71,12 +71,12 @@ def plot_fitted_landmarks(
 def plot_dense_points(
     frame: UInt8[np.ndarray, "S S 3"], dense: DenseLandmarks | None, row: int, *, frame_id: int
 ) -> Figure:
-    """A frame with the regressor's points; a dot's radius is three times the doubt. Without points, the frame alone.
+    """Plot a frame with the regressor's points, if any; a dot's radius is three times the point's uncertainty.
 
     Args:
         frame: the crop.
-        dense: points in px of the crop.
-        row: of the frame.
+        dense: dense landmarks in px of the crop; None shows the frame alone.
+        row: row of the frame in `dense`.
         frame_id: number of the frame.
     """
     figure, ax = subplots(figsize=(6, 6), layout="tight")
@@ -91,10 +91,10 @@ def plot_dense_points(
 
 
 def plot_overlay_sheet(pictures: UInt8[np.ndarray, "K R S S 3"], frame_ids: Sequence[int]) -> Figure:
-    """Contact sheet: a column a frame; rows frame, overlay, render.
+    """Plot a contact sheet with one column per frame; the rows are frame, overlay and render.
 
     Args:
-        pictures: from `coefficient_views.render_overlays`.
+        pictures: pictures from `coefficient_views.render_overlays`.
         frame_ids: numbers of the frames.
     """
     count, rows, size = pictures.shape[:3]
@@ -110,13 +110,13 @@ def plot_overlay_sheet(pictures: UInt8[np.ndarray, "K R S S 3"], frame_ids: Sequ
 def plot_mode_sheet(
     pictures: UInt8[np.ndarray, "K A S S 3"], *, part: str, modes: Sequence[int], amounts: Sequence[float]
 ) -> Figure:
-    """Renders with single modes moved: a row a mode, a column an amount.
+    """Plot renders with single modes moved: one row per mode, one column per amount.
 
     Args:
-        pictures: from `coefficient_views.render_modes`.
+        pictures: pictures from `coefficient_views.render_modes`.
         part: name of the coefficients.
         modes: numbers of the modes.
-        amounts: standard deviations.
+        amounts: changes, standard deviations.
     """
     figure, axes = subplots(
         len(modes), len(amounts), figsize=(2 * len(amounts), 2 * len(modes)), layout="tight", squeeze=False
@@ -135,13 +135,13 @@ def plot_mode_sheet(
 def plot_mouth_sheet(
     images: UInt8[np.ndarray, "K M M 3"], frames: Sequence[int], labels: Sequence[str], *, columns: int = 12
 ) -> Figure:
-    """Small pictures of the mouth in reading order, each with its frame number and a label.
+    """Plot small pictures of the mouth in reading order, each with its frame number and a label.
 
     Args:
-        images: K squares.
-        frames: their frame numbers.
-        labels: what each shows.
-        columns: pictures in a row.
+        images: K square pictures.
+        frames: frame numbers of the pictures.
+        labels: labels of the pictures.
+        columns: pictures per row.
     """
     rows = -(-len(images) // columns)
     figure, axes = subplots(rows, columns, figsize=(columns, 1.25 * rows), squeeze=False, layout="tight")
@@ -156,13 +156,13 @@ def plot_mouth_sheet(
 def plot_region(
     image: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"], *, frame_id: int, ax: Axes | None = None
 ) -> Figure:
-    """A frame with a region outlined.
+    """Plot a frame with a region outlined.
 
     Args:
-        image: RGB.
+        image: RGB frame.
         mask: the region.
-        frame_id: of the frame, for the title.
-        ax: where to draw; a new figure where none is given.
+        frame_id: number of the frame, for the title.
+        ax: axes to draw on; a new figure by default.
     """
     if ax is None:
         _, ax = subplots(figsize=(4.5, 4.5), layout="tight")
@@ -176,13 +176,13 @@ def plot_region(
 def plot_score_bars(
     scores: Mapping[str, float], *, label: str, highlighted: Sequence[str], ax: Axes | None = None
 ) -> Figure:
-    """One bar a row, the measured methods in colour and the control rows in grey, values written at the ends.
+    """Plot one bar per row, methods in colour and control rows in grey, with values at the ends.
 
     Args:
         scores: row name to value.
-        label: what is measured, with unit and direction.
-        highlighted: rows in colour.
-        ax: where to draw; a new figure where none is given.
+        label: name of the measure, with unit and direction.
+        highlighted: rows drawn in colour.
+        ax: axes to draw on; a new figure by default.
     """
     if ax is None:
         _, ax = subplots(figsize=(8, 0.34 * len(scores) + 0.8), layout="tight")
@@ -205,13 +205,13 @@ def plot_picture_rows(
     label: str = "frame",
     width_inches: float = 12.0,
 ) -> Figure:
-    """Named rows of pictures, one column a frame.
+    """Plot named rows of pictures, one column per frame.
 
     Args:
-        rows: name to K pictures; all of one size.
-        frame_ids: of the columns.
-        label: what stands before the number above a column.
-        width_inches: of the figure.
+        rows: name to K pictures; all pictures have one size.
+        frame_ids: frame numbers of the columns.
+        label: text before the number above a column.
+        width_inches: width of the figure, inches.
     """
     count = len(frame_ids)
     height, width = next(iter(rows.values())).shape[1:3]
@@ -231,12 +231,12 @@ def plot_pictures_at_scale(
     *,
     scale: int = 1,
 ) -> Figure:
-    """Pictures side by side without resampling: one pixel is `scale` x `scale` pixels of the figure.
+    """Plot pictures side by side without resampling: one pixel is `scale` x `scale` pixels of the figure.
 
     Args:
         rows: name to K pictures of one size, drawn above each other in this order.
-        frame_ids: of the columns.
-        scale: whole enlargement.
+        frame_ids: frame numbers of the columns.
+        scale: integer magnification.
     """
     sheet = np.concatenate([np.concatenate(list(pictures), axis=1) for pictures in rows.values()], axis=0)
     sheet = sheet.repeat(scale, axis=0).repeat(scale, axis=1)
@@ -257,13 +257,13 @@ def plot_painted_region(
     *,
     frame_id: int,
 ) -> Figure:
-    """The crop with the rectangle that the network works on, and the mask in it that is painted.
+    """Plot the crop with the rectangle that the network processes, and the painted mask within it.
 
     Args:
         frame: the crop.
-        mask: of the rectangle.
+        mask: mask of the rectangle.
         roi: left, top, right, bottom in crop px, exclusive ends.
-        frame_id: of the frame.
+        frame_id: number of the frame.
     """
     left, top, right, bottom = roi
     figure, (whole_ax, part_ax) = subplots(1, 2, figsize=(9, 4.4), layout="constrained")
@@ -282,11 +282,11 @@ def plot_painted_region(
 
 
 def plot_clips(images: Sequence[UInt8[np.ndarray, "_ _ 3"]], titles: Sequence[str]) -> Figure:
-    """One picture a clip in a row, each with its title.
+    """Plot one picture per clip in a row, each with its title.
 
     Args:
-        images: RGB, of any size.
-        titles: as many.
+        images: RGB pictures of any size.
+        titles: one title per picture.
     """
     figure, axes = subplots(1, len(images), figsize=(3.2 * len(images), 3.4), squeeze=False, layout="tight")
     for ax, image, title in zip(axes[0], images, titles, strict=True):
@@ -299,7 +299,7 @@ def plot_clips(images: Sequence[UInt8[np.ndarray, "_ _ 3"]], titles: Sequence[st
 def plot_crop(
     frame: UInt8[np.ndarray, "H W 3"], transform: CropTransform, track: LandmarkTrack, index: int = 0
 ) -> Figure:
-    """A source frame with the square and the landmarks, beside what the square holds."""
+    """Plot a source frame with the square and the landmarks, beside the crop."""
     figure, (left, right) = subplots(1, 2, figsize=(10, 5), layout="constrained")
     left.imshow(frame)
     square = (transform.left - 0.5, transform.top - 0.5)
@@ -316,19 +316,19 @@ def plot_crop(
 
 
 def _wide(limits: tuple[float, float]) -> tuple[float, float]:
-    """Axis limits that were set by the picture and by the square, a little widened."""
+    """Widen axis limits slightly."""
     low, high = limits
     return low - 0.02 * (high - low), high + 0.02 * (high - low)
 
 
 def show_video(path: Path) -> HTML:
-    """A player for a finished video, which stays a file beside the notebook.
+    """Return a player for a finished video, which stays a file beside the notebook.
 
     The link is relative, so that it works wherever the outputs folder is served. An executed copy in the folder
-    `notebooks` and a notebook run by hand see the file at different places; the browser takes the first it finds.
+    `notebooks` and a notebook run by hand find the file at different places; the browser takes the first that exists.
 
     Args:
-        path: `<outputs>/<character>/<stage>/<name>.mp4`.
+        path: path of the video, `<outputs>/<character>/<stage>/<name>.mp4`.
     """
     places = [f"../{path.parent.name}/{path.name}", os.path.relpath(path)]
     sources = "".join(f'<source src="{html.escape(place)}" type="video/mp4">' for place in places)
