@@ -2,8 +2,8 @@
 
     python -m benchmarks.walk [--clip VIDEO --speech RECORDING] [--outputs FOLDER]
 
-Everything is run through `metatalk_lib.core.notebook_runner`, as `metatalk run` does, on the demo profile; what is up to date is kept.
-Every figure is read from `06_evaluation/summary.json`, measured on the decoded final video.
+Everything runs through `metatalk_lib.core.notebook_runner`, as in `metatalk run`, on the demo profile; finished stages are kept.
+Every value is read from `06_evaluation/summary.json`, measured on the decoded final video.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from metatalk_lib.talk.talker import talk
 from metatalk_lib.tracking.landmarks import mouth_opening, track_landmarks
 
 CLOSED_SHARE = 0.5
-"""Landmarks measure an opening on closed lips, too."""
+"""Limit of the opening in silence relative to speech; landmarks measure an opening even on closed lips."""
 REAL = PROJECT_ROOT.parent / "shared" / "real"
 
 
