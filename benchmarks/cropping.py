@@ -2,10 +2,10 @@
 
     python -m benchmarks.cropping
 
-The unavoidable parts are measured alone, each on what the parts before it left in memory: decoding every frame once,
-placing the landmarks of every frame in a known box, encoding both face videos. The stage adds to them finding and
-following the face, the preflight, cutting out, the sound and the contact sheet; it may do parts side by side, so its
-share can exceed 1. The cheats search every whole frame for faces, and keep all frames in a list.
+The unavoidable parts are measured separately, each on results of the previous parts in memory: decoding every frame
+once, placing the landmarks of every frame in a known box, encoding both face videos. The stage also detects and tracks
+the face, runs the preflight, crops, and writes the sound and the contact sheet; it may overlap parts, so its share can
+exceed 1. The cheats search every whole frame for faces, and keep all frames in a list.
 """
 
 import argparse
@@ -45,7 +45,7 @@ CROP_SIZE = 512
 
 @dataclass(frozen=True)
 class Parts:
-    """Seconds that the unavoidable parts take alone."""
+    """Time of each unavoidable part alone, s."""
 
     decoding: float
     tracking_landmarks: float
@@ -53,17 +53,17 @@ class Parts:
 
     @property
     def total(self) -> float:
-        """All of them, one after the other."""
+        """Sum of all parts, s."""
         return self.decoding + self.landmarks + self.encoding
 
 
 def crop_video(source: Path, folder: Path, *, keeps_frames: bool = False) -> tuple[LandmarkTrack, crop.CropTransform]:
-    """What notebook 01 does with a video, but for its figures.
+    """Process a video as notebook 01 does, without its figures.
 
     Args:
         source: the video.
-        folder: where the files go.
-        keeps_frames: the cheat: all frames in a list instead of a stream.
+        folder: output folder.
+        keeps_frames: cheat that keeps all frames in a list instead of a stream.
     """
     info, speech = probe_video(source), read_audio(source)
     sampler = FrameSampler(info)
@@ -85,7 +85,7 @@ def crop_video(source: Path, folder: Path, *, keeps_frames: bool = False) -> tup
 
 
 def time_stage(source: Path) -> float:
-    """Seconds of `crop_video`."""
+    """Measure the time of `crop_video`, s."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         crop_video(source, Path(folder))
@@ -93,7 +93,7 @@ def time_stage(source: Path) -> float:
 
 
 def time_parts(source: Path, track: LandmarkTrack, transform: crop.CropTransform) -> Parts:
-    """Seconds of the unavoidable parts, each alone."""
+    """Measure the time of each unavoidable part alone, s."""
     fps = probe_video(source).fps
     marks = [time.perf_counter()]
     frames = list(read_frames(source))
@@ -113,7 +113,7 @@ def time_parts(source: Path, track: LandmarkTrack, transform: crop.CropTransform
 
 
 def speed_rows(source: Path) -> list[Row]:
-    """Speed of the stage, and the share of its time that is unavoidable; the middle of three."""
+    """Measure the stage's speed, and the unavoidable share of its time; median of three."""
     with tempfile.TemporaryDirectory() as folder:
         track, transform = crop_video(source, Path(folder))  # loads the models, too
     stage, parts, cheats = [], [], []
@@ -147,7 +147,7 @@ def speed_rows(source: Path) -> list[Row]:
 
 
 def memory_rows(source: Path) -> list[Row]:
-    """Peak memory of the stage on the video, and on ten of it in a row, each in a process of its own."""
+    """Measure peak memory of the stage on the video, and on ten copies in a row, each in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         long = Path(folder) / "long.mp4"
         info, speech = probe_video(source), read_audio(source)

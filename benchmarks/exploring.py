@@ -1,8 +1,8 @@
-"""How long the coefficient explorer takes from a moved slider to new 256 px pictures, without a browser.
+"""Time of the coefficient explorer from a moved slider to new 256 px pictures, without a browser.
 
     python -m benchmarks.exploring
 
-A slider of each group is moved by the widget itself, and the clock stops when render, overlay and error map are encoded
+A slider of each group is moved in the widget, and the clock stops when render, overlay and error map are encoded
 and the curve is drawn. Run it on an idle machine of two cores. The cheat row draws the same four pictures and the curve
 as a matplotlib figure, which must miss the bar. `benchmarks.lab` measures the same in a browser.
 """
@@ -31,7 +31,7 @@ MOVES, THREADS, FPS = 15, 2, 25
 
 
 def make_coefficients(seconds: int = 180) -> Coefficients:
-    """A person who never holds still, for as long as a source video."""
+    """Make coefficients of a person in constant motion, as long as a source video."""
     frames, generator = seconds * FPS, np.random.default_rng(0)
     scales = {"identity": 1.0, "expression": 0.5, "texture": 1.0, "illumination": 0.05, "rotation": 0.1}
     scales["translation"] = 0.05
@@ -44,7 +44,7 @@ def make_coefficients(seconds: int = 180) -> Coefficients:
 
 
 def median_ms(move: Callable[[int], None], moves: int = MOVES) -> float:
-    """Middle of the times of `move(1)`, `move(2)`, ...; a first call is not counted."""
+    """Measure the median time of `move(1)`, `move(2)`, ..., after a first call that is not counted, ms."""
     times = []
     for number in range(moves + 1):
         started = time.perf_counter()
@@ -54,13 +54,13 @@ def median_ms(move: Callable[[int], None], moves: int = MOVES) -> float:
 
 
 def rows() -> list[Row]:
-    """A row a group of coefficients, and the cheat."""
+    """Measure one row for each group of coefficients, and the cheat."""
     with torch_threads(THREADS):
         return explorer_rows()
 
 
 def explorer_rows() -> list[Row]:
-    """The rows, with the threads that torch has."""
+    """Measure the rows with torch's current thread count."""
     model, coefficients = load_face_model(), make_coefficients()
     frame = np.full((VIEW_SIZE, VIEW_SIZE, 3), 128, np.uint8)
     explorer = CoefficientExplorer(model, coefficients, lambda _: frame, fps=FPS)

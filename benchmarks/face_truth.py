@@ -1,4 +1,4 @@
-"""How far a reconstruction is from a studio character's true face."""
+"""Errors of a reconstruction against a studio character's true face."""
 
 from typing import NamedTuple
 
@@ -17,17 +17,17 @@ from metatalk_lib.tracking.crop import CropTransform
 from metatalk_lib.tracking.landmarks import INNER_LIP_PAIRS, MOUTH
 
 MM_PER_DM = 100.0
-FACE_STRIDE = 16  # every sixteenth surface vertex stands for the face
+FACE_STRIDE = 16  # every sixteenth surface vertex represents the face
 
 
 class Accuracy(NamedTuple):
     """Errors of a clip, each a mean over its frames with a face.
 
     Attributes:
-        opening_r, opening_slope: mouth opening in mm, fitted against true.
-        width_r: mouth width in mm.
-        lip_mm, face_mm: distance of vertices after the similarity that brings the whole face nearest to the true one.
-        rotation_deg: how far the fitted face has to be turned to lie on the true one.
+        opening_r, opening_slope: correlation and slope of mouth opening, fitted against true.
+        width_r: correlation of mouth width, fitted against true.
+        lip_mm, face_mm: distance of vertices after similarity alignment of the whole face with the true one, mm.
+        rotation_deg: rotation between the fitted and the true face, degrees.
     """
 
     opening_r: float
@@ -49,11 +49,11 @@ class Surfaces(NamedTuple):
 def measure_accuracy(
     model: FaceModel, fit: Coefficients, truth: dict[str, np.ndarray], crop: CropTransform
 ) -> Accuracy:
-    """Compare with the truth.
+    """Compare a fit with the truth.
 
     Vertices are compared after a similarity for each frame, since a camera of unknown focal length cannot tell a small
     near face from a large far one. The crop's camera looks at the centre of the crop, the studio's at the centre of its
-    picture; the turn between the two axes is taken out of the rotation.
+    picture; the rotation between the two axes is removed.
 
     Args:
         model: the face model of the fit.

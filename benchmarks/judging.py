@@ -1,9 +1,9 @@
-"""Whether the judging can be trusted, and what it says of ours and the AudioDVP configuration on all seven characters.
+"""Reliability of the judging, and its results for ours and the AudioDVP configuration on all seven characters.
 
     python -m benchmarks.judging [--parts lse methods repeat speed] [--characters ABCDEFG] [--outputs FOLDER]
 
 `methods` runs the notebooks 01 to 06 of every character on the demo profile, with equal training time for the AudioDVP
-configuration; what is up to date is kept. What it reports is read from the files that they write.
+configuration; stages that are up to date are kept. Results are read from the files that they write.
 """
 
 import argparse
@@ -47,9 +47,9 @@ CHARACTERS = "ABCDEFG"
 OPEN_FOUR = ("LSE-D (open)", "LSE-C (open)", "FFD (open)", "SSIM")
 """The paper's four metrics in the open tier."""
 NEEDED = 6
-"""Characters of the seven on which ours must be better in all four."""
+"""Number of the seven characters on which ours must be better in all four metrics."""
 EQUAL_TIME = 0.10
-"""By this share the two training times may differ."""
+"""Largest relative difference of the two training times."""
 JUDGED_BY = {
     "judging_recordings": 2,
     "judging_seconds": 6.0,
@@ -57,7 +57,7 @@ JUDGED_BY = {
     "frechet_network": "open",
     "compared_weights": "open",
 }
-"""More of other people's speech than in the demo, and what is shipped whatever is placed beside it."""
+"""Parameters of the judging: more recordings of other people than in the demo, and always the open networks."""
 SPEED_SECONDS, SPEED_SIDE, SPEED_LIMIT_S = 15, 768, 60.0
 
 
@@ -87,7 +87,7 @@ def method_rows(names: str, outputs: Path) -> list[Row]:
             rows.append(Row(f"{name}: {metric}, ours better ({pair})", float(is_won), "", None, None))
         rows += training_rows(name, outputs)
         verdicts = load_summary(outputs, name, "06_evaluation")["metrics"]["controls"]
-        # ten seconds are asked for the envelope; the part `lse` judges it
+        # the envelope needs ten seconds; the part `lse` judges it
         wrong = [name for name, words in verdicts.items() if words != "in order" and name != "envelope"]
         rows.append(Row(f"{name}: measures without a verdict `in order` {wrong or ''}", len(wrong), "", "<=", 0))
     rows.append(Row(f"characters on which ours is better in all four, of {len(names)}", wins, "", ">=", NEEDED))
@@ -97,7 +97,7 @@ def method_rows(names: str, outputs: Path) -> list[Row]:
 
 
 def training_rows(name: str, outputs: Path) -> list[Row]:
-    """How far the baseline's training time is from ours, as a share, and whether either still learned at the end."""
+    """Measure the relative difference of the baseline's training time from ours, and whether either still learnt."""
     folders = (Path("05_neural_renderer"), Path("06_evaluation", "audiodvp", "renderer"))
     histories = [load_json(outputs / name / folder / "history.json") for folder in folders]
     ours, theirs = (history["seconds"][-1] for history in histories)
@@ -116,7 +116,7 @@ def training_rows(name: str, outputs: Path) -> list[Row]:
 
 
 def repeat_rows(names: str, outputs: Path) -> list[Row]:
-    """Scoring the same videos again: cells that come out otherwise."""
+    """Score the same videos again and count cells that differ."""
     rows = []
     for name in names:
         folder = outputs / name / "06_evaluation"
@@ -135,9 +135,9 @@ def repeat_rows(names: str, outputs: Path) -> list[Row]:
 
 
 def read_tables(folder: Path, character: str) -> dict[str, bytes]:
-    """A character's tables as they lie on disk.
+    """Read a character's tables from disk.
 
-    Of tables of several characters its own rows: the others are taken from the characters that were finished by then.
+    Of tables of several characters, only its own rows: the others depend on which characters were finished by then.
     """
     tables = {path.name: path.read_bytes() for path in (*folder.glob("*.csv"), folder / "scores.json")}
     for name, text in tables.items():

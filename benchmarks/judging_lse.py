@@ -1,4 +1,4 @@
-"""LSE (open) on the seven characters and on real clips, which its network has not seen; and how weak loudness is."""
+"""LSE (open) on the seven characters and on real clips, unseen by its network; and the weaker loudness measure."""
 
 import itertools
 import tempfile

@@ -1,4 +1,4 @@
-"""What the lips benchmark speaks with: A2E networks trained as stage 04 trains them, and what their lips do."""
+"""Speech-to-lips path of the lips benchmark: A2E networks trained as in stage 04, and their lip motion."""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -25,14 +25,14 @@ PAIR_SECONDS = 300.0
 
 
 class TaughtPairs(NamedTuple):
-    """Five minutes of what the teacher says: features and expressions of each utterance."""
+    """Five minutes of the teacher's speech: features and expressions of each utterance."""
 
     features: list[np.ndarray]
     expressions: list[np.ndarray]
 
 
 class SpokenLips(NamedTuple):
-    """Predicted curves of a recording, at `FPS` unless said otherwise: expression and mouth opening in mm."""
+    """Predicted curves of a recording, by default at `FPS`: expression, and mouth opening in mm."""
 
     expression: Float[np.ndarray, "T 64"]
     opening: Float[np.ndarray, " T"]
@@ -45,18 +45,18 @@ def face() -> FaceModel:
 
 
 def to_expression(actions: np.ndarray) -> np.ndarray:
-    """Expressions of facial actions."""
+    """Convert facial actions to expressions."""
     return (actions @ face().actions_to_expression.numpy()).astype(np.float32)
 
 
 def opening_of(expression: np.ndarray) -> np.ndarray:
-    """Mouth opening of the mean face, mm."""
+    """Compute the mouth opening of the mean face, mm."""
     return compute_lip_curves(face(), np.zeros(80), expression).opening_mm
 
 
 @lru_cache(maxsize=4)
 def make_pairs(fps: Fraction, lead_s: float) -> TaughtPairs:
-    """What the viseme teacher says, without the detour over pictures; none of the held-out sentences is among it."""
+    """Make the viseme teacher's pairs directly, without pictures; no held-out sentence is among them."""
     encoder = load_audio_encoder()
     plan = plan_utterances(PAIR_SECONDS, 0, fps, SENTENCES_SEEN)
     blocks = [compute_mfcc_blocks(u.speech.samples, u.frame_count, fps) for u in plan]
@@ -66,12 +66,12 @@ def make_pairs(fps: Fraction, lead_s: float) -> TaughtPairs:
 
 @lru_cache(maxsize=8)
 def trained(fps: Fraction = FPS, lead_s: float = 0.0, architecture: str = "meta_talk") -> TrainedA2E:
-    """A2E as stage 04 trains it."""
+    """Train A2E as in stage 04."""
     return train_a2e(*make_pairs(fps, lead_s), architecture=architecture)[0]
 
 
 def speak(audio: Audio, a2e: TrainedA2E, fps: Fraction = FPS) -> SpokenLips:
-    """What the lips do, with smoothing and silence gate."""
+    """Predict the lip motion of a recording, with smoothing and silence gate."""
     expression, _ = predict_speech(audio, fps, a2e)
     return SpokenLips(expression, opening_of(expression))
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.lips [--clips FOLDER]
 
-One A2E network a lead is trained on five minutes of what the viseme teacher says; all figures come from
-`talk.predict_speech`, as finished videos do. Needs Flite and Festival with the held-out voices (training/README.md).
+One A2E network for each lead is trained on five minutes of the viseme teacher's speech; all values come from
+`talk.predict_speech`, as in finished videos. Needs Flite and Festival with the held-out voices (training/README.md).
 """
 
 import argparse
@@ -56,7 +56,7 @@ from training.words import draw_text
 
 REAL = PROJECT_ROOT.parent / "shared" / "real"
 UNSEEN_VOICES = ("en-us+Alex", "en-us+linda", "en-gb+steph", "en-us+Denis", "en-us+belinda", "en-us+max", "en-gb+adam")
-"""Variants that neither the encoder nor any teacher's corpus speaks with, one for each studio character."""
+"""Voices used neither in the encoder's training nor in a teacher's corpus, one for each studio character."""
 STUDIO_SECONDS = 10.0
 EIGHT_VOICES = (
     "en-us",
@@ -68,14 +68,14 @@ EIGHT_VOICES = (
     "en-us+Denis",
     "en-us+belinda",
 )
-"""Two that the encoder has learnt, two of its held-out voices, and four that nobody has learnt."""
+"""Two training voices of the encoder, two of its held-out voices, and four unseen voices."""
 RECORDED_ENGLISH = ("awb", "rms", "slt", "kal_diphone")
 RECOGNISED = 8
-"""Sentences of a voice for the recogniser's figures."""
+"""Number of sentences of each voice in the recogniser's measurement."""
 
 
 def studio_rows() -> list[Row]:
-    """Seven characters say their sentences with voices that nobody has learnt; the studio knows the truth."""
+    """Measure seven characters saying their sentences with unseen voices, against the studio's ground truth."""
     scores = {name: [] for name in ("R2", "r", "lag", "audiodvp R2", "shuffled r", "reversed R2")}
     for character, voice in zip((STUDIO_CHARACTERS[name] for name in "ABCDEFG"), UNSEEN_VOICES, strict=True):
         fps = Fraction(character.fps)
@@ -107,7 +107,7 @@ def studio_rows() -> list[Row]:
 
 
 def recorded_rows() -> list[Row]:
-    """Voices of people that nobody has learnt, with their synthesiser's segment times."""
+    """Measure unseen voices of people, with their synthesiser's segment times as ground truth."""
     rows, generator = [], np.random.default_rng(11)
     for voice in HELD_OUT_RECORDED:
         language, produced, truth = RECORDED_VOICES[voice].language, [], []
@@ -125,7 +125,7 @@ def recorded_rows() -> list[Row]:
 
 
 def recogniser_rows() -> list[Row]:
-    """Phonemes found in recorded voices against the synthesiser's own, by the mouth opening of their visemes."""
+    """Compare recognised phonemes of recorded voices with the synthesiser's, by the mouth opening of their visemes."""
     rows, generator = [], np.random.default_rng(11)
     for voice in HELD_OUT_RECORDED:
         language = RECORDED_VOICES[voice].language
@@ -151,7 +151,7 @@ def recogniser_rows() -> list[Row]:
 
 
 def pipeline_rows() -> list[Row]:
-    """Character A's A2E as stages 02 to 04 make it, from pictures found again, in the demo's minute of pseudo video."""
+    """Measure character A's A2E from stages 02 to 04, trained on fits of the demo's minute of pseudo video."""
     outputs = PROJECT_ROOT / "outputs" / "bench" / "lips"
     files = character_params_path("A"), profile_params_path("demo")
     config = load_params(*files, overrides={"outputs_dir": str(outputs)})
@@ -172,10 +172,10 @@ def pipeline_rows() -> list[Row]:
 
 
 def voice_rows() -> list[Row]:
-    """One sentence in many voices: predicted curves against each other, aligned in time by the true ones.
+    """Compare predicted curves of one sentence in many voices, aligned in time by the true curves.
 
-    The eight synthetic voices say the same phonemes. The recorded ones have other dictionaries, so that their true
-    curves differ, too; they are reported beside it.
+    The eight synthetic voices say the same phonemes. The recorded voices have other dictionaries, so their true curves
+    differ, too; they are reported separately.
     """
     text = HELD_OUT_SENTENCES[3]
     groups = {
@@ -223,7 +223,7 @@ def align_in_time(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np
 
 
 def silence_rows() -> list[Row]:
-    """Sentences with 0.8 s of silence between them: the mouth in the pauses, and when it opens and closes."""
+    """Measure sentences with 0.8 s of silence between them: the mouth in the pauses, and when it opens and closes."""
     parts = [pad_with_pauses(synthesize(text, UNSEEN_VOICES[0]), 0.4, 0.4) for text in HELD_OUT_SENTENCES[:4]]
     samples = np.concatenate([part.samples for part in parts])
     audio = Audio(samples[:, None], parts[0].rate)
@@ -254,7 +254,7 @@ def silence_rows() -> list[Row]:
 
 
 def true_opening(speech: Speech) -> np.ndarray:
-    """What the viseme teacher would do, mm."""
+    """Compute the viseme teacher's mouth opening, mm."""
     return opening_of(to_expression(viseme_curves(speech.phonemes, round(speech.duration_s * FPS), FPS)))
 
 

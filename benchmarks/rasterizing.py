@@ -1,4 +1,4 @@
-"""How fast a face of 33 thousand vertices is drawn at 256 x 256 on one core, beside plain torch and PyTorch3D.
+"""Time to rasterise a face of 33 thousand vertices at 256 x 256 on one core, compared with plain torch and PyTorch3D.
 
     python -m benchmarks.rasterizing [--repeats 3]
 
@@ -7,9 +7,9 @@ NAIVE_TRIANGLES of the face's triangles, spread over the face, and its time is s
 proportional to their number. Its picture must be ours, or its time means nothing. PyTorch3D has rows where it is
 installed.
 
-Times are processor time, all threads added up, so that neither a busy machine nor a second core changes what one core
-needs; wall time stands beside. Two cheats: a face outside the picture is drawn fast and must fail the coverage; the
-plain rasteriser must fail the time.
+Times are processor time, summed over all threads, so neither a busy machine nor a second core changes them; wall time
+is also reported. Two cheats: a face outside the picture is drawn fast and must fail the coverage; the plain rasteriser
+must fail the time.
 """
 
 import argparse
@@ -42,7 +42,7 @@ PER_FRAME = ("expression", "rotation", "translation")
 
 
 def make_frames(count: int = FRAMES) -> Coefficients:
-    """A person who talks and moves the head, drawn from a seed."""
+    """Make coefficients of a person who talks and moves the head, drawn from a seed."""
     generator = np.random.default_rng(0)
 
     def draw(*shape: int, sigma: float) -> np.ndarray:
@@ -65,8 +65,8 @@ class Timing(NamedTuple):
     """Milliseconds a call.
 
     Attributes:
-        processor: time on the processor, all threads added up: what one idle core needs, whatever else runs.
-        wall: time that passed; the same on an idle machine, longer on a busy one.
+        processor: processor time summed over all threads, as one idle core needs it.
+        wall: elapsed time; longer than processor time on a busy machine.
     """
 
     processor: float
@@ -127,7 +127,7 @@ def _cross(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def naive_rows(model: FaceModel, coefficients: Coefficients, ours_ms: float) -> list[Row]:
-    """Time of the plain rasteriser, scaled to the whole face, and how far its picture is ours."""
+    """Measure the plain rasteriser's time, scaled to the whole face, and the agreement of its picture with ours."""
     points, depth, triangles = project_frame(model, coefficients, 0)
     some = triangles[:: len(triangles) // NAIVE_TRIANGLES][:NAIVE_TRIANGLES]
     tensors = [torch.from_numpy(part) for part in (points.astype(np.float64), depth.astype(np.float64), some)]

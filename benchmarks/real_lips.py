@@ -1,4 +1,4 @@
-"""Real people's clips: the mouth that the sound asks for against the mouth that is seen."""
+"""Clips of real people: mouth opening predicted from the sound against the filmed one."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +47,7 @@ def load_clip(path: Path) -> Clip:
 
 
 def real_rows(folder: Path) -> list[Row]:
-    """Both clips with their own sound, the lead calibrated on the other one; every clip is reported as it is."""
+    """Measure both clips with their own sound, the lead calibrated on the other one; every clip is reported."""
     clips = [load_clip(folder / name) for name in CLIPS]
     rows, values = [], []
     for clip, other in (clips, clips[::-1]):
@@ -75,7 +75,7 @@ def real_rows(folder: Path) -> list[Row]:
 
 
 def teacher_rows() -> list[Row]:
-    """How fast the viseme teacher's own mouth moves in a minute of sentences, to be held against the filmed ones."""
+    """Measure the speed of the viseme teacher's mouth in a minute of sentences, for comparison with the filmed ones."""
     utterances, rows = plan_utterances(60.0, 0, FPS), []
     for name, inertia_s in (("", INERTIA_S), (" without inertia", 0.0)):
         taught = [viseme_curves(u.speech.phonemes, u.frame_count, FPS, inertia_s=inertia_s) for u in utterances]
@@ -102,7 +102,7 @@ def shifted_correlations(clip: Clip, a2e: TrainedA2E) -> np.ndarray:
 
 
 def teacher_correlation(clip: Clip, lead: Lead) -> float:
-    """What the viseme teacher itself reaches on the clip, with recognised phonemes."""
+    """Measure the viseme teacher's own correlation on the clip, with recognised phonemes."""
     phonemes = recognise_phonemes(to_mono_16k(clip.sound))
     taught = opening_of(to_expression(viseme_curves(phonemes, len(clip.opening), FPS, lead_s=lead.lead_s)))
     return correlation(taught, clip.opening)

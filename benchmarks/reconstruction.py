@@ -4,7 +4,7 @@
 
 The characters are 10 s videos that the regressor never saw, cached. Bars stand at the means over the characters; each
 character's own figures are printed above them. Cheats: a mouth that moves as in the reversed clip, and the mean face.
-Real clips are compared with the detector that the fit was given, since nobody knows their truth.
+Real clips have no ground truth and are compared with the landmarks of the detector that the fit used.
 """
 
 import argparse
@@ -70,7 +70,7 @@ class Clip:
 
     @property
     def landmarks(self) -> np.ndarray:
-        """In px of the crop."""
+        """Landmarks in px of the crop."""
         return self.crop.to_crop(self.track.landmarks)
 
     def reader(self, first: int = 0) -> FrameReader:
@@ -184,14 +184,14 @@ def film_still(name: str, path: Path) -> None:
 def measure_jitter(model: FaceModel, fit: Coefficients) -> float:
     """Mean distance that a point of the face's surface moves from frame to frame, mm, across the line of sight.
 
-    Along it nothing is seen: the distance of a face is known from its size alone.
+    Motion along the line of sight is ignored: the distance of a face is known from its size alone.
     """
     points = fitted_surfaces(model, fit).face[..., :2]
     return float(100 * np.linalg.norm(np.diff(points, axis=0), axis=-1).mean())
 
 
 def real_rows(model: FaceModel, folder: Path) -> list[Row]:
-    """Landmarks again and colours before and after the fine-tuning, on clips of real people; overlays as PNG."""
+    """Compare landmarks and colours before and after the fine-tuning on clips of real people; overlays as PNG."""
     rows = []
     for path in sorted(folder.glob("*.mp4")):
         clip = open_clip(path, "largest")
@@ -259,7 +259,7 @@ def peak_memory_mb(path: Path, *options: str) -> float:
 
 
 def fit_alone(path: Path, *, keeps_frames: bool) -> None:
-    """What the measured process does: stages 01 and 03 of one video, then print its peak memory in MB."""
+    """Run stages 01 and 03 of one video in the measured process, then print its peak memory in MB."""
     started = time.perf_counter()
     torch.set_num_threads(1)
     model, info = load_face_model(), probe_video(path)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.renderer [--characters ABCDEFG] [--clip VIDEO] [--parts studio real prior]
 
-Trained is on the first seconds of a clip, measured on the last two, whose mouths are withheld. Studio characters have
+Training uses the first seconds of a clip, evaluation the last two, whose mouths are withheld. Studio characters have
 their true identity, expressions and poses, the real clip those of stage 03. All figures are of frames before encoding.
 """
 
@@ -44,7 +44,7 @@ CURVE_STEPS = (0, 3, 6, 9, 12, 15, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 4
 CURVE_CHARACTERS = "ADFG"
 GAIN_SHARE, STEP_SHARE = 0.95, 0.2
 RIM_CONTRAST = 4.0
-"""Most grey levels that the tone may be off along the mask's edge."""
+"""Largest brightness error along the mask's edge, grey levels."""
 HEARD = "heard"
 
 
@@ -102,7 +102,7 @@ def real_rows(path: Path, model: FaceModel, folder: Path) -> list[Row]:
 
 
 def prior_rows(model: FaceModel, folder: Path) -> list[Row]:
-    """How many steps the mouth needs from the prior and from random weights, mean of some characters."""
+    """Measure the steps that the mouth needs from the prior and from random weights, mean of some characters."""
     cases = [open_studio(name, model, folder) for name in CURVE_CHARACTERS]
     curves = {}
     for name in ("scratch", "prior"):
@@ -126,7 +126,7 @@ def prior_rows(model: FaceModel, folder: Path) -> list[Row]:
 
 
 def cheated(cases: list[Case]) -> dict[str, float]:
-    """Mouth PSNR of every cheat, mean of the cases: what no training may count as its gain."""
+    """Measure the mouth PSNR of every cheat, mean of the cases, which a training must exceed to count as a gain."""
     scores: dict[str, list[float]] = {name: [] for name in controls.CHEATS if name != controls.PASS_THROUGH}
     for case in cases:
         made = make_cheats(case, np.asarray(case.held_out.targets))
@@ -153,8 +153,10 @@ def steps_to(curve: dict[int, float], level: float) -> int:
 
 
 def drive(case: Case, renderer: NeuralRenderer, folder: Path) -> dict[str, float]:
-    """SSIM inside the mask of the held-out frames, painted from what A2E hears in the clip's own sound, and two cheats:
-    lips that stay at rest, and what was heard in reverse order."""
+    """Measure SSIM inside the mask of held-out frames painted with A2E's expressions from the clip's own sound.
+
+    Two cheats are measured, too: lips at rest, and the expressions in reverse order.
+    """
     info, start = probe_video(case.clip.path), case.held_out_start
     heard, _ = predict_speech(open_audio(case.clip.path), info.fps, trained(info.fps))
     frames = min(len(heard), len(case.coefficients))
@@ -172,7 +174,7 @@ def drive(case: Case, renderer: NeuralRenderer, folder: Path) -> dict[str, float
 
 
 def driven_rows(scores: list[dict[str, float]]) -> list[Row]:
-    """What was heard must look like the truth, and more so than lips that do something else."""
+    """Make rows of driven lips: they must resemble the truth, and more than lips that move differently."""
     means = {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
     heard = means.pop(HEARD)
     return [

@@ -1,4 +1,4 @@
-"""What the renderer benchmark trains and measures: a clip with coefficients, its pairs, and measures of its paint."""
+"""Cases of the renderer benchmark: a clip with coefficients, its training pairs, and measures of painted frames."""
 
 import tempfile
 import time
@@ -33,25 +33,25 @@ from metatalk_lib.studio.render_video import ensure_studio_video
 HELD_OUT_S = 2.0
 HARD_SEAM, OTHER_TONE, FLICKER = "hard seam", "other tone, feathered", "flickering paint"
 SHADE = 16
-"""By so many of 255 the cheats for seam, tone and flicker are too bright."""
+"""Brightness added by the cheats for seam, tone and flicker, of 255."""
 CONFIG = RendererConfig()
 """Everything is trained with the defaults of notebook 05."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A clip ready to be painted.
+    """A clip prepared for training and painting.
 
     Attributes:
-        name: what the table calls it.
+        name: name of the clip in the table.
         clip: the video with its crop.
         model: the face model.
-        coefficients: of every frame.
-        pairs: all but the last two seconds, with references.
-        held_out: the last two seconds, with references from before.
-        bank: frames that lend their pixels.
-        settings: of the network.
-        seconds: what drawing took.
+        coefficients: coefficients of every frame.
+        pairs: training pairs of all but the last two seconds, with references.
+        held_out: pairs of the last two seconds, with references from the earlier part.
+        bank: bank of reference frames.
+        settings: settings of the network.
+        seconds: time that drawing took, s.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Case:
 
     @property
     def landmarks(self) -> np.ndarray:
-        """Of the held-out frames, px of the rectangle."""
+        """Landmarks of the held-out frames, px of the rectangle."""
         corner = np.array([self.settings.roi.left, self.settings.roi.top], np.float32)
         return self.clip.landmarks[self.held_out_start :] - corner
 
@@ -88,9 +88,9 @@ class Quality:
 
     Attributes:
         ssim_mask, ssim_crop: Gaussian SSIM inside the mask and of the whole crop.
-        mouth_psnr: dB, of the squared error over all frames' mouth rectangles.
+        mouth_psnr: PSNR of the squared error over all frames' mouth rectangles, dB.
         mouth_energy: gradient energy of the mouth rectangles, ratio to the real frames'.
-        mouth_sharpness: the same of the mean gradient magnitude.
+        mouth_sharpness: mean gradient magnitude of the mouth rectangles, ratio to the real frames'.
         seam: gradient across the mask's edge, ratio to the real frames'.
         rim: difference of the tone along the mask's edge, grey levels.
         flicker: energy of frame differences inside the mask and outside the mouth rectangle, ratio to the real frames'.
@@ -231,18 +231,18 @@ def make_cheats(case: Case, painted: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def sew_hard(case: Case, painted: np.ndarray) -> np.ndarray:
-    """A patch without feathering and too bright: what the seam's measure must see."""
+    """Paste a patch without feathering and too bright, which the measure of the seam must detect."""
     masks = np.asarray(case.held_out.masks)[..., None]
     return np.where(masks, shade(painted), case.held_out.targets)
 
 
 def shade(images: np.ndarray) -> np.ndarray:
-    """Pictures that are too bright."""
+    """Make pictures too bright."""
     return np.clip(images.astype(np.int16) + SHADE, 0, 255).astype(np.uint8)
 
 
 def brighten(case: Case, painted: np.ndarray, rows: range) -> np.ndarray:
-    """The paint with some frames too bright, feathered well: what the measures of tone and flicker must see."""
+    """Brighten some painted frames, well feathered, which the measures of tone and flicker must detect."""
     made = painted.copy()
     feather = case.settings.size * FEATHER_PER_SIDE
     for row in rows:

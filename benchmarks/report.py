@@ -17,15 +17,15 @@ from metatalk_lib.core.paths import resolve_path
 
 @dataclass(frozen=True)
 class Row:
-    """One measured figure.
+    """One measured value.
 
     Attributes:
         name: what was measured.
-        value: the figure.
+        value: measured value.
         unit: its unit, empty for a pure number.
-        op: how it must stand to `limit`; None for a row that is printed beside the others and not judged.
-        limit: the bar.
-        is_cheat: True for a wrong answer on purpose, which must miss the bar.
+        op: comparison of the value with `limit` that must hold; None for a row that is only printed.
+        limit: limit of the value.
+        is_cheat: whether the row is a deliberately wrong answer, which must miss the limit.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """True when the bar is met, or there is none; for a cheat, when it is missed."""
+        """Whether the limit is met, or there is none; for a cheat, whether it is missed."""
         if self.op is None or self.limit is None:
             return True
         is_met = self.value >= self.limit if self.op == ">=" else self.value <= self.limit

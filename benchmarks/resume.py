@@ -2,7 +2,7 @@
 
     python -m benchmarks.resume [--stages 01 05] [--fractions 0.25 0.5 0.75]
 
-No file may differ, but in how long something took. The cheat row alters one byte of one file, and must be found out.
+Files may differ only in recorded times. The cheat row alters one byte of one file, which must be detected.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from metatalk_lib.core.paths import STAGES
 from metatalk_lib.studio.render_video import studio_video_path
 
 TIMES = {"summary.json": "timings_s", "history.json": "seconds"}
-"""Files that tell how long something took, and under which name."""
+"""Files with recorded times, and the names of these entries."""
 
 
 def run_stage(stage: str, outputs: Path, *, kill_after_s: float | None = None) -> float | None:

@@ -1,9 +1,9 @@
-"""`metatalk talk` against its parts: speed, memory, the first frame, and what a kill -9 costs.
+"""`metatalk talk` compared with its parts: speed, memory, time to the first frame, and work lost to a kill -9.
 
     python -m benchmarks.talking [--parts speed memory kill accelerator]
 
-Character A as the demo profile makes her, stages 01 to 05, kept between runs. All speeds are taken in one process on an
-idle machine. On an accelerator the absolute figures of docs/performance.md are measured, too.
+Character A of the demo profile, stages 01 to 05, is kept between runs. All speeds are measured in one process on an
+idle machine. On an accelerator the absolute values of docs/performance.md are measured, too.
 """
 
 import argparse
@@ -47,7 +47,7 @@ SPEED_S, REPEATS = 10.0, 3
 MEMORY_RATIO, SHORT_S, HELD_S, LONG_S = 1.15, 10.0, 60.0, 600.0
 LOST_S = 60.0
 KILLED_STEPS = 800
-"""Training steps of the stage that is killed: more work than may be lost, on a fast machine, too."""
+"""Training steps of the killed stage: more work than may be lost, even on a fast machine."""
 ACCELERATOR_FPS = {512: 125.0, 768: 60.0}
 ACCELERATOR_MINUTES = 10.0
 
@@ -178,7 +178,7 @@ def memory_rows(folder: Path) -> list[Row]:
 
 
 def speak_once(character: Path, recording: Path, *, is_holding: bool) -> None:
-    """What `memory_rows` runs in a process of its own; prints peak memory and the time to the first frame."""
+    """Speak once in the separate process of `memory_rows`; prints peak memory and the time to the first frame."""
     held, reduce_frame = [], talk.reduce_frame
     if is_holding:
         talk.reduce_frame = lambda *arguments: held.append(reduce_frame(*arguments)) or held[-1]
@@ -229,18 +229,18 @@ def differs(one: Path, other: Path) -> int:
 
 
 def kept_by_stage_05(work: Path) -> Iterator[Path]:
-    """What a killed stage 05 does not do again."""
+    """List the files of a killed stage 05 that the next run reuses."""
     for pattern in ("roi.json", "*/*_done.json", f"*/{KEY_FILE}", "*/references.npy", "checkpoint.safetensors"):
         yield from work.glob(pattern)
 
 
 class Killed(NamedTuple):
-    """A run that was killed late.
+    """A run killed shortly before it would have saved.
 
     Attributes:
-        lost_s: from the last saving to the kill.
-        longest_s: longest time from the start or a saving to the next saving or the kill.
-        total_s: from the start to the kill.
+        lost_s: time from the last saving to the kill, s.
+        longest_s: longest time from the start or a saving to the next saving or the kill, s.
+        total_s: time from the start to the kill, s.
     """
 
     lost_s: float

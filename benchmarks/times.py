@@ -1,10 +1,10 @@
-"""How long the suite takes from scratch: `metatalk run` on the demo profile, and 01 to 07 by plain papermill on smoke.
+"""Time of the suite from scratch: `metatalk run` on the demo profile, and 01 to 07 by plain papermill on smoke.
 
     python -m benchmarks.times [--repeats 3]
 
-Every run starts without outputs, studio videos, face model and compiled loops; the middle of the repeats counts. Run it
-on an idle machine of two cores: the calibration loop beside the figures tells machines, and idle from busy, apart. The
-cheat row runs stage 07 alone, without what it needs, and must not count as a fast suite.
+Every run starts without outputs, studio videos, face model and compiled loops; the median of the repeats counts. Run it
+on an idle machine of two cores: the calibration loop next to the results shows differences between machines, and
+between idle and busy. The cheat row runs stage 07 alone, without its inputs, and must not count as a fast suite.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What all tests share: in which order they run."""
+"""Shared configuration of all tests: their order."""
 
 import pytest
 

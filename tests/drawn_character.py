@@ -21,7 +21,7 @@ TRANSFORM = CropTransform(left=20, top=-6, side=SIDE, size=SIDE)
 
 
 def openings() -> np.ndarray:
-    """How far the mouth is open, 0 to 1, by frame."""
+    """Compute the mouth opening of each frame, 0 to 1."""
     kernel = np.hanning(5)
     return np.convolve(np.random.default_rng(4).uniform(0, 1, FRAMES + 4), kernel / kernel.sum(), mode="valid")
 

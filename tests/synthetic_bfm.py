@@ -69,7 +69,7 @@ def _landmark_positions() -> np.ndarray:
 
 
 def make_bfm_content(*, clockwise: bool = False, seed: int = 0) -> tuple[dict[str, dict | np.ndarray], Layout]:
-    """What the files hold, in file units and counted from 1, and the sizes they have.
+    """Contents of the files, in file units and counted from 1, and their sizes.
 
     Args:
         clockwise: publish the triangles the other way round.

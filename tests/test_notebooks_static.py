@@ -1,4 +1,4 @@
-"""What must hold of the notebooks without running them: anatomy, parameters, cleanliness."""
+"""Static checks of the notebooks: anatomy, parameters, cleanliness."""
 
 import ast
 import importlib
@@ -108,7 +108,7 @@ def test_yaml_files_hold_known_keys_of_the_right_type():
 
 
 def resolve(node: ast.expr, names: dict[str, object]) -> object | None:
-    """What a name or a dotted name stands for; None where it is not imported."""
+    """Resolve a name or a dotted name; None if it is not imported."""
     if isinstance(node, ast.Name):
         return names.get(node.id)
     if isinstance(node, ast.Attribute):

@@ -1,4 +1,4 @@
-"""What the open ATVG learns from: aligned faces with their landmarks, and speech with the landmarks that go with it."""
+"""Training data of the open ATVG: aligned faces with their landmarks, and speech with the matching landmarks."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -27,28 +27,28 @@ from training.speech_corpus import TrainingUtterance
 from training.train_audio_encoder import CepstrumAugmentation
 
 BASE_CENTRE, BASE_EXTENT_PX = (65.0, 69.0), 100.0
-"""Where an aligned face lies, px of 163, of which 1 to 128 are drawn: room for a jaw that drops."""
+"""Centre and extent of an aligned face, px of 163, of which 1 to 128 are drawn, to leave room for the open jaw."""
 CLIP_FRAMES, CLIPS = 16, 16
-"""AT-net's clips, as published."""
+"""Frames of AT-net's training clips and clips in a batch, as published."""
 SPEAKER_SHARE = 0.5
-"""Of the clips; the others are of utterances."""
+"""Share of clips that show rendered people; the others are utterances without pictures."""
 DEGRADED = 1
-"""Recordings of each person besides the clean one."""
+"""Number of degraded recordings of each person, besides the clean one."""
 PEOPLE, TARGETS = 8, 4
-"""People a step of VG-net, and frames that it draws of each."""
+"""People in one step of VG-net, and frames that it generates of each."""
 MOUTH_MARGIN_PX = 12
 GAIN_RANGE = (0.75, 1.25)
-"""Of the light of a person, in each colour."""
+"""Range of the random gain of a person's light in each colour."""
 
 
 class Talker(NamedTuple):
-    """One person.
+    """A rendered person who speaks.
 
     Attributes:
         faces: (T, 128, 128, 3) RGB, aligned.
-        landmarks: (T, 136) normalised.
+        landmarks: (T, 136) normalised landmarks.
         pcm_16k: 16-bit samples.
-        blocks: (T, 28, 12) MFCC of each of some recordings, the clean one first.
+        blocks: (T, 28, 12) MFCC of each recording, the clean one first.
     """
 
     faces: np.ndarray
@@ -58,11 +58,11 @@ class Talker(NamedTuple):
 
 
 class Clip(NamedTuple):
-    """Speech with its landmarks.
+    """Speech with the matching landmarks.
 
     Attributes:
         blocks: (T, 28, 12) MFCC.
-        coefficients: (T, 6).
+        coefficients: (T, 6) PCA coefficients of the landmarks.
     """
 
     blocks: np.ndarray
@@ -70,7 +70,7 @@ class Clip(NamedTuple):
 
 
 def make_base(paths: Sequence[Path]) -> np.ndarray:
-    """The mean of people's mean landmarks, each aligned by nose and eyes, brought to its place in the square."""
+    """Average the mean landmarks of people, each aligned by nose and eyes, and place the result in the square."""
     shapes = [load_arrays(path, "landmarks")["landmarks"].mean(axis=0, dtype=np.float64) for path in paths]
     base = shapes[0]
     for _ in range(5):
@@ -82,7 +82,7 @@ def make_base(paths: Sequence[Path]) -> np.ndarray:
 
 
 def load_talker(path: Path, base: np.ndarray) -> Talker:
-    """A person of `render_speakers`, each frame aligned by itself."""
+    """Load a person of `render_speakers`, with each frame aligned separately."""
     arrays = load_arrays(path, "jpeg", "jpeg_length", "landmarks", "pcm_16k")
     images, landmarks = split_jpegs(arrays["jpeg"], arrays["jpeg_length"]), arrays["landmarks"]
     places = [FacePlace.find(points, base) for points in landmarks]
@@ -97,9 +97,9 @@ def load_talker(path: Path, base: np.ndarray) -> Talker:
 
 
 def make_space(talkers: Sequence[Talker], base: np.ndarray) -> LandmarkSpace:
-    """Mean landmarks of people, and the components of what each one's own face does.
+    """Make the landmark space: people's mean landmarks, and principal components of the motion within each person.
 
-    Who somebody is cannot be heard, so what sets people apart takes no part in the components.
+    Identity cannot be heard, so differences between people are not part of the components.
     """
     means = [talker.landmarks.mean(axis=0, dtype=np.float64) for talker in talkers]
     moved = np.concatenate([talker.landmarks - mean for talker, mean in zip(talkers, means, strict=True)])
@@ -108,7 +108,7 @@ def make_space(talkers: Sequence[Talker], base: np.ndarray) -> LandmarkSpace:
 
 
 def speak_clips(utterances: Sequence[TrainingUtterance], space: LandmarkSpace) -> list[Clip]:
-    """Utterances with the landmarks of the face model's mean face, seen from the front and aligned."""
+    """Make clips of utterances with the landmarks of the face model's mean face, seen from the front and aligned."""
     model = load_face_model()
     mean, _, expression_rows = model.landmark_bases()
     rows = np.tensordot(model.actions_to_expression.numpy(), expression_rows, axes=1)[..., :2] * (1, -1)
@@ -126,13 +126,13 @@ def speak_clips(utterances: Sequence[TrainingUtterance], space: LandmarkSpace) -
 def draw_clips(
     groups: Sequence[Sequence[Clip]], people: np.ndarray, augment: CepstrumAugmentation, generator: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """MFCC (B, T, 28, 12), a frame's coefficients (B, 6), and how the clip's differ from them (B, T, 6).
+    """Draw MFCC (B, T, 28, 12), an example frame's coefficients (B, 6), and the clip's differences from them (B, T, 6).
 
     Args:
-        groups: the people's clips, and the utterances' if there are any.
-        people: (P, 6) people's mean coefficients, one of which the clip's own are exchanged for.
-        augment: other throats and microphones.
-        generator: of all that is random.
+        groups: clips of people, and clips of utterances if there are any.
+        people: (P, 6) mean coefficients of people, one of which replaces the clip's own mean.
+        augment: augmentation with other vocal tracts and microphones.
+        generator: source of all random choices.
     """
     parts = []
     for _ in range(CLIPS):
@@ -151,7 +151,7 @@ def draw_clips(
 def draw_pictures(
     talkers: Sequence[Talker], space: LandmarkSpace, generator: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A frame of some people, others of theirs, and the landmarks of these and of that one, all in random light."""
+    """Draw an example frame and target frames of some people, with the landmarks of both, in random light."""
     parts = []
     for number in generator.choice(len(talkers), PEOPLE, replace=False):
         talker = talkers[number]
@@ -165,7 +165,7 @@ def draw_pictures(
 
 
 def mouth_box(base: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns of the mouth in an aligned face, with a margin."""
+    """Find rows and columns of the mouth in an aligned face, with a margin."""
     low = (base[MOUTH].min(axis=0) - 1 - MOUTH_MARGIN_PX).astype(int)
     high = (base[MOUTH].max(axis=0) - 1 + MOUTH_MARGIN_PX).astype(int)
     return slice(low[1], high[1]), slice(low[0], high[0])

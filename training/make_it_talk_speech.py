@@ -1,4 +1,4 @@
-"""Utterances as MakeItTalk hears them: many voices with true facial actions, and the people of `render_speakers`."""
+"""Speech inputs of MakeItTalk for training: many voices with true facial actions, and people of `render_speakers`."""
 
 import multiprocessing
 from dataclasses import dataclass
@@ -34,21 +34,21 @@ from training.speech_corpus import HELD_OUT_RECORDED, HELD_OUT_SENTENCES, RECORD
 from training.words import WORDS, draw_text
 
 THROATS = (0.86, 0.92, 0.98, 1.04, 1.10, 1.16)
-"""A voice at another of these is another voice."""
+"""Factors on the resonances of a voice; each factor makes a different voice."""
 FEWER_THROATS = THROATS[1::2]
 DEGRADED = 0.3
-"""Share of utterances that are recorded again, in some room by some microphone."""
+"""Share of utterances that are degraded by a random room and microphone."""
 LIP_ACTIONS = np.array([name.startswith(("jaw", "mouth", "tongue")) for name in ACTION_NAMES])
 
 
 @dataclass(frozen=True)
 class Voice:
-    """Who speaks.
+    """A voice.
 
     Attributes:
-        name: of Flite, Festival or espeak-ng.
-        throat: what its resonances are raised by.
-        pitch: of espeak-ng's voices, 0 to 100.
+        name: name of the voice in Flite, Festival or espeak-ng.
+        throat: factor by which the resonances are raised.
+        pitch: pitch of espeak-ng's voices, 0 to 100.
     """
 
     name: str
@@ -57,15 +57,15 @@ class Voice:
 
 
 class Spoken(NamedTuple):
-    """One utterance, brought to −20 dBFS; M steps of 16 ms.
+    """One utterance, normalised to −20 dBFS; M steps of 16 ms.
 
     Attributes:
         pcm_16k: 16-bit samples.
-        mel: (M, 80) what AutoVC reads.
-        pitch: (M,) bins of the pitch.
-        voice_mel: (V, 40) what the voice encoder reads, pieces of it.
-        actions: (M, 52) what the face does at each step; of jaw, lips and tongue alone.
-        voice: (1,) number of the voice, the same for all that it says.
+        mel: (M, 80) mel spectrogram for AutoVC.
+        pitch: (M,) pitch bins.
+        voice_mel: (V, 40) mel spectrogram, of which the voice encoder reads pieces.
+        actions: (M, 52) facial actions at each step; only jaw, lips and tongue move.
+        voice: (1,) number of the voice.
     """
 
     pcm_16k: np.ndarray
@@ -77,7 +77,7 @@ class Spoken(NamedTuple):
 
 
 def list_voices(*, for_test: bool) -> list[Voice]:
-    """The voices to learn from, or those for tests; none of either is a character's."""
+    """List the voices for training or for tests; none is a studio character's."""
     generator = np.random.default_rng(77)
     recorded, english = (HELD_OUT_RECORDED, TEST_ENGLISH) if for_test else (RECORDED, ENGLISH)
     pairs = [(name, throat) for name in recorded for throat in THROATS]
@@ -89,14 +89,14 @@ def list_voices(*, for_test: bool) -> list[Voice]:
 
 
 def make_utterances(count: int, seed: int, workers: int, *, for_test: bool = False) -> list[Spoken]:
-    """Draw utterances, the voices in turn; each has its own seed, so any prefix is the same."""
+    """Draw utterances, with the voices in turn; each has its own seed, so any prefix is the same."""
     job = partial(draw_utterance, seed=seed, for_test=for_test)
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         return list(track(pool.imap(job, range(count), chunksize=4), "speaking", total=count, unit="utterance"))
 
 
 def draw_utterance(index: int, *, seed: int, for_test: bool) -> Spoken:
-    """The utterance of this number: a random sentence by the next voice."""
+    """Draw the utterance of a given number: a random sentence by the next voice."""
     generator, voices = np.random.default_rng([seed, 4201, index]), list_voices(for_test=for_test)
     order = np.random.default_rng([seed, 4202]).permutation(len(voices))
     number = int(order[index % len(voices)])
@@ -110,12 +110,12 @@ def draw_utterance(index: int, *, seed: int, for_test: bool) -> Spoken:
 
 
 def hear_samples(samples_16k: np.ndarray, actions: np.ndarray, voice: int) -> Spoken:
-    """What MakeItTalk hears of some samples.
+    """Compute MakeItTalk's speech inputs from samples.
 
     Args:
         samples_16k: mono, in [-1, 1].
-        actions: one row a step; the last one stays.
-        voice: its number.
+        actions: facial actions, one row for each step; the last row is repeated.
+        voice: number of the voice.
     """
     pcm = to_pcm16(bring_to_level(samples_16k.astype(np.float64)))
     samples = pcm / 32768
@@ -128,16 +128,16 @@ def hear_samples(samples_16k: np.ndarray, actions: np.ndarray, voice: int) -> Sp
 
 
 def load_speaker(path: Path) -> tuple[Spoken, np.ndarray]:
-    """What a person of `render_speakers` says, and their landmarks (M, 68, 2) at each step, px."""
+    """Load the speech of a person of `render_speakers`, and the landmarks (M, 68, 2) at each step, px."""
     arrays = load_arrays(path, "pcm_16k", "actions", "landmarks")
     steps = len(arrays["pcm_16k"]) * Fraction(RATE) // FEATURE_RATE + 1
     actions, landmarks = (to_steps(arrays[name], int(steps)) for name in ("actions", "landmarks"))
-    # numbers from 1000 on are people, each with a voice of their own
+    # numbers from 1000 on are people, each with a different voice
     return hear_samples(arrays["pcm_16k"] / 32768, actions, 1000 + int(path.stem)), landmarks
 
 
 def to_steps(values: np.ndarray, steps: int) -> np.ndarray:
-    """Values of frames at 25 a second, straight lines between them, at steps of 16 ms; the last one stays."""
+    """Interpolate values of frames at 25 fps linearly at steps of 16 ms; the last value is repeated."""
     places = np.minimum(np.arange(steps) * FPS / float(RATE), len(values) - 1)
     below = np.minimum(places.astype(int), max(0, len(values) - 2))
     share = (places - below).reshape(-1, *[1] * (values.ndim - 1))
@@ -145,7 +145,7 @@ def to_steps(values: np.ndarray, steps: int) -> np.ndarray:
 
 
 def save_utterances(path: Path, utterances: list[Spoken]) -> None:
-    """One array a field, all utterances after each other, and their lengths."""
+    """Save one array for each field, with all utterances concatenated, and their lengths."""
     arrays = {}
     for name in Spoken._fields:
         parts = [getattr(item, name) for item in utterances]
@@ -154,7 +154,7 @@ def save_utterances(path: Path, utterances: list[Spoken]) -> None:
 
 
 def load_utterances(path: Path) -> list[Spoken]:
-    """The inverse of `save_utterances`."""
+    """Load the utterances of `save_utterances`."""
     arrays = load_arrays(path)
     columns = [np.split(arrays[name], np.cumsum(arrays[f"{name}_length"])[:-1]) for name in Spoken._fields]
     return [Spoken(*row) for row in zip(*columns, strict=True)]

@@ -1,4 +1,4 @@
-"""What the commands that render studio people share: pictures as JPEG bytes in one file a person, made in parallel."""
+"""Shared code of the commands that render studio people in parallel, each to one file with pictures as JPEG bytes."""
 
 import argparse
 import multiprocessing
@@ -23,13 +23,13 @@ from metatalk_lib.studio.scene import Pose, Scene
 Person = TypeVar("Person")
 
 TEST_EVERY = 10
-"""Every tenth person is for tests alone."""
+"""One person in this many is held out for tests."""
 RUNS = "Training"
-"""A card's line of the runs that made the weights."""
+"""Label of the line of a card that lists the training runs."""
 
 
 def save_person(path: Path, scene: Scene, performance: Performance, quality: int, **arrays: np.ndarray) -> None:
-    """Render every state of a performance; write the JPEGs, the arrays of `studio.truth`, and others."""
+    """Render every state of a performance; write the JPEGs, the arrays of `studio.truth`, and further arrays."""
     truth = compute_truth(scene, performance, load_face_model())
     coded = []
     for number, state in enumerate(zip(*performance, strict=True)):
@@ -40,28 +40,28 @@ def save_person(path: Path, scene: Scene, performance: Performance, quality: int
 
 
 def split_jpegs(jpeg: np.ndarray, jpeg_length: np.ndarray) -> list[np.ndarray]:
-    """The pictures of `save_person`, RGB."""
+    """Decode the pictures of `save_person`, RGB."""
     codes = np.split(jpeg, np.cumsum(jpeg_length)[:-1])
     return [cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1] for code in codes]
 
 
 def is_test(seed: int) -> bool:
-    """Whether a person of `render_speakers` is for tests alone."""
+    """Whether a person of `render_speakers` is held out for tests."""
     return seed % TEST_EVERY == TEST_EVERY - 1
 
 
 def load_speakers(
     folder: Path, load: Callable[[Path], Person], *, at_least: int = 1
 ) -> tuple[list[Person], list[Person]]:
-    """People of `render_speakers`: those to learn from, and those for tests alone.
+    """Load the people of `render_speakers`: those for training, and those held out for tests.
 
     Args:
-        folder: of the files.
-        load: makes a person of a file.
-        at_least: people to learn from that are needed.
+        folder: folder of the files.
+        load: function that loads a person from a file.
+        at_least: smallest number of people for training.
 
     Raises:
-        DataError: there are too few.
+        DataError: there are too few people.
     """
     known, unknown = [], []
     for path in track(sorted(folder.glob("*.npz")), "loading", unit="person"):
@@ -75,12 +75,12 @@ def load_speakers(
 
 
 def halve_weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    """The state dict as it is shipped: fractions in half precision."""
+    """Convert a state dict for publication: floating-point values in half precision."""
     return {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
 
 
 def read_runs(weights: Path) -> str:
-    """What the card beside weights says of the runs that made them."""
+    """Read the line on the training runs from the card beside the weights."""
     lines = weights.with_suffix(".md").read_text("utf-8").splitlines()
     (line,) = [line for line in lines if line.startswith(f"- {RUNS}: ")]
     return line.removeprefix(f"- {RUNS}: ")
@@ -89,12 +89,12 @@ def read_runs(weights: Path) -> str:
 def render_people(
     render_person: Callable[[Path, int, int], None], description: str | None, *, people: int, frames: int
 ) -> None:
-    """The command line: render the people that are missing, in processes of their own.
+    """Run the command line: render the missing people in parallel processes.
 
     Args:
-        render_person: takes the file to write, the seed and the number of pictures.
-        description: of the command.
-        people, frames: defaults.
+        render_person: function of the file to write, the seed and the number of pictures.
+        description: description of the command.
+        people, frames: default numbers of people and frames.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
@@ -110,7 +110,7 @@ def render_people(
 
 
 def run_parallel(function: Callable, jobs: Iterable[tuple], workers: int, label: str) -> None:
-    """Call a function with each job's arguments in several processes, showing progress."""
+    """Call a function with each job's arguments in several processes, with a progress bar."""
     # forked workers would inherit the locks of threads that they do not have
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         waiting = [pool.submit(function, *job) for job in jobs]

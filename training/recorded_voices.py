@@ -1,4 +1,4 @@
-"""Voices made from recordings of people: Flite's and Festival's, with the segment times of the synthesiser.
+"""Flite's and Festival's voices, made from recordings of people, with the synthesiser's segment times.
 
 They serve training and benchmarks only. Debian has them as packages: `flite`, `festival` and `festvox-…`
 (`training/README.md` lists them); nothing in `metatalk_lib` needs them.
@@ -19,12 +19,12 @@ from metatalk_lib.speech.synthesis import PAUSE, Phoneme, Speech, build_phonemes
 
 TIMEOUT_S = 120
 LAST_PAUSE_S = 0.3
-"""Longer silence at the end, s, is cut."""
+"""Longest silence kept at the end of an utterance, s."""
 PAUSES = ("pau", "#", "##", "_", "h#", "ssil", "sil", "H#", "brth")
 
 
 def _table(phones: str) -> dict[str, str]:
-    """`phone ipa phone ipa …` as a dictionary."""
+    """Parse `phone ipa phone ipa …` as a dictionary."""
     return dict(zip(phones.split()[::2], phones.split()[1::2], strict=True))
 
 
@@ -59,7 +59,7 @@ _PHONES: dict[str, dict[str, str]] = {
         S ʃ t t tS tʃ ts ts dZ dʒ dz dz w w uw w v v y j z z Z ʒ
     """),
 }
-"""Language → the synthesiser's phone → IPA; a stress digit and a length colon at the end are taken off first."""
+"""Language → phone of the synthesiser → IPA; a final stress digit and length colon are removed first."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class RecordedVoice:
     Attributes:
         engine: `flite` or `festival`.
         language: a key of `_PHONES`, and of `words.WORDS` but for English.
-        encoding: of the texts that the voice reads.
+        encoding: text encoding of the voice.
     """
 
     engine: str
@@ -107,10 +107,10 @@ def synthesize_recorded(text: str, voice: str, *, stretch: float = 1.0) -> Speec
     Args:
         text: in the voice's language.
         voice: a key of `VOICES`.
-        stretch: durations relative to the voice's own; some of Festival's voices keep their own.
+        stretch: factor on the durations; some of Festival's voices ignore it.
 
     Raises:
-        ParameterError: an unknown voice, or a text that its encoding cannot write.
+        ParameterError: an unknown voice, or a text that cannot be encoded for it.
         DataError: the synthesiser is not installed, or failed.
     """
     if voice not in VOICES:

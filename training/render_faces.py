@@ -1,9 +1,9 @@
-"""Render random studio people with their truth: the material that the face regressor learns from.
+"""Render random studio people with ground truth: the training data of the face regressor.
 
     python -m training.render_faces --output outputs/training/faces --people 800
 
-One file a person, `00000.npz`; those that are there already are kept, so a killed run goes on. Person i is drawn from
-seed i alone, whatever the number of people and workers.
+Each person has one file, `00000.npz` and so on; existing files are kept, so a killed run resumes. Person i depends on
+seed i alone, regardless of the number of people and workers.
 """
 
 from functools import lru_cache
@@ -24,7 +24,7 @@ UTTERANCES = 60
 
 @lru_cache(maxsize=1)
 def spoken_corpus() -> list:
-    """Phonemes and durations of some sentences, spoken once a process."""
+    """Phonemes and durations of some sentences, synthesised once per process."""
     generator = np.random.default_rng(5)
     texts = generator.choice(SENTENCES, UTTERANCES, replace=False)
     speeches = [synthesize(str(text), str(generator.choice(VOICES))) for text in texts]
@@ -32,7 +32,7 @@ def spoken_corpus() -> list:
 
 
 def render_person(path: Path, seed: int, frames: int) -> None:
-    """Pictures of one random person as JPEG bytes, with the arrays of `studio.truth` for each."""
+    """Render pictures of one random person as JPEG bytes, with the arrays of `studio.truth` for each."""
     generator = np.random.default_rng([seed, 7701])
     character = sample_extra(generator, size=SIZE, face_width_px=FACE_PX * float(generator.uniform(0.92, 1.1)))
     scene = Scene(character, 1.0, seed)

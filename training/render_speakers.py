@@ -1,11 +1,11 @@
-"""Render random studio people who speak, every frame of it, with their sound: what judges and compared methods learn.
+"""Render all frames of random studio people speaking, with sound: training data of judges and compared methods.
 
     python -m training.render_speakers --output outputs/training/speakers
 
-One file a person, `00000.npz`; those that are there already are kept, so a killed run goes on. Person i is drawn from
-seed i alone, whatever the number of people and workers. No person is one of the seven characters, none has a
-character's voice in any language, and each articulates in a way of its own. Every tenth person is for tests alone and
-speaks sentences with voices that nobody else has. Needs Flite and Festival, as training/README.md says.
+Each person has one file, `00000.npz` and so on; existing files are kept, so a killed run resumes. Person i depends on
+seed i alone, regardless of the number of people and workers. No person is one of the seven characters, none has a
+character's voice in any language, and each articulates differently. Every tenth person is held out for tests, with
+voices that no other person has. Needs Flite and Festival, see training/README.md.
 """
 
 from dataclasses import replace
@@ -44,11 +44,11 @@ FOREIGN_VARIANTS = tuple(variant for variant in VARIANTS if variant[1:] not in C
 TEST_ENGLISH = tuple(voice for voice in HELD_OUT_SYNTHETIC if voice.partition("+")[2] not in CHARACTER_VARIANTS)
 KINDS = {"recorded": 0.5, "english": 0.25, "foreign": 0.25}
 TURN_SIGMA = (0.05, 0.12, 0.04)
-"""Pitch, yaw and roll, rad, of the way in which a person faces the camera."""
+"""Standard deviations of pitch, yaw and roll of a person's head towards the camera, rad."""
 
 
 def render_person(path: Path, seed: int, frames: int) -> None:
-    """One person saying one sentence: JPEG bytes, the arrays of `studio.truth`, `pcm_16k` and the `voice`'s name."""
+    """Render one person saying one sentence: JPEG bytes, arrays of `studio.truth`, `pcm_16k` and the `voice`'s name."""
     generator = start_person(seed)
     character = draw_character(generator)
     speech = draw_speech(generator, for_test=is_test(seed))
@@ -60,12 +60,12 @@ def render_person(path: Path, seed: int, frames: int) -> None:
 
 
 def start_person(seed: int) -> np.random.Generator:
-    """The source of every choice about a person."""
+    """Make the random generator for all choices about a person."""
     return np.random.default_rng([seed, 9907])
 
 
 def draw_character(generator: np.random.Generator) -> StudioCharacter:
-    """A person with a way of articulating that is nobody else's."""
+    """Draw a random person with an individual articulation."""
     character = sample_extra(generator, size=SIZE, face_width_px=FACE_PX * float(generator.uniform(0.9, 1.08)))
     return replace(
         character,
@@ -77,7 +77,7 @@ def draw_character(generator: np.random.Generator) -> StudioCharacter:
 
 
 def draw_speech(generator: np.random.Generator, *, for_test: bool) -> Speech:
-    """A sentence by a random voice and throat, with pauses about it."""
+    """Draw a sentence by a random voice and vocal tract, with pauses before and after it."""
     speech = scale_throat(_speak(generator, for_test=for_test), float(generator.uniform(0.86, 1.16)))
     return pad_with_pauses(speech, *generator.uniform(0.1, 0.5, 2))
 

@@ -1,9 +1,9 @@
-"""Render random studio people while they speak, with their truth: the material that the generator prior learns from.
+"""Render random studio people while they speak, with ground truth: the training data of the generator prior.
 
     python -m training.render_talkers --output outputs/training/talkers
 
-One file a person, `00000.npz`; those that are there already are kept, so a killed run goes on. Person i is drawn from
-seed i alone, whatever the number of people and workers. Faces are as wide as in crops of 512, 768 and 1024 px.
+Each person has one file, `00000.npz` and so on; existing files are kept, so a killed run resumes. Person i depends on
+seed i alone, regardless of the number of people and workers. Faces are as wide as in crops of 512, 768 and 1024 px.
 """
 
 from pathlib import Path
@@ -20,12 +20,12 @@ from training.people import render_people, save_person
 
 CROP_SIZES, CROP_SHARES = (512, 768, 1024), (0.65, 0.25, 0.10)
 SIDE_PER_FACE = 1.5
-"""Side of the picture in face widths: tighter than a crop, the lower face is all that is used."""
+"""Side of the picture in face widths: tighter than a crop, because only the lower face is used."""
 JPEG_QUALITY = 95
 
 
 def render_person(path: Path, seed: int, frames: int) -> None:
-    """Pictures of one random person saying one sentence, as JPEG bytes, with the arrays of `studio.truth` for each."""
+    """Render one random person saying one sentence, as JPEG bytes, with arrays of `studio.truth` for each picture."""
     generator = np.random.default_rng([seed, 8803])
     face_px = float(generator.choice(CROP_SIZES, p=CROP_SHARES) / NATURAL_SIDE * generator.uniform(0.9, 1.1))
     size = 16 * round(SIDE_PER_FACE * face_px / 16)

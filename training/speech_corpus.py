@@ -1,4 +1,4 @@
-"""Utterances for the audio encoder: many voices and languages, degraded recordings, and sounds that are no speech."""
+"""Training utterances of the audio encoder: many voices and languages, degraded recordings, and non-speech sounds."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -20,30 +20,30 @@ from training.words import WORDS, draw_text
 
 FPS = 25
 SPARED_SYNTHETIC = ("en-gb+f4", "en-us+m7", "en-us+Annie", "en-gb+m2")
-"""Voices of the teacher's corpus that are not trained with."""
+"""Voices of the teacher's corpus that are excluded from training."""
 HELD_OUT_SYNTHETIC = ("en-us+m7", "en-us+Annie", "en-us+Alex", "en-gb+linda")
-"""Voices whose variants are not trained with in any language."""
+"""Voices whose variants are excluded from training in all languages."""
 HELD_OUT_RECORDED = ("rms", "lp_diphone")
 HELD_OUT_SENTENCES = SENTENCES[::8]
 SYNTHETIC = tuple(voice for voice in VOICES if voice not in SPARED_SYNTHETIC)
 RECORDED = tuple(voice for voice in RECORDED_VOICES if voice not in HELD_OUT_RECORDED)
 SENTENCES_SEEN = tuple(text for text in SENTENCES if text not in HELD_OUT_SENTENCES)
 VARIANTS = ("", *sorted({voice[voice.index("+") :] for voice in SYNTHETIC if "+" in voice}))
-"""espeak-ng's variants that English is trained with; the other languages are spoken with them, too."""
+"""espeak-ng variants of the English training voices, used for the other languages, too."""
 SHORTEST_FRAMES = 60
 KINDS = {"recorded": 0.45, "english": 0.25, "foreign": 0.22, "other": 0.08}
-"""Share of recorded voices, synthetic English, other synthetic languages, and sounds that are no speech."""
+"""Shares of recorded voices, synthetic English, other synthetic languages, and non-speech sounds."""
 
 
 @dataclass(frozen=True)
 class TrainingUtterance:
-    """What the encoder is trained on.
+    """One training utterance of the encoder.
 
     Attributes:
-        mfcc: (4 T + 24, 12) steps of 10 ms by coefficients 1 to 12.
-        actions: (T, 52) what the viseme teacher says the face does, without inertia: sharp movements teach more.
+        mfcc: (4 T + 24, 12) MFCC, steps of 10 ms by coefficients 1 to 12.
+        actions: (T, 52) facial actions of the viseme teacher without inertia: sharp movements teach more.
         visemes: (T,) index of the viseme of each frame.
-        voice: who speaks.
+        voice: name of the voice.
     """
 
     mfcc: np.ndarray
@@ -63,7 +63,7 @@ def make_test(kind: str, count: int, seed: int, workers: int, *, is_degraded: bo
 
 
 def draw_training(generator: np.random.Generator) -> TrainingUtterance:
-    """One utterance of a random kind, recorded again with a random throat, room, microphone and noise."""
+    """Draw one utterance of a random kind, degraded by a random vocal tract, room, microphone and noise."""
     kind = list(KINDS)[generator.choice(len(KINDS), p=list(KINDS.values()))]
     if kind == "other":
         samples = draw_other_sound(generator)
@@ -148,7 +148,7 @@ def _describe(samples: np.ndarray, actions: np.ndarray, visemes: np.ndarray, voi
 
 
 def _part_at(phoneme: Phoneme, time_s: float) -> str:
-    """The viseme of a phoneme at one instant; diphthongs have two."""
+    """Return the viseme of a phoneme at one instant; diphthongs have two visemes."""
     parts = split_phoneme(phoneme.symbol)
     position = (time_s - phoneme.start_s) / max(phoneme.end_s - phoneme.start_s, 1e-6)
     return parts[min(len(parts) - 1, max(0, int(position * len(parts))))]

@@ -3,12 +3,12 @@
     python -m training.render_speakers --output outputs/training/speakers
     python -m training.train_atvg --speakers outputs/training/speakers
 
-AT-net learns to tell the landmarks from the speech: of the people, and of utterances that nobody is rendered for.
-VG-net learns to draw a person's frame from another frame and both frames' landmarks. Every figure on the card is
-measured by the run that writes it, with the weights as shipped, on people, voices and sentences that it never saw.
+AT-net learns to predict landmarks from speech: from that of the people, and from utterances without pictures. VG-net
+learns to generate a person's frame from another frame and the landmarks of both. Every value on the card is measured by
+the run that writes it, with the published weights, on held-out people, voices and sentences.
 
-The weights are kept every few minutes in `atvg.safetensors` beside the people. A killed run goes on by `--start` with
-that file and fewer steps; `--at-steps 0` where AT-net had finished.
+The weights are saved every few minutes as `atvg.safetensors` beside the people. A killed run is resumed by `--start`
+with that file and fewer steps, and `--at-steps 0` if AT-net had finished.
 
     python -m training.train_atvg --published tests/data/reference/front_atvg_landmark.npz
 
@@ -70,7 +70,7 @@ OPEN_CHECKPOINT = "atvg.safetensors"
 
 
 def train_at_net(network: OpenATVG, groups: Sequence[Sequence[Clip]], steps: int, seed: int, checkpoint: Path) -> None:
-    """Squared error of the coefficients, each in units of its spread among people's frames."""
+    """Train AT-net on the squared error of the coefficients, each in units of its spread among people's frames."""
     at_net, generator = network.at_net.train(), np.random.default_rng(seed)
     people = np.stack([clip.coefficients.mean(axis=0) for clip in groups[0]])
     moved = np.concatenate([clip.coefficients - mean for clip, mean in zip(groups[0], people, strict=True)])
@@ -87,7 +87,7 @@ def train_at_net(network: OpenATVG, groups: Sequence[Sequence[Clip]], steps: int
 
 
 def wake(network: OpenATVG) -> None:
-    """First weights that learn at once: AT-net's linear layers keep the signal's size, the last one moves nothing."""
+    """Set initial weights that learn fast: AT-net's linear layers keep the signal's scale, the last one is zero."""
     for module in network.at_net.modules():
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -96,7 +96,7 @@ def wake(network: OpenATVG) -> None:
 
 
 def train_vg_net(network: OpenATVG, talkers: Sequence[Talker], steps: int, seed: int, checkpoint: Path) -> None:
-    """Absolute error of the picture, the mouth's weighted more; no dropout, as the network is small."""
+    """Train VG-net on the absolute error, with more weight on the mouth; without dropout, as the network is small."""
     space, vg_net, generator = network.freeze().space, network.vg_net.train(), np.random.default_rng(seed)
     for module in vg_net.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -114,7 +114,7 @@ def train_vg_net(network: OpenATVG, talkers: Sequence[Talker], steps: int, seed:
 
 
 def measure_lips(atvg: ATVG, talkers: Sequence[Talker]) -> dict[str, list[float]]:
-    """Rows of the card: r of the mouth opening, its spread, and the error of the lip landmarks, px of 128."""
+    """Compute rows of the card: r of the mouth opening, its spread, and the error of the lip landmarks, px of 128."""
     rows: dict[str, list] = {name: [] for name in ("own sound", "own sound, reversed in time", "the still repeated")}
     base = atvg.space.base
     pixels = np.linalg.norm(base - base.mean(axis=0)) / LANDMARK_SCALE
@@ -132,7 +132,7 @@ def measure_lips(atvg: ATVG, talkers: Sequence[Talker]) -> dict[str, list[float]
 
 
 def measure_pictures(atvg: ATVG, talkers: Sequence[Talker]) -> dict[str, list[float]]:
-    """Rows of the card: mean absolute error of picture and mouth, of 255, and PSNR of the mouth, dB."""
+    """Compute rows of the card: mean absolute error of picture and mouth, of 255, and PSNR of the mouth, dB."""
     names = ("true landmarks", "landmarks heard by AT-net", "true landmarks, reversed in time", "the still repeated")
     rows: dict[str, list] = {name: [] for name in names}
     box = mouth_box(atvg.space.base)
@@ -153,9 +153,9 @@ def measure_pictures(atvg: ATVG, talkers: Sequence[Talker]) -> dict[str, list[fl
 
 
 def publish(network: OpenATVG, talkers: Sequence[Talker], counts: dict[str, str], output: Path) -> None:
-    """Weights in half precision, the landmark space in single; measured as shipped; and the card."""
+    """Write weights in half precision, the landmark space in single precision, and the card, measured with them."""
     weights = halve_weights(network) | {name: getattr(network, name) for name in ("base", "mean", "components")}
-    # faces of one batch are strangers to each other, so what the state would keep is never learned
+    # faces of one batch are unrelated, so the weights of the recurrent state are never learnt
     unused = "vg_net.convGRU.weight_hh_l0"
     weights[unused] = torch.zeros_like(weights[unused])
     path = output / OPEN_ATVG_PATH.name
@@ -170,7 +170,7 @@ def publish(network: OpenATVG, talkers: Sequence[Talker], counts: dict[str, str]
 def write_card(
     lips: dict[str, list[float]], pictures: dict[str, list[float]], counts: dict[str, str], people: int
 ) -> str:
-    """What the weights are, how they were made, and what they reach."""
+    """Compose the card: description, training and results of the weights."""
 
     def table(rows: dict[str, list[float]], digits: Sequence[int]) -> str:
         cells = {
@@ -214,7 +214,7 @@ sound of a real person is in the weights' training but Flite's and Festival's vo
 
 
 def write_published_landmarks(golden: Path, output: Path) -> None:
-    """The constants of the published demo, from the reference file that the tests compare with, too."""
+    """Write the constants of the published demo from the reference file that the tests also use."""
     with np.load(golden, allow_pickle=False) as file:
         values = {name: file[name].tolist() for name in ("constant_lmark", "at_input", "vg_example")}
     source = (
@@ -253,7 +253,7 @@ def main() -> None:
 def train(
     talkers: Sequence[Talker], base: np.ndarray, arguments: argparse.Namespace
 ) -> tuple[OpenATVG, dict[str, str]]:
-    """Both networks, one after the other, and what the card says of how they were made."""
+    """Train both networks in turn; also returns the card's facts on their training."""
     torch.manual_seed(arguments.seed)
     space, network, checkpoint = make_space(talkers, base), OpenATVG(), arguments.speakers / OPEN_CHECKPOINT
     wake(network)
@@ -290,7 +290,7 @@ def _optimise(
     name: str,
     checkpoint: Path,
 ) -> None:
-    """Adam with a one-cycle rate on one of the networks; says how it goes, and keeps both as they are."""
+    """Train one of the networks by Adam with a one-cycle rate; prints progress and saves both networks."""
     if steps == 0:
         return
     part.to(memory_format=torch.channels_last)

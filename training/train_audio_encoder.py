@@ -2,7 +2,7 @@
 
     python -m training.train_audio_encoder --output metatalk_lib/data
 
-Every figure on the card is measured by the run that writes it. Needs Flite and Festival with their voices: the Debian
+Every value on the card is measured by the run that writes it. Needs Flite and Festival with their voices: the Debian
 packages that training/README.md lists.
 """
 
@@ -52,14 +52,14 @@ CHUNKS_PER_STEP = 16
 RATE = 2e-3
 VISEME_LOSS_WEIGHT = 0.1
 LIP_SHARE = 0.8
-"""Weight of what is seen of the lips, in shares of its variance, against 0.6 for the actions themselves."""
+"""Weight of the lip landmarks, in shares of their variance, against 0.6 for the facial actions."""
 ACTION_SHARE = 0.6
 
 
 class LipTargets:
-    """What the lips head learns: principal components of lip landmarks (mm) and facial actions, weighted together.
+    """Targets of the lips head: principal components of lip landmarks (mm) and facial actions, weighted together.
 
-    A squared error of 1, summed over the components, is all their variance.
+    A squared error of 1, summed over the components, equals their total variance.
     """
 
     def __init__(self, actions: np.ndarray) -> None:
@@ -76,17 +76,17 @@ class LipTargets:
         self.basis = basis * self.scale
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
-        """(T, 52) actions to (T, LIP_SIZE) targets."""
+        """Convert (T, 52) actions to (T, LIP_SIZE) targets."""
         return ((self._join(actions) - self.mean) @ self.basis / self.scale**2).astype(np.float32)
 
     def opening_mm(self, actions: np.ndarray) -> np.ndarray:
-        """Mouth opening of the mean face."""
+        """Compute the mouth opening of the mean face, mm."""
         landmarks = np.repeat(self.still_mm[None], len(actions), axis=0)
         landmarks[:, 48:68] += (actions @ self.lip_rows).reshape(len(actions), 20, 3)
         return mouth_opening(landmarks[..., :2])
 
     def action_map(self) -> tuple[np.ndarray, np.ndarray]:
-        """(LIP_SIZE, 52) and (52,): targets @ basis + mean are the actions."""
+        """Return basis (LIP_SIZE, 52) and mean (52,): actions = targets @ basis + mean."""
         share = self.scales[1] / ACTION_SHARE
         return self.basis[-self.lip_rows.shape[0] :].T * share, self.mean[-self.lip_rows.shape[0] :] * share
 
@@ -96,7 +96,7 @@ class LipTargets:
 
 
 def train(utterances: Sequence[TrainingUtterance], targets: LipTargets, *, steps: int, seed: int) -> nn.ModuleDict:
-    """Adam with a one-cycle rate on the squared lip error (in shares of its variance) plus the weighted viseme loss."""
+    """Train by Adam with a one-cycle rate on squared lip error (in shares of variance) plus weighted viseme loss."""
     torch.manual_seed(seed)
     speech = nn.ModuleDict({"encoder": OpenAudioEncoder(), "heads": SpeechHeads(len(VISEMES))})
     _set_statistics(speech, utterances, targets)
@@ -120,24 +120,24 @@ def train(utterances: Sequence[TrainingUtterance], targets: LipTargets, *, steps
 
 
 class CepstrumAugmentation:
-    """Other throats and microphones for each chunk, straight on its cepstra.
+    """Augmentation of chunks with other vocal tracts and microphones, applied directly to the cepstra.
 
-    A throat of another length stretches the mel axis by a factor, which is a matrix on the cepstra; a microphone adds
-    a constant to each. So no chunk is ever heard twice.
+    A vocal tract of another length stretches the mel axis by a factor, which is a matrix on the cepstra; a microphone
+    adds a constant to each coefficient. So no chunk occurs twice.
 
     Source: vocal tract length perturbation after Jaitly and Hinton (2013); original in this form.
     """
 
     FACTORS = np.linspace(0.88, 1.12, 25)
     OFFSET_SHARE = 0.35
-    """Spread of the added constant, of each coefficient's own standard deviation."""
+    """Standard deviation of the added constant relative to that of each coefficient."""
 
     def __init__(self, mfcc_std: np.ndarray) -> None:
         self.mfcc_std = mfcc_std
         self.matrices = np.stack([self._stretch(factor) for factor in self.FACTORS]).astype(np.float32)
 
     def __call__(self, chunks: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """(B, S, 12) cepstra of other people with other microphones."""
+        """Augment chunks of cepstra (B, S, 12)."""
         chosen = self.matrices[generator.integers(len(self.matrices), size=len(chunks))]
         offsets = self.OFFSET_SHARE * self.mfcc_std * generator.normal(size=(len(chunks), 1, len(self.mfcc_std)))
         return (chunks @ chosen.transpose(0, 2, 1) + offsets).astype(np.float32)
@@ -155,7 +155,7 @@ class CepstrumAugmentation:
 
 
 def measure(speech: nn.ModuleDict, targets: LipTargets, test: Sequence[TrainingUtterance]) -> dict[str, float]:
-    """Figures over all frames of a test set, against the viseme teacher's truth."""
+    """Measure over all frames of a test set, against the viseme teacher."""
     predicted, classes = zip(*(_predict(speech, item) for item in test), strict=True)
     own, truth = np.concatenate(predicted), np.concatenate([item.actions for item in test])
     labels = np.concatenate([item.visemes for item in test])
@@ -174,7 +174,7 @@ def measure(speech: nn.ModuleDict, targets: LipTargets, test: Sequence[TrainingU
 
 
 def write_card(path: Path, command: str, results: dict[str, dict], counts: dict[str, str]) -> None:
-    """The card beside the weights: what, how made, measured how."""
+    """Write the card beside the weights: contents, training and evaluation."""
     names = list(results)
     rows = [f"| {key} | " + " | ".join(_cell(results[name][key]) for name in names) + " |" for key in results[names[0]]]
     text = f"""# {OPEN_FILE}
@@ -231,7 +231,7 @@ def publish(
     training: Sequence[TrainingUtterance],
     minutes: tuple[float, float],
 ) -> None:
-    """Measure on what was held out, and write weights and card."""
+    """Measure on held-out data, and write weights and card."""
     results = {}
     for offset, kind in enumerate(("synthetic", *HELD_OUT_RECORDED), start=1):
         for is_degraded in (False, True):
@@ -258,7 +258,7 @@ def publish(
 
 
 def _load_or_speak(arguments: argparse.Namespace) -> tuple[list[TrainingUtterance], float]:
-    """The utterances, and how many seconds it took to speak them, in this run or in the one that kept them."""
+    """Load or synthesise the utterances; also returns the time of their synthesis in this or an earlier run, s."""
     asked = {"utterances": arguments.utterances, "seed": arguments.seed, "code": _sources_digest()}
     if arguments.corpus and arguments.corpus.exists():
         kept = pickle.loads(arguments.corpus.read_bytes())
@@ -275,7 +275,7 @@ def _load_or_speak(arguments: argparse.Namespace) -> tuple[list[TrainingUtteranc
 
 
 def _sources_digest() -> str:
-    """Checksum of the code that decides what is spoken."""
+    """Checksum of the code that determines the utterances."""
     modules = (speech_corpus, recorded_voices, words, synthesis, speech_augmentation, visemes, mfcc)
     return hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in modules)).hexdigest()
 
@@ -296,7 +296,7 @@ def _cut(
     generator: np.random.Generator,
     augmentation: CepstrumAugmentation,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Chunks of `SHORTEST_FRAMES` frames at random places: their steps, and lips and visemes of the inner frames."""
+    """Cut chunks of `SHORTEST_FRAMES` frames at random: their MFCC steps, and lips and visemes of the inner frames."""
     parts = []
     for index in chosen:
         item = utterances[index]
@@ -320,7 +320,7 @@ def _step(speech: nn.ModuleDict, batch: tuple, optimiser: torch.optim.Optimizer)
 
 
 def _predict(speech: nn.ModuleDict, item: TrainingUtterance) -> tuple[np.ndarray, np.ndarray]:
-    """Actions and viseme indices of all frames."""
+    """Predict actions and viseme indices of all frames."""
     with torch.no_grad():
         features = speech["encoder"].encode_steps(torch.from_numpy(item.mfcc)[None])[0]
         classes = speech["heads"].visemes(features).argmax(dim=1)

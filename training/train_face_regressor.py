@@ -3,7 +3,7 @@
     python -m training.render_faces --output outputs/training/faces
     python -m training.train_face_regressor --faces outputs/training/faces
 
-Every figure on the card is measured by the run that writes it, on people that it was not trained on.
+Every value on the card is measured by the run that writes it, on held-out people.
 """
 
 import argparse
@@ -41,12 +41,12 @@ from training.precision import PRECISION, low_precision
 
 HELD_OUT_SHARE, HELD_OUT_LEAST = 0.06, 2
 BATCH = 48
-LEARNING_RATE, LATER_LEARNING_RATE = 2.5e-3, 1.2e-3  # from nothing, and from weights of an earlier run
+LEARNING_RATE, LATER_LEARNING_RATE = 2.5e-3, 1.2e-3  # from random weights, and from weights of an earlier run
 FIRST_LOG_DOUBT = -1.0
-# Opening and width of the mouth count on their own: points that err alike keep them, points that err apart do not.
+# Opening and width of the mouth have their own loss: they suffer if two points err differently, not if they err alike.
 PAIRS = ((61, 67), (62, 66), (63, 65), (60, 64), (48, 54), (50, 58), (51, 57), (52, 56))
 PAIR_DOUBT, PAIR_SHARE = 0.02, 0.2  # in half sides of the mouth view; weight beside the points
-# How far the coarse landmarks that place the views may be off, as shares of the outer-eye distance and radians.
+# Errors of the coarse landmarks that place the views, as shares of the outer-eye distance and radians.
 SHIFT, MOUTH_SHIFT, SCALE, TURN = 0.06, 0.05, 0.07, 0.07
 
 
@@ -71,7 +71,7 @@ class Faces:
 def make_example(
     faces: Faces, index: int, points: PointSet, template: np.ndarray, generator: np.random.Generator | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Face view, mouth view and the points in half sides of theirs; changed at random where a generator is given."""
+    """Make face view, mouth view and points in half sides of their view; a generator turns on random augmentation."""
     image = cv2.imdecode(faces.codes[index], cv2.IMREAD_COLOR)[..., ::-1]
     placed = faces.points[index].astype(np.float64)
     if generator is not None and generator.random() < 0.5:
@@ -98,7 +98,7 @@ def make_example(
 
 
 def disturb(coarse: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Coarse landmarks as a detector might place them: shifted, turned and scaled as a whole, the mouth on its own."""
+    """Disturb coarse landmarks like a detector: shifted, rotated and scaled as a whole, and the mouth separately."""
     unit = np.linalg.norm(coarse[OUTER_EYE[0]] - coarse[OUTER_EYE[1]])
     centre = coarse.mean(axis=0)
     angle, scale = generator.normal(0, TURN), np.exp(generator.normal(0, SCALE))
@@ -109,7 +109,7 @@ def disturb(coarse: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def cover_partly(image: np.ndarray, coarse: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Now and then a hand, a microphone or glasses: an ellipse or a bar of one colour before the face."""
+    """Occlude the face at random, as by a hand, a microphone or glasses: an ellipse or a bar of one colour."""
     if generator.random() > 0.25:
         return image
     image = image.copy()
@@ -124,7 +124,7 @@ def cover_partly(image: np.ndarray, coarse: np.ndarray, generator: np.random.Gen
 
 
 def degrade(views: list[np.ndarray], generator: np.random.Generator) -> list[np.ndarray]:
-    """Another camera: colour, contrast, blur, a smaller picture, noise and compression, the same for both views."""
+    """Simulate another camera, equally for both views: colour, contrast, blur, resolution, noise and compression."""
     gain = np.exp(generator.normal(0, 0.22)) * np.exp(generator.normal(0, 0.08, 3))
     offset, gamma = generator.normal(0, 14), np.exp(generator.normal(0, 0.2))
     is_grey = generator.random() < 0.12
@@ -152,7 +152,7 @@ def degrade(views: list[np.ndarray], generator: np.random.Generator) -> list[np.
 def iterate_batches(
     faces: Faces, points: PointSet, template: np.ndarray, order: np.ndarray, seed: int | None
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Batches in order; the next one is made while the last is learnt. Each example has its own generator."""
+    """Yield batches in order; the next one is prepared during the current step. Each example has its own generator."""
 
     def make(batch: np.ndarray) -> list:
         return [
@@ -176,9 +176,9 @@ def iterate_batches(
 def train(
     faces: Faces, points: PointSet, template: np.ndarray, arguments: argparse.Namespace, rank: int
 ) -> DenseLandmarkNet:
-    """AdamW with a one-cycle rate on the negative log likelihood of a Gaussian for every point, and on the pairs.
+    """Train by AdamW with a one-cycle rate on a Gaussian negative log likelihood of every point and on the pairs.
 
-    Each process learns from its share of every epoch and averages the gradients with the others.
+    Each process trains on its share of every epoch and averages gradients with the others.
     """
     torch.manual_seed(arguments.seed)
     epochs, processes = arguments.epochs, arguments.processes
@@ -219,7 +219,7 @@ def train(
 
 
 def first_network(points: PointSet, start: Path | None) -> tuple[DenseLandmarkNet, float]:
-    """The network before the first step, and the learning rate that it bears."""
+    """Make the initial network, and choose its learning rate."""
     if start is not None:
         return load_regressor(start), LATER_LEARNING_RATE
     network = DenseLandmarkNet(points.face_count, len(points.mirror) - points.face_count)
@@ -230,13 +230,13 @@ def first_network(points: PointSet, start: Path | None) -> tuple[DenseLandmarkNe
 
 
 def between_lips(places: torch.Tensor, points: PointSet) -> torch.Tensor:
-    """From one point of each pair to the other, (B, P, 2)."""
+    """Compute the vectors (B, P, 2) from one point of each pair to the other."""
     first, second = points.landmark[np.array(PAIRS).T]
     return places[:, first] - places[:, second]
 
 
 def measure(network: DenseLandmarkNet, faces: Faces, points: PointSet, template: np.ndarray, seed: int | None) -> dict:
-    """Distances of predicted and true points, percent of the outer-eye distance, and what the doubt foretold."""
+    """Measure distances of predicted from true points, percent of the outer-eye distance, and predicted uncertainty."""
     distance, doubt = [], []
     batches = iterate_batches(faces, points, template, np.arange(len(faces)), seed)
     for face, mouth, target in batches:
@@ -284,7 +284,7 @@ def main() -> None:
 
 
 def run(rank: int, arguments: argparse.Namespace, meeting: str) -> None:
-    """What each process does; the first one measures and writes."""
+    """Main function of each process; the first one measures and writes."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=arguments.processes)
@@ -314,7 +314,7 @@ def run(rank: int, arguments: argparse.Namespace, meeting: str) -> None:
 
 
 def save(folder: Path, network: DenseLandmarkNet, points: PointSet) -> None:
-    """Weights in half precision with the sizes that build the network."""
+    """Save weights in half precision with the sizes of the network."""
     weights = {
         name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()
     }
@@ -324,7 +324,7 @@ def save(folder: Path, network: DenseLandmarkNet, points: PointSet) -> None:
 
 
 def write_card(path: Path, arguments: argparse.Namespace, results: dict[str, dict], counts: dict[str, str]) -> None:
-    """The card beside the weights: what, how made, measured how."""
+    """Write the card beside the weights: contents, training and evaluation."""
     names = list(results)
     rows = [f"| {key} | " + " | ".join(_cell(results[name][key]) for name in names) + " |" for key in results[names[0]]]
     text = f"""# face_regressor_open.safetensors
@@ -352,7 +352,7 @@ Licence: as the project; the weights hold no third party's data.
 
 
 def made_by(arguments: argparse.Namespace) -> str:
-    """The commands of this run and of those before it, in order."""
+    """List the commands of this run and of the runs before it, in order."""
     command = f"`python -m training.train_face_regressor --epochs {arguments.epochs} --seed {arguments.seed}"
     if arguments.start is None:
         return f"- Made by: `python -m training.render_faces` (its defaults), then\n  {command}`"

@@ -3,8 +3,8 @@
     python -m training.render_talkers --output outputs/training/talkers
     python -m training.train_generator_prior --talkers outputs/training/talkers
 
-First every person's pairs are made (kept between runs), then one network is trained on patches of all people but the
-last `--held-out`, on which the card's figures are measured. A killed training goes on from its checkpoint.
+First, every person's pairs are made (and kept between runs), then one network is trained on patches of all people but
+the last `--held-out`, on which the card's values are measured. A killed training resumes from its checkpoint.
 """
 
 import argparse
@@ -35,22 +35,22 @@ from training.people import run_parallel, split_jpegs
 
 REFERENCES = 3
 HIDDEN_FRAMES = 5
-"""A third of a second, as in a person's own training: the pictures of a sentence lie some 70 ms apart."""
+"""Hidden neighbours of a frame, a third of a second as in a person's own training; pictures are about 70 ms apart."""
 ACTION_NOISE, ROTATION_NOISE_RAD, TRANSLATION_NOISE_DM = 0.03, 0.004, 0.004
-"""Errors as a fit has them: of the facial actions, and of the pose; the same in all frames of a person."""
+"""Simulated fitting errors of facial actions and pose, constant over all frames of a person."""
 LARGEST_CHANGE = 0.3
-"""In units of those, what changes from frame to frame: of each person some share of it. A fit is nearly still."""
+"""Largest change of these errors from frame to frame, relative to them; each person gets a random share of it."""
 MODEL = RendererSettings(
     window=1, width=32, depth=4, refine=False, size=512, roi=Roi(0, 0, 256, 256), references=REFERENCES
 )
-"""Size and rectangle play no part in the weights."""
+"""Settings of the prior's network; the weights do not depend on size and rectangle."""
 BATCH, LEARNING_RATE, CHECKPOINT_STEPS, SEED = 8, 5e-4, 200, 0
 MEASURED_FRAMES = 8
-"""Frames of each held-out person that the card's figures are measured on."""
+"""Frames of each held-out person on which the card's values are measured."""
 
 
 def prepare_person(source: Path, folder: Path) -> None:
-    """Draw one person's pairs with coefficients as wrong as fitted ones, where they are missing."""
+    """Make one person's pairs, if missing, with coefficients that have errors like fitted ones."""
     key = describe(source)
     kept = find_pairs(folder / "pairs", key)
     if kept is not None and kept.references.shape[1] == REFERENCES:
@@ -69,13 +69,13 @@ def prepare_person(source: Path, folder: Path) -> None:
 
 
 def describe(source: Path) -> str:
-    """What a person's pairs are made from; others are made again."""
+    """Describe the inputs of a person's pairs; pairs with other inputs are remade."""
     constants = (HIDDEN_FRAMES, ACTION_NOISE, ROTATION_NOISE_RAD, TRANSLATION_NOISE_DM, LARGEST_CHANGE, REFERENCES)
     return f"{sha256_file(source)} {constants} {code_fingerprint('05_neural_renderer')}"
 
 
 def disturb(model: FaceModel, exact: Coefficients, generator: np.random.Generator) -> Coefficients:
-    """Errors of the facial actions and of the pose: one of the person, and a smaller one of each frame."""
+    """Add errors to facial actions and pose: a constant one for the person, and a smaller one for each frame."""
     share = generator.uniform(0, LARGEST_CHANGE)
 
     def err(size: float, columns: int) -> np.ndarray:
@@ -92,14 +92,14 @@ def disturb(model: FaceModel, exact: Coefficients, generator: np.random.Generato
 
 
 def prepare(talkers: Path, workers: int) -> list[RendererPairs]:
-    """The pairs of all people, made where they are missing or were made in another way."""
+    """Return the pairs of all people; missing or outdated ones are made."""
     sources = sorted(talkers.glob("*.npz"))
     run_parallel(prepare_person, [(path, talkers / path.stem) for path in sources], workers, "drawing pairs")
     return [open_pairs(talkers / path.stem / "pairs") for path in sources]
 
 
 def measure(network: torch.nn.Module, people: list[RendererPairs]) -> PairScores:
-    """Mean scores of a network on people that it never saw."""
+    """Measure mean scores of a network on held-out people."""
     scores = []
     for pairs in people:
         some = pairs.select(np.linspace(0, len(pairs) - 1, MEASURED_FRAMES).round().astype(int))
@@ -109,7 +109,7 @@ def measure(network: torch.nn.Module, people: list[RendererPairs]) -> PairScores
 
 
 def write_card(path: Path, rows: dict[str, PairScores], people: int, unknown: int, training: TrainingSettings) -> None:
-    """What the weights are, how they were made, and what they reach."""
+    """Write the card: description, training and results of the weights."""
     table = "\n".join(
         f"| {name} | {score.ssim_mask:.3f} | {score.psnr_mask:.2f} | {score.sharpness_ratio_mask:.2f} |"
         for name, score in rows.items()
@@ -165,7 +165,7 @@ def main() -> None:
 
 
 def prior_settings(steps: int) -> TrainingSettings:
-    """The losses of a person's training but for the discriminator's, with larger steps."""
+    """Settings with the losses of a person's training except the discriminator's, and a higher learning rate."""
     config = RendererConfig()
     return TrainingSettings(
         steps, BATCH, LEARNING_RATE, 0.0, 1.0, config.gan_width, CHECKPOINT_STEPS, SEED,

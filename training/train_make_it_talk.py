@@ -3,11 +3,11 @@
     python -m training.render_speakers --output outputs/training/speakers
     python -m training.train_make_it_talk --speakers outputs/training/speakers
 
-Five networks learn one after the other: the voice encoder, AutoVC, the content branch, the speaker branch and the image
-translation. What is spoken and each finished network are kept in a folder beside the people, so a killed training goes
-on with the next part; other arguments or other training code make other files. Every figure on the cards is measured
-by the run that writes them, with the weights as shipped, on people, voices and sentences that were not trained on.
-Needs Flite and Festival, as training/README.md says.
+Five networks are trained in turn: the voice encoder, AutoVC, the content branch, the speaker branch and the image
+translation. Utterances and finished networks are kept in a folder beside the people, so a killed training resumes with
+the next part; other arguments or other training code make new files. Every value on the cards is measured by the run
+that writes them, with the published weights, on held-out people, voices and sentences. Needs Flite and Festival, see
+training/README.md.
 """
 
 import argparse
@@ -80,10 +80,10 @@ ADVICE = "Delete it and run again."
 
 
 class Workshop:
-    """The folder of finished parts, and how long each took.
+    """The folder of finished parts, with the time that each took.
 
     Args:
-        arguments: of the command line.
+        arguments: arguments of the command line.
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -91,14 +91,14 @@ class Workshop:
         self.people = len(list(arguments.speakers.glob("*.npz")))
 
     def key(self, *parts: object) -> str:
-        """Names what a part is made from: modules by their code, all else as it is printed."""
+        """Compute a key of a part's inputs: modules by their code, everything else as printed."""
         seen = [
             Path(part.__file__).read_text("utf-8") if isinstance(part, ModuleType) else repr(part) for part in parts
         ]
         return hashlib.sha256("\n".join([str(self.people), *seen]).encode()).hexdigest()[:10]
 
     def train(self, name: str, key: str, network: nn.Module, learn: Callable[[], nn.Module]) -> nn.Module:
-        """A finished network, trained unless it is there already, in evaluation mode."""
+        """Return a finished network in evaluation mode; it is trained unless it exists already."""
         path = self.folder / f"{name}_{key}.safetensors"
         if not path.exists():
             started = time.perf_counter()
@@ -110,7 +110,7 @@ class Workshop:
         return network.eval()
 
     def speak(self, name: str, key: str, make: Callable[[], list[Spoken]]) -> list[Spoken]:
-        """Utterances, spoken unless they are there already."""
+        """Return utterances; they are synthesised unless they exist already."""
         path = self.folder / f"{name}_{key}.npz"
         if not path.exists():
             save_utterances(path, make())
@@ -120,7 +120,7 @@ class Workshop:
 def train_sound(
     shop: Workshop, arguments: argparse.Namespace, known: list[tuple[Spoken, np.ndarray]]
 ) -> tuple[OpenSound, str]:
-    """Everything that hears and moves landmarks, and what it learnt from."""
+    """Train all audio and landmark networks; also returns a description of the training data."""
     seed, key = arguments.seed, shop.key(make_it_talk_speech, arguments.utterances, arguments.seed)
     spoken = shop.speak("speech", key, lambda: make_utterances(arguments.utterances, seed, arguments.workers))
     everything, sound = spoken + [item for item, _ in known], OpenSound()
@@ -149,7 +149,7 @@ def train_sound(
 def set_statistics(
     sound: OpenSound, spoken: list[Spoken], everything: list[Spoken], embeddings: list[np.ndarray]
 ) -> list[Heard]:
-    """Set target voice, statistics and depths, and give everything that was said as the branches hear it."""
+    """Set target voice, statistics and depths, and return all utterances as inputs of the branches."""
     target = find_target_voice(spoken, embeddings[: len(spoken)])
     features = list(convert_all(sound.auto_vc, everything, embeddings, target))
     together = np.concatenate(features)
@@ -161,12 +161,12 @@ def set_statistics(
 
 
 def standardise(sound: OpenSound, feature: np.ndarray) -> np.ndarray:
-    """The content feature as the branches read it."""
+    """Standardise the content feature for the branches."""
     return ((feature - sound.feature_mean.numpy()) / sound.feature_std.numpy()).astype(np.float32)
 
 
 def measure_sound(sound: OpenSound, tests: list[Spoken], unknown: list) -> dict[str, float]:
-    """The figures of the card: on utterances of voices that were not trained on, and on people who were not either."""
+    """Measure the values of the card on utterances of held-out voices and on held-out people."""
     said = tests + [item for item, _ in unknown]
     embeddings = embed_all(sound.voice_encoder, said)
     features = convert_all(sound.auto_vc, said, embeddings, sound.target_voice.numpy())
@@ -189,7 +189,7 @@ def publish_sound(
     facts: dict[str, str],
     output: Path,
 ) -> None:
-    """Weights in half precision, measured as shipped, and the card."""
+    """Write weights in half precision, and the card, measured with them."""
     path, weights = output / OPEN_SOUND_PATH.name, pack_sound(sound)
     save_weights(path, weights)
     figures = measure_sound(unpack_sound(weights, path), tests, unknown)
@@ -207,7 +207,7 @@ face. It shares no weight with the published checkpoints and is no measure of wh
 
 
 def publish_image(network: ResidualUNet, unknown: list, facts: dict[str, str], output: Path) -> None:
-    """Weights in half precision, measured as shipped, and the card."""
+    """Write weights in half precision, and the card, measured with them."""
     path, weights = output / OPEN_IMAGE_PATH.name, halve_weights(network)
     save_weights(path, weights)
     shipped = ResidualUNet(width=OPEN_IMAGE_WIDTH)
@@ -228,7 +228,7 @@ the published checkpoint and is no measure of what that can do.""",
 
 
 def write_card(path: Path, what: str, facts: dict[str, str], measured_on: str, table: str, limits: str) -> None:
-    """The card beside the weights: what, how made, measured how."""
+    """Write the card beside the weights: contents, training and evaluation."""
     made = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     text = f"""# {path.name}
 
@@ -252,7 +252,7 @@ Festival's voices.
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speakers", type=Path, required=True)
     parser.add_argument("--utterances", type=int, default=700, help="spoken besides what the people say")

@@ -1,4 +1,4 @@
-"""What of MakeItTalk paints: the image translation, trained on the pictures of `render_speakers`."""
+"""Training of MakeItTalk's image translation network on the pictures of `render_speakers`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,15 +21,15 @@ from training.train_make_it_talk_sound import optimise
 
 BATCH = 8
 SIDES = (0.88, 1.0)
-"""Of the square that is cut out of a picture, in shares of its side: faces of 120 to 165 px."""
+"""Range of the crop's side relative to that of the picture; faces are then 120 to 165 px wide."""
 JITTER_PX = 0.5
-"""Errors of the drawn landmarks."""
+"""Standard deviation of the errors of the drawn landmarks, px."""
 GAIN_RANGE = (0.75, 1.25)
-"""Of the light of a person, in each colour."""
+"""Range of the random gain of a person's light in each colour."""
 MOUTH_WEIGHT, MOUTH_MARGIN_PX = 1.0, 12
-"""What the mean error in the mouth's rectangle counts besides all, and how far that reaches about the lips."""
+"""Weight of the mean error in the mouth rectangle besides that of the whole picture, and its margin around the lips."""
 MEASURED_FRAMES = 8
-"""Frames of each held-out person that the card's figures are measured on."""
+"""Frames of each held-out person on which the card's values are measured."""
 
 
 class Person(NamedTuple):
@@ -41,11 +41,11 @@ class Person(NamedTuple):
 
 
 class Example(NamedTuple):
-    """What the network sees and is to paint, and where the mouth is.
+    """Input, target and mouth rectangle of one training example.
 
     Attributes:
         drawing, still, target: (256, 256, 3) BGR.
-        mouth: left, top, right, bottom.
+        mouth: mouth rectangle as left, top, right, bottom, px.
     """
 
     drawing: np.ndarray
@@ -55,7 +55,7 @@ class Example(NamedTuple):
 
 
 def load_person(path: Path) -> Person:
-    """A person of `render_speakers`; the pictures stay coded, decoded they would fill the memory."""
+    """Load a person of `render_speakers`; the pictures stay JPEG-encoded to save memory."""
     arrays = load_arrays(path, "jpeg", "jpeg_length", "landmarks")
     codes = np.split(arrays["jpeg"], np.cumsum(arrays["jpeg_length"])[:-1])
     return Person(codes, arrays["landmarks"], len(cv2.imdecode(codes[0], cv2.IMREAD_COLOR)))
@@ -64,13 +64,13 @@ def load_person(path: Path) -> Person:
 def make_example(
     person: Person, still: int, row: int, crop: CropTransform, generator: np.random.Generator | None = None
 ) -> Example:
-    """A still and another frame of a person, cut out by one crop.
+    """Make an example from a still and another frame of a person, cut out by one crop.
 
     Args:
         person: the person.
-        still, row: frames.
-        crop: of the pictures.
-        generator: of the landmarks' errors; None draws the truth.
+        still, row: frame numbers of the still and the target.
+        crop: crop of the pictures.
+        generator: random generator of landmark errors; None draws the true landmarks.
     """
     shown, wanted = (crop.crop_image(cv2.imdecode(person.codes[index], cv2.IMREAD_COLOR)) for index in (still, row))
     points = crop.to_crop(person.landmarks[row].astype(np.float64))
@@ -84,7 +84,7 @@ def make_example(
 
 
 def draw_examples(people: list[Person], generator: np.random.Generator) -> list[Example]:
-    """Random people, frames, crops and light; half of them mirrored."""
+    """Draw examples with random people, frames, crops and light; half of them are mirrored."""
     examples = []
     for number in generator.integers(len(people), size=BATCH):
         person = people[number]
@@ -97,9 +97,9 @@ def draw_examples(people: list[Person], generator: np.random.Generator) -> list[
 
 
 def train_image(people: list[Person], steps: int, seed: int, start: Mapping[str, Tensor] | None = None) -> ResidualUNet:
-    """L1, the mouth's rectangle weighted; from weights of an earlier run where there are any.
+    """Train on L1 with extra weight on the mouth rectangle, from weights of an earlier run if given.
 
-    Published are L1, and content and style of VGG features.
+    The published training uses L1, and content and style losses of VGG features.
     """
     torch.manual_seed(seed)
     network = ResidualUNet(width=OPEN_IMAGE_WIDTH)
@@ -125,9 +125,9 @@ def train_image(people: list[Person], steps: int, seed: int, start: Mapping[str,
 
 
 def measure_image(network: ResidualUNet, people: list[Person]) -> dict[str, dict[str, float]]:
-    """L1 (of 255) and PSNR (dB) on people who were not trained on, of the square and of the mouth's rectangle.
+    """Measure L1 (of 255) and PSNR (dB) on held-out people, over the whole square and the mouth rectangle.
 
-    The rows: painted; painted from the drawing of another moment; and the still as it is.
+    Rows: painted; painted from the drawing of another moment; and the unchanged still.
     """
     sums: dict[str, list[list[float]]] = {}
     for person in people:
@@ -162,7 +162,7 @@ def measure_image(network: ResidualUNet, people: list[Person]) -> dict[str, dict
 
 
 def to_tensor(images: list[np.ndarray]) -> Tensor:
-    """(B, 3, 256, 256) in [0, 1]."""
+    """Stack images as a tensor (B, 3, 256, 256) in [0, 1]."""
     return torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / 255)
 
 

@@ -1,7 +1,7 @@
-"""What of MakeItTalk moves landmarks: the content branch and the speaker branch.
+"""Training of MakeItTalk's landmark networks: the content branch and the speaker branch.
 
-Window i begins at step i, which its output moves: the published training has it so, and frame i at 62.5 fps shows the
-instant of step i. So both branches learn what the face does at the first step of each window, and hear 0.27 s more.
+The output of window i is the displacement at its first step i, as in the published training, and frame i at 62.5 fps
+shows the instant of step i. So both branches learn the motion at the first step of each window, with 0.27 s look-ahead.
 """
 
 from typing import NamedTuple
@@ -25,21 +25,21 @@ from training.render_speakers import TURN_SIGMA
 from training.train_make_it_talk_sound import Heard, optimise
 
 WINDOWS = 128
-"""Windows of a step of the content branch."""
+"""Windows in one training step of the content branch."""
 LIP_WEIGHT = 4.0
-"""Of the lips' errors, against those of the rest of the face."""
+"""Weight of errors of the lips relative to the rest of the face."""
 LIP_UNIT, HEAD_UNIT = 0.01, 0.06
-"""About what lips and heads move by, networks' units. While a branch learns, it tells multiples of it."""
+"""Typical motion of lips and head in the networks' units; in training, the branches predict multiples of it."""
 FORGET_BIAS = 1.0
-"""Of the LSTMs' forget gates at the start: what is told of is a window's first step, and the last one tells it."""
+"""Initial bias of the LSTMs' forget gates, since the last step's output must predict the window's first step."""
 DROPOUT = 0.1
-"""Between the LSTM layers; published is 0.5, for longer trainings."""
+"""Dropout between the LSTM layers; the published value is 0.5, for longer trainings."""
 LAGS = range(-6, 7)
-"""Steps by which the card's curves are shifted against each other."""
+"""Lags between the card's curves, steps."""
 
 
 class FaceMover:
-    """Landmarks of random faces in the networks' space, still and under facial actions."""
+    """Landmarks of random faces in the networks' space, at rest and under facial actions."""
 
     def __init__(self) -> None:
         model = load_face_model()
@@ -48,13 +48,13 @@ class FaceMover:
         self.depth = FACE_DEPTH * open_depth()
 
     def draw(self, actions: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Faces (B, 68, 3) of random identities that turn a little to the side, and what the actions move them by."""
+        """Draw faces (B, 68, 3) of random identities, slightly turned, with their displacements by the actions."""
         identity = generator.standard_normal((len(actions), len(self.identity_basis)))
         turns = Rotation.from_euler("xyz", generator.normal(0, TURN_SIGMA, (len(actions), 3))).as_matrix()
         return self.place(self.mean + np.tensordot(identity, self.identity_basis, axes=1), actions, turns)
 
     def place(self, neutral: np.ndarray, actions: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Given faces (B, 68, 3), model space, and what the actions (B, 52) move them by."""
+        """Convert faces (B, 68, 3) in model space, with their displacements by the actions (B, 52)."""
         turned = neutral @ turns.transpose(0, 2, 1)
         moved = np.tensordot(actions, self.action_basis, axes=1) @ turns.transpose(0, 2, 1)
         low, high = turned[:, 0], turned[:, 16]
@@ -68,8 +68,8 @@ class Motion(NamedTuple):
     """A person who speaks.
 
     Attributes:
-        heard: the content feature and the voice.
-        displacement: (W, 204) of each window's first step, against the person's mean face.
+        heard: content feature and voice.
+        displacement: (W, 204) displacement from the person's mean face at the first step of each window.
     """
 
     heard: Heard
@@ -77,10 +77,10 @@ class Motion(NamedTuple):
 
 
 def train_content(heard: list[Heard], utterances: list[Spoken], steps: int, seed: int) -> ContentBranch:
-    """The lips of random faces, from the content feature; squared errors, the lips' weighted.
+    """Train the lips of random faces from the content feature, on squared errors with extra weight on the lips.
 
-    The finished pipeline moves the mouth twice as far as the branch says. So the branch learns half of the mouth's
-    motion, and the pipeline shows it at life size.
+    The published pipeline doubles the predicted motion of the mouth. So the branch learns half of the motion, and the
+    pipeline shows it at its true size.
     """
     torch.manual_seed(seed)
     network, mover, generator = ContentBranch(), FaceMover(), np.random.default_rng([seed, 3])
@@ -109,7 +109,7 @@ def train_content(heard: list[Heard], utterances: list[Spoken], steps: int, seed
 
 
 def measure_content(network: ContentBranch, heard: list[Heard], utterances: list[Spoken]) -> dict[str, float]:
-    """How the mean face's mouth opens, against the truth, against it turned round in time, and against it shifted."""
+    """Compare the mean face's mouth opening with the truth, the truth reversed in time, and the truth shifted."""
     mover = FaceMover()
     still = np.eye(3)[None]
     found, truth = [], []
@@ -132,7 +132,7 @@ def measure_content(network: ContentBranch, heard: list[Heard], utterances: list
 
 
 def make_motion(heard: Heard, landmarks: np.ndarray) -> Motion:
-    """Displacements of a rendered person's landmarks (M, 68, 2), px, in the networks' space; the depth is not moved."""
+    """Convert a rendered person's landmarks (M, 68, 2), px, to displacements in the networks' space, without depth."""
     points = np.concatenate([landmarks, np.zeros((*landmarks.shape[:2], 1))], axis=2)
     mean = points.mean(axis=0)
     frame = find_frame(mean)
@@ -141,9 +141,9 @@ def make_motion(heard: Heard, landmarks: np.ndarray) -> Motion:
 
 
 def train_speaker(motions: list[Motion], steps: int, seed: int) -> SpeakerBranch:
-    """Face and head of rendered people, from the content feature and their voice; squared errors.
+    """Train face and head motion of rendered people from the content feature and their voice, on squared errors.
 
-    A person's windows are played forth and back from a random one until all 512 positions of the attention are filled.
+    A person's windows are played forwards and backwards from a random one until all 512 attention positions are filled.
     """
     torch.manual_seed(seed)
     network, generator = SpeakerBranch(), np.random.default_rng([seed, 4])
@@ -166,7 +166,7 @@ def train_speaker(motions: list[Motion], steps: int, seed: int) -> SpeakerBranch
 
 
 def measure_speaker(network: SpeakerBranch, motions: list[Motion]) -> dict[str, float]:
-    """Share of the displacements' energy that is told, by the right sound, by others', and by a face that is still."""
+    """Measure the share of the displacements' energy explained by the right sound, by others', and by a still face."""
     energies, errors = np.zeros(2), np.zeros(2)
     for row, motion in enumerate(motions):
         windows = cut_windows(motion.heard.feature)[:MAX_WINDOWS]
@@ -194,14 +194,14 @@ def _set_memory(lstm: nn.LSTM) -> None:
 
 
 def _scale(layer: nn.Linear, factor: float) -> None:
-    """What a last layer tells, times a factor; nothing moves at the start, and all in networks' units at the end."""
+    """Scale the output of a last layer: to no motion at the start, and to the networks' units at the end."""
     with torch.no_grad():
         layer.weight *= factor
         layer.bias *= factor
 
 
 def _correlate(found: list[np.ndarray], truth: list[np.ndarray], lag: int) -> float:
-    """r over all steps, the found curve taken `lag` steps later."""
+    """Compute r over all steps, with the found curve taken `lag` steps later."""
     early, late = max(0, -lag), max(0, lag)
     pairs = [
         (one[late : len(one) - early], other[early : len(other) - late])

@@ -1,4 +1,4 @@
-"""What of MakeItTalk hears: the voice encoder and AutoVC, trained on `make_it_talk_speech`'s utterances."""
+"""Training of MakeItTalk's audio networks, the voice encoder and AutoVC, on utterances of `make_it_talk_speech`."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -21,21 +21,21 @@ from training.train_audio_encoder import LipTargets
 RATE, VC_RATE = 1e-3, 3e-3
 """Largest learning rates; the second is AutoVC's."""
 SAY_STEPS = 50
-"""Steps after which a line with the mean loss is printed."""
+"""Steps between printed lines with the mean loss."""
 VOICES, PIECES = 16, 3
-"""Voices of a step of the voice encoder, and pieces of each."""
+"""Voices in one training step of the voice encoder, and pieces of each."""
 SHORTEST_PIECE = 64
-"""Pieces last 0.64 to 1.6 s while the encoder learns."""
+"""Smallest number of 10 ms steps of a piece: pieces last 0.64 to 1.6 s in training."""
 LIKENESS = 10.0
-"""What cosines are multiplied by before the softmax."""
+"""Factor on the cosines before the softmax."""
 POWER_GAIN = 100.0
-"""What the encoder's first weights are multiplied by at the start: mel power is small."""
+"""Factor on the initial weights of the encoder's first layer, because mel power is small."""
 CROPS, CROP_STEPS = 16, 128
-"""Pieces of a step of AutoVC, and their length: 2 s."""
+"""Pieces in one training step of AutoVC, and their length in steps: 2 s."""
 CODE_WEIGHT = 0.1
-"""Of the difference between the codes of what is heard and of what is said, against squared errors of the mel."""
+"""Weight of the difference between the codes of input and output, relative to squared errors of the mel spectrogram."""
 LIP_WEIGHT, LIP_STEPS = 0.03, 15
-"""Of the lips that a linear head tells from what is said, in shares of their variance; and the steps that it sees."""
+"""Weight of the lips predicted from the output by a linear head, in shares of their variance; and the head's steps."""
 TARGET_NAME, TARGET_THROAT = "slt", 0.98
 """The voice that all others are converted to."""
 
@@ -44,8 +44,8 @@ class Heard(NamedTuple):
     """One utterance after AutoVC.
 
     Attributes:
-        feature: (M, 80) standardised.
-        voice: (256,) embedding.
+        feature: (M, 80) standardised content feature.
+        voice: (256,) voice embedding.
     """
 
     feature: np.ndarray
@@ -53,13 +53,13 @@ class Heard(NamedTuple):
 
 
 def optimise(network: nn.Module, steps: int, draw_loss: Callable[[], Tensor], name: str, *, rate: float = RATE) -> None:
-    """Adam with a one-cycle rate; the network is left in evaluation mode.
+    """Train a network by Adam with a one-cycle rate; it is left in evaluation mode.
 
     Args:
         network: changed in place.
-        steps: of the optimiser.
-        draw_loss: loss of a random batch.
-        name: said in front of the printed losses.
+        steps: optimiser steps.
+        draw_loss: function that returns the loss of a random batch.
+        name: label of the printed losses.
         rate: largest learning rate.
     """
     network.train()
@@ -80,7 +80,7 @@ def optimise(network: nn.Module, steps: int, draw_loss: Callable[[], Tensor], na
 
 
 def train_voice_encoder(utterances: list[Spoken], steps: int, seed: int) -> VoiceEncoder:
-    """Pieces of one voice are to be nearer to the mean of its other pieces than to the means of other voices.
+    """Train the voice encoder: pieces of a voice lie nearer to the mean of its other pieces than to other means.
 
     Source: generalised end-to-end loss, Wan et al. 2018, with a fixed scale.
     """
@@ -107,7 +107,7 @@ def train_voice_encoder(utterances: list[Spoken], steps: int, seed: int) -> Voic
 
 
 def compute_voice_loss(embeddings: Tensor) -> Tensor:
-    """Cross-entropy of softmax(10 cos) over the voices' means; a piece's own is left out of its voice's mean.
+    """Compute the cross-entropy of softmax(10 cos) over the voices' means; its own voice's mean excludes the piece.
 
     Args:
         embeddings: (voices, pieces, 256), unit vectors.
@@ -123,7 +123,7 @@ def compute_voice_loss(embeddings: Tensor) -> Tensor:
 
 
 def measure_voices(encoder: VoiceEncoder, utterances: list[Spoken]) -> dict[str, float]:
-    """How well embeddings tell whether two utterances have one voice; and how well their mean power alone does."""
+    """Measure how well embeddings, and mean power alone, tell whether two utterances have the same voice."""
     embeddings = [embed_voice(encoder, item.pcm_16k / 32768) for item in utterances]
     spectra = [item.voice_mel.mean(axis=0) / np.linalg.norm(item.voice_mel.mean(axis=0)) for item in utterances]
     voices = np.concatenate([item.voice for item in utterances])
@@ -140,12 +140,12 @@ def measure_voices(encoder: VoiceEncoder, utterances: list[Spoken]) -> dict[str,
 
 
 def embed_all(encoder: VoiceEncoder, utterances: list[Spoken]) -> list[np.ndarray]:
-    """The voice embedding of each utterance."""
+    """Compute the voice embedding of each utterance."""
     return [embed_voice(encoder, item.pcm_16k / 32768) for item in track(utterances, "embedding", unit="utterance")]
 
 
 def find_target_voice(utterances: list[Spoken], embeddings: list[np.ndarray]) -> np.ndarray:
-    """The mean embedding of the target voice, or, in a trial so short that it says nothing, of the first voice."""
+    """Compute the mean embedding of the target voice, or of the first voice if a short trial does not contain it."""
     names = list_voices(for_test=False)
     number = next(
         index for index, voice in enumerate(names) if (voice.name, voice.throat) == (TARGET_NAME, TARGET_THROAT)
@@ -157,16 +157,16 @@ def find_target_voice(utterances: list[Spoken], embeddings: list[np.ndarray]) ->
 
 
 def train_auto_vc(utterances: list[Spoken], embeddings: list[np.ndarray], steps: int, seed: int) -> AutoVC:
-    """Each utterance is to be said again in its own voice, and what is said to have the codes of what was heard.
+    """Train AutoVC to reproduce each utterance in its own voice, with equal codes of input and output.
 
-    While it learns, a linear head tells the lips from what is said, so that the few codes hold what lips need; the head
-    is thrown away.
+    During training, a linear head predicts the lips from the output, so the few codes carry what lips need; the head is
+    then discarded.
 
     Source: losses of Qian et al. 2019 (AutoVC) and 2020 (with the pitch); the head is original to this project.
     """
     torch.manual_seed(seed)
     network, generator = AutoVC(width=OPEN_AUTO_VC_WIDTH), np.random.default_rng([seed, 2])
-    # the refinement ends in a norm, whose unit variance would drown the mel spectrogram at the start
+    # the refinement ends in a norm, whose unit variance would dominate the mel spectrogram at the start
     nn.init.zeros_(network.postnet.convolutions[-1][1].weight)
     head = nn.Conv1d(AUTO_VC_MEL_BANDS, LIP_SIZE, LIP_STEPS, padding=LIP_STEPS // 2)
     usable = [row for row, item in enumerate(utterances) if len(item.mel) >= CROP_STEPS]
@@ -199,7 +199,7 @@ def train_auto_vc(utterances: list[Spoken], embeddings: list[np.ndarray], steps:
 def convert_all(
     network: AutoVC, utterances: list[Spoken], embeddings: list[np.ndarray], target: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """The content feature of each utterance, not yet standardised."""
+    """Yield the content feature of each utterance, not yet standardised."""
     one_hot = np.eye(PITCH_BINS, dtype=np.float32)
     both = zip(utterances, embeddings, strict=True)
     for item, voice in track(both, "converting", total=len(utterances), unit="utterance"):
@@ -207,7 +207,7 @@ def convert_all(
 
 
 def measure_conversion(network: AutoVC, utterances: list[Spoken], embeddings: list[np.ndarray]) -> dict[str, float]:
-    """Share of the mel's variance that is lost when an utterance is said again, in its own voice and in others'."""
+    """Measure the share of mel variance lost in reproducing an utterance with its own voice and with others'."""
     one_hot, total, lost, exchanged = np.eye(PITCH_BINS, dtype=np.float32), 0.0, 0.0, 0.0
     for row, item in enumerate(utterances):
         again = convert_voice(network, item.mel, one_hot[item.pitch], embeddings[row], embeddings[row])

@@ -3,12 +3,11 @@
     python -m training.render_speakers --output outputs/training/speakers
     python -m training.train_syncnet --speakers outputs/training/speakers
 
-The network learns to tell the speech that belongs to five frames from the speech 1 to 15 frames away and from other
-people's: for each window of frames the distances d to all pieces of speech of the batch are scores, softmax(-d) of the
-right one is made large, and the same the other way round. Each stream also tells the lips of the five frames through a
-linear head, which is thrown away; for a while that is all it learns, the speech from further sentences without
-pictures, too. Every figure on the card is measured by the run that writes
-it, on people, voices and sentences that it never saw.
+The network learns to distinguish the speech that belongs to five frames from speech 1 to 15 frames away and from other
+people's: for each window of frames, softmax(-d) over the distances d to all pieces of speech in the batch is maximised
+for the right piece, and likewise for each piece of speech. Each stream also predicts the lips of the five frames with a
+linear head, which is then discarded; at first this is the only loss, with additional sentences without pictures for the
+speech stream. Every value on the card is measured by the run that writes it, on held-out people, voices and sentences.
 """
 
 import argparse
@@ -55,13 +54,13 @@ from training.render_speakers import FPS, draw_speech
 from training.train_audio_encoder import LipTargets
 
 CLIPS, WINDOWS, WINDOW_STEP = 8, 6, 2
-"""People a step, windows of each, and the frames between two windows."""
+"""People in one step, windows of each, and the frames between two windows."""
 UTTERANCES = 1600
-"""Sentences without pictures."""
+"""Number of sentences without pictures."""
 EXTRA_CLIPS, EXTRA_PIECES = 16, 12
-"""Of them: sentences a step, and pieces of each."""
+"""Sentences without pictures in one step, and pieces of each."""
 WARM_SHARE = 0.25
-"""Share of the steps in which only the lips are told."""
+"""Share of steps at the start in which only the lips are learnt."""
 RATE, WEIGHT_DECAY = 1e-3, 1e-2
 CONTROL_SHIFTS = (-10, -5, -2, -1, 1, 2, 5, 10)
 CHECKPOINT_STEPS = 200
@@ -72,8 +71,8 @@ class Utterance(NamedTuple):
     """One sentence.
 
     Attributes:
-        mfcc: (13, M) of a clean recording and of a degraded one.
-        actions: (T, 52) what a face does that says it.
+        mfcc: (13, M) MFCC of a clean recording and of a degraded one.
+        actions: (T, 52) facial actions of the sentence.
     """
 
     mfcc: tuple[np.ndarray, np.ndarray]
@@ -86,7 +85,7 @@ class Talker(NamedTuple):
     Attributes:
         faces: (T, 224, 224, 3) RGB crops.
         pcm_16k: (T · 640,) 16-bit samples.
-        said: what they say, and do.
+        said: the person's sentence with its facial actions.
     """
 
     faces: np.ndarray
@@ -99,10 +98,10 @@ class Batch(NamedTuple):
 
     Attributes:
         windows: (B, 3, 5, 224, 224) BGR in [0, 1].
-        pieces: (N, 1, 13, 20).
-        right: (B,) the piece that belongs to each window.
-        beside: (B, N) true where a piece lies one frame beside the window's own: it is neither right nor wrong.
-        lips: (N, 5 · LIP_SIZE) what the lips do during each piece, as `LipTargets` tells it.
+        pieces: (N, 1, 13, 20) MFCC of pieces of speech.
+        right: (B,) index of the piece that belongs to each window.
+        beside: (B, N) whether a piece is one frame off the window's own, which counts as neither right nor wrong.
+        lips: (N, 5 · LIP_SIZE) lip targets of `LipTargets` during each piece.
     """
 
     windows: torch.Tensor
@@ -113,7 +112,7 @@ class Batch(NamedTuple):
 
 
 def load_talker(path: Path) -> Talker:
-    """Crops and recordings of a person of `render_speakers`."""
+    """Load crops and recordings of a person of `render_speakers`."""
     arrays = load_arrays(path, "jpeg", "jpeg_length", "landmarks", "pcm_16k", "actions")
     images = split_jpegs(arrays["jpeg"], arrays["jpeg_length"])
     pcm = np.pad(arrays["pcm_16k"], (0, max(0, len(images) * SAMPLES_PER_FRAME - len(arrays["pcm_16k"]))))
@@ -122,7 +121,7 @@ def load_talker(path: Path) -> Talker:
 
 
 def speak(number: int) -> Utterance:
-    """A sentence without pictures, drawn from its number alone."""
+    """Draw a sentence without pictures, which depends on its number alone."""
     generator = np.random.default_rng([number, 9911])
     speech = draw_speech(generator, for_test=False)
     pcm = to_pcm16(to_mono_16k(speech.audio))
@@ -131,14 +130,14 @@ def speak(number: int) -> Utterance:
 
 
 def record(pcm_16k: np.ndarray, actions: np.ndarray, generator: np.random.Generator) -> Utterance:
-    """A clean recording, and one in a random room with a random microphone."""
+    """Make a clean recording, and one with a random room and microphone."""
     degraded = np.rint(degrade_recording(pcm_16k / 32768, generator) * 32767).astype(np.int16)
     clean, other = (compute_syncnet_mfcc(values).astype(np.float32) for values in (pcm_16k, degraded))
     return Utterance((clean, other), actions)
 
 
 def draw_batch(talkers: list[Talker], lips_of: list[np.ndarray], generator: np.random.Generator) -> Batch:
-    """Some people's windows, with the speech of half the frames about them, the windows' own among it."""
+    """Draw windows of some people, with the speech of half the frames around them, including the windows' own."""
     faces, speech, lips, right, frames_of, clips_of = [], [], [], [], [], []
     reach = (WINDOWS - 1) * WINDOW_STEP
     for clip, number in enumerate(generator.choice(len(talkers), CLIPS, replace=False)):
@@ -167,7 +166,7 @@ def draw_batch(talkers: list[Talker], lips_of: list[np.ndarray], generator: np.r
 def compute_loss(
     faces: torch.Tensor, speech: torch.Tensor, right: torch.Tensor, beside: torch.Tensor
 ) -> tuple[torch.Tensor, float]:
-    """Cross-entropy of softmax(-d) in both directions, and the share of windows whose own speech is the nearest."""
+    """Compute the cross-entropy of softmax(-d) in both directions, and the share of windows nearest to their speech."""
     scores = (-torch.cdist(faces, speech)).masked_fill(beside, -torch.inf)
     backwards = scores[:, right].T.masked_fill(beside[:, right], -torch.inf)
     own = torch.arange(len(faces))
@@ -176,7 +175,7 @@ def compute_loss(
 
 
 def train(talkers: list[Talker], sentences: list[Utterance], steps: int, seed: int, checkpoint: Path) -> SyncNet:
-    """AdamW with a one-cycle rate."""
+    """Train by AdamW with a one-cycle rate."""
     torch.manual_seed(seed)
     network, warm = SyncNet(OPEN_SYNCNET_WIDTH).train(), round(WARM_SHARE * steps)
     targets = LipTargets(np.concatenate([talker.said.actions for talker in talkers]).astype(np.float64))
@@ -231,7 +230,7 @@ class Progress:
 def draw_sentences(
     sentences: list[Utterance], lips_of: list[np.ndarray], generator: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pieces of speech without pictures, and what lips do during each."""
+    """Draw pieces of speech without pictures, with the lip targets during each."""
     pieces, lips = [], []
     for number in generator.integers(len(sentences), size=EXTRA_CLIPS):
         mfcc = _hear(sentences[number], generator)
@@ -243,7 +242,7 @@ def draw_sentences(
 
 
 def _hear(said: Utterance, generator: np.random.Generator) -> np.ndarray:
-    """One of the recordings, at another level and with a constant on every coefficient."""
+    """Choose one of the recordings, and augment it by a random level and a constant on every coefficient."""
     mfcc = said.mfcc[generator.integers(2)]
     offsets = generator.normal(0, 1.0, (len(mfcc), 1))
     offsets[0] = generator.normal(0, 1.5)
@@ -251,7 +250,7 @@ def _hear(said: Utterance, generator: np.random.Generator) -> np.ndarray:
 
 
 def _film_again(faces: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The same crops by another camera: framing, mirror, colours, focus, noise and compression, one for all frames."""
+    """Simulate another camera, equally for all frames: framing, mirror, colours, focus, noise and compression."""
     scale, tilt = generator.uniform(0.9, 1.12), generator.normal(0, 3.0)
     matrix = cv2.getRotationMatrix2D((SYNCNET_FACE_SIZE / 2, SYNCNET_FACE_SIZE / 2), tilt, scale)
     matrix[:, 2] += generator.normal(0, 5.0, 2)
@@ -280,7 +279,7 @@ def _film_again(faces: np.ndarray, generator: np.random.Generator) -> np.ndarray
 
 
 def measure(network: SyncNet, talkers: list[Talker]) -> dict[str, float]:
-    """Figures over whole clips: true against exchanged sound, and known shifts that are to be found."""
+    """Measure over whole clips: true against exchanged sound, and detection of known shifts."""
     clips = [embed_clip(network, talker.faces, talker.pcm_16k) for talker in track(talkers, "judging", unit="clip")]
     true, exchanged, misses = [score_clip(clip) for clip in clips], [], []
     for row, clip in enumerate(clips):
@@ -303,7 +302,7 @@ def measure(network: SyncNet, talkers: list[Talker]) -> dict[str, float]:
 
 
 def publish(network: SyncNet, talkers: list[Talker], counts: dict[str, str], output: Path) -> None:
-    """Weights in half precision for pictures in [0, 255], measured as shipped, and the card."""
+    """Write weights in half precision for pictures in [0, 255], and the card, measured with them."""
     weights = halve_weights(network)
     weights["netcnnlip.0.weight"] = (network.state_dict()["netcnnlip.0.weight"] / 255).half()
     save_weights(output / OPEN_SYNCNET_PATH.name, weights)

@@ -3,14 +3,14 @@
     python -m training.render_speakers --output outputs/training/speakers
     python -m training.train_wav2lip --speakers outputs/training/speakers
 
-`--start` goes on from weights of an earlier run, whose audio encoder needs no sentences any more; the card names all
+`--start` continues from the weights of an earlier run, whose audio encoder needs no more sentences; the card lists all
 runs.
 
-As published: the lower half of a face is hidden, another moment of the same person shows what they look like, and the
-network paints what the mel chunk says. The loss is L1, weighted more on the hidden half and most on the mouth, without
-the lip-sync expert and the discriminator of the published training. In the expert's place the audio encoder tells the
-lips through a linear head, which is thrown away: at first that is all that is learnt, from sentences without pictures,
-too. Every figure on the card is measured by the run that writes it.
+As in the published training, the lower half of a face is hidden, another frame of the same person shows its appearance,
+and the network paints the mouth for the mel chunk. The loss is L1, with more weight on the hidden half and most on the
+mouth, without the published lip-sync expert and discriminator. In place of the expert, the audio encoder predicts the
+lips with a linear head, which is then discarded; at first this is the only loss, also on sentences without pictures.
+Every value on the card is measured by the run that writes it.
 """
 
 import argparse
@@ -45,40 +45,40 @@ BATCH = 24
 RATE = 1e-3
 HALF = WAV2LIP_FACE_SIZE // 2
 MOUTH = np.s_[:, :, 50:92, 22:74]
-"""Where the mouth is in a face."""
+"""Position of the mouth in a face."""
 WEIGHTS = (1.0, 1.0, 2.0)
-"""Of the mean errors of the whole face, the hidden half and the mouth: what is shown has to come through, too."""
+"""Weights of the mean errors of the whole face, the hidden half and the mouth; the visible half must be kept, too."""
 SENTENCES, WARM_STEPS, CHUNKS, LIP_WEIGHT = 900, 2000, 192, 0.1
-"""Sentences without pictures, steps in which the lips alone are told, chunks of each, and what that counts later."""
+"""Sentences without pictures, steps that learn the lips alone, chunks of each group in a step, later weight of lips."""
 LEVEL_SIGMA = 0.3
-"""Of the level that is added to a chunk, which is in [-4, 4]."""
+"""Standard deviation of the level added to a chunk, whose values are in [-4, 4]."""
 MEASURED_FRAMES = 12
-"""Frames of each held-out person that the card's figures are measured on."""
+"""Frames of each held-out person on which the card's values are measured."""
 
 
 class Utterance(NamedTuple):
-    """What is said in each frame: (T, 80, 16) mel chunks, and (T, 52) actions of a face that says it."""
+    """Speech of each frame: (T, 80, 16) mel chunks, and (T, 52) facial actions."""
 
     chunks: np.ndarray
     actions: np.ndarray
 
 
 class Talker(NamedTuple):
-    """One person: (T, 96, 96, 3) BGR faces, and what they say."""
+    """One person: (T, 96, 96, 3) BGR faces, and the speech."""
 
     faces: np.ndarray
     said: Utterance
 
 
 class Chunks(NamedTuple):
-    """All chunks (N, 80, 16) of some utterances, and what the lips do (N, LIP_SIZE), as `LipTargets` tells it."""
+    """All chunks (N, 80, 16) of some utterances, with their lip targets (N, LIP_SIZE) of `LipTargets`."""
 
     chunks: np.ndarray
     lips: np.ndarray
 
 
 def load_talker(path: Path) -> Talker:
-    """Faces and chunks of a person of `render_speakers`, cut as `baselines.wav2lip` cuts them."""
+    """Load faces and chunks of a person of `render_speakers`, cut as in `baselines.wav2lip`."""
     arrays = load_arrays(path, "jpeg", "jpeg_length", "landmarks", "pcm_16k", "actions")
     images = split_jpegs(arrays["jpeg"], arrays["jpeg_length"])
     height, width = images[0].shape[:2]
@@ -90,27 +90,27 @@ def load_talker(path: Path) -> Talker:
 
 
 def speak(number: int) -> Utterance:
-    """A sentence without pictures, drawn from its number alone."""
+    """Draw a sentence without pictures, which depends on its number alone."""
     speech = draw_speech(np.random.default_rng([number, 9931]), for_test=False)
     samples = to_mono_16k(speech.audio)
     return describe(samples, viseme_curves(speech.phonemes, len(samples) * FPS // FEATURE_RATE, Fraction(FPS)))
 
 
 def describe(samples_16k: np.ndarray, actions: np.ndarray) -> Utterance:
-    """Each frame's chunk."""
+    """Compute the mel chunk of each frame."""
     mel = compute_mel_spectrogram(samples_16k)
     chunks = cut_mel_chunks(mel, chunk_starts(mel.shape[1], len(actions), FPS)).astype(np.float32)
     return Utterance(chunks, actions.astype(np.float32))
 
 
 def join(utterances: Sequence[Utterance], targets: LipTargets) -> Chunks:
-    """All their chunks."""
+    """Join the chunks of all utterances."""
     lips = [targets.encode(said.actions) for said in utterances]
     return Chunks(np.concatenate([said.chunks for said in utterances]), np.concatenate(lips))
 
 
 def draw_batch(talkers: list[Talker], targets: LipTargets, generator: np.random.Generator) -> tuple[torch.Tensor, ...]:
-    """Mel chunks, lips, faces that are half hidden beside faces of another moment, and what is to be painted."""
+    """Draw mel chunks, lip targets, half-hidden faces with reference faces of another moment, and target faces."""
     chunks, lips, shown, wanted = [], [], [], []
     for number in generator.integers(len(talkers), size=BATCH):
         talker = talkers[number]
@@ -130,7 +130,7 @@ def draw_batch(talkers: list[Talker], targets: LipTargets, generator: np.random.
 
 
 def hide_mouth(face: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Six channels: the face without its lower half, and the reference."""
+    """Stack six channels: the face without its lower half, and the reference."""
     hidden = face.copy()
     hidden[HALF:] = 0
     return np.concatenate([hidden, reference], axis=2)
@@ -144,7 +144,7 @@ def train(
     steps: int,
     seed: int,
 ) -> Wav2LipGenerator:
-    """Adam with a one-cycle rate: the lips alone first where there are sentences, then the pictures."""
+    """Train by Adam with a one-cycle rate: first the lips alone if there are sentences, then the pictures."""
     head = torch.nn.LazyLinear(LIP_SIZE)
     said = [talker.said for talker in talkers]
     targets = LipTargets(np.concatenate([one.actions for one in said]).astype(np.float64))
@@ -179,7 +179,7 @@ def train(
 
 
 def draw_chunks(groups: Sequence[Chunks], generator: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Chunks of each group in equal number, at random levels, and the lips."""
+    """Draw equally many chunks of each group, at random levels, with the lip targets."""
     rows = [(group, generator.integers(len(group.lips), size=CHUNKS)) for group in groups]
     chunks, lips = (np.concatenate([group[part][chosen] for group, chosen in rows]) for part in range(2))
     chunks = (chunks + generator.normal(0, LEVEL_SIGMA, (len(chunks), 1, 1))).clip(-4, 4).astype(np.float32)
@@ -192,7 +192,7 @@ def optimise(
     steps: int,
     figure: str,
 ) -> None:
-    """Steps of Adam on the first of two values; prints the second, the figure."""
+    """Run Adam on the first of the two computed values, and print the second under the name `figure`."""
     optimiser = torch.optim.Adam(parameters, RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.1)
     figures, started = [], time.perf_counter()
@@ -209,7 +209,7 @@ def optimise(
 
 
 def measure(network: Wav2LipGenerator, talkers: list[Talker]) -> dict[str, list[float]]:
-    """PSNR (dB) of the shown half, the hidden half and the mouth of held-out people, however they are painted."""
+    """Measure PSNR (dB) of visible half, hidden half and mouth of held-out people, for every way of painting."""
     squares: dict[str, list[list[float]]] = {}
     for talker in talkers:
         rows = np.linspace(0, len(talker.faces) - 1, MEASURED_FRAMES).round().astype(int)
@@ -228,7 +228,7 @@ def measure(network: Wav2LipGenerator, talkers: list[Talker]) -> dict[str, list[
 
 
 def publish(network: Wav2LipGenerator, unknown: list[Talker], facts: dict[str, str], output: Path) -> None:
-    """Weights in half precision, measured as shipped, and the card."""
+    """Write weights in half precision, and the card, measured with them."""
     weights = halve_weights(network)
     save_weights(output / OPEN_WAV2LIP_PATH.name, weights)
     shipped = Wav2LipGenerator(OPEN_WAV2LIP_WIDTH)

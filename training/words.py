@@ -1,4 +1,4 @@
-"""Words of many languages, from which the training texts are drawn: any order will do, as only the sounds matter."""
+"""Words of many languages from which training texts are drawn; their order does not matter, only their sounds."""
 
 import numpy as np
 
@@ -73,11 +73,11 @@ WORDS: dict[str, str] = {
         yarın trenle denize gitmek istiyorum ekmek peynir süt şeker su kitap pencere müzik
         çiçek ağaç kuş balık beş altı yedi sekiz cuma cumartesi pazar teşekkür ederim""",
 }
-"""Language (espeak-ng's names) → words."""
+"""Language, by its espeak-ng name → words."""
 
 
 def draw_text(language: str, generator: np.random.Generator) -> str:
-    """Five to eleven words of a language in random order, with a comma here and there.
+    """Draw five to eleven words of a language in random order, with occasional commas.
 
     Args:
         language: a key of `WORDS`.

@@ -1,4 +1,4 @@
-"""A sentence that is typed, spoken by the synthesiser and put on a person's lips, without any video."""
+"""A typed sentence spoken by the synthesiser and shown on a person's lips, without a video."""
 
 from fractions import Fraction
 from typing import NamedTuple
@@ -19,21 +19,21 @@ from metatalk_lib.speech.synthesis import Speech, synthesize
 from metatalk_lib.speech.visemes import viseme_at
 
 LONGEST_TEXT = 400
-"""Characters of a sentence; some half a minute of speech."""
+"""Largest number of characters of a sentence; about half a minute of speech."""
 SEEN_WIDTHS = 2.2
-"""Side of a drawn square in widths of the mouth: lips, chin and the tip of the nose."""
+"""Side of a drawn square, in mouth widths; it shows lips, chin and the tip of the nose."""
 
 
 class SpokenSentence(NamedTuple):
     """A sentence on a person's lips.
 
     Attributes:
-        speech: 16 kHz, with its phonemes.
+        speech: the synthetic speech, 16 kHz, with its phonemes.
         opening_mm: (T,) mouth opening that A2E predicts, mm.
         width_mm: (T,) mouth width that A2E predicts, mm.
-        faces: (K, S, S, 3) the drawn face about the mouth.
-        frames: (K,) their frames.
-        labels: the visemes at these frames.
+        faces: (K, S, S, 3) drawn faces around the mouth.
+        frames: (K,) frame numbers of the drawn faces.
+        labels: visemes at the frames of the drawn faces.
     """
 
     speech: Speech
@@ -55,11 +55,11 @@ def speak_sentence(
     count: int = 24,
     size: int = 128,
 ) -> SpokenSentence:
-    """Speak a sentence and show what the person's lips do.
+    """Speak a sentence and draw the person's lip movements.
 
     Args:
         text: at most `LONGEST_TEXT` characters.
-        voice: of the synthesiser, such as `en-us+f2`.
+        voice: voice of the synthesiser, such as `en-us+f2`.
         model: the face model of the fit.
         coefficients: a fit of the person; pose and light of its first trusted frame are shown.
         a2e: the person's trained A2E.
@@ -90,7 +90,7 @@ def speak_sentence(
 
 
 def _frame_mouth(model: FaceModel, coefficients: Coefficients, size: int) -> tuple[int, Window]:
-    """Side of the crop, and the square of `size` px in it, that show the mouth at `SEEN_WIDTHS` of its width."""
+    """Side of the crop, and a window of `size` px in it, that shows `SEEN_WIDTHS` mouth widths around the mouth."""
     mouths = predicted_landmarks(model, coefficients, size)[:, 48:68]
     zoom = size / (SEEN_WIDTHS * float(np.median(np.ptp(mouths[..., 0], axis=1))))
     left, top = (zoom * mouths.mean(axis=(0, 1)) - size / 2).round().astype(int).tolist()

@@ -1,4 +1,4 @@
-"""What A2E learns from: the sound of a pseudo utterance and the expressions fitted to its video, joined by frame."""
+"""Training data of A2E: the sound of each pseudo utterance and the expressions fitted to its video, joined by frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,16 +26,16 @@ class PseudoPair:
     """One utterance of the pseudo video.
 
     Attributes:
-        name: the files' stem, such as `000`.
-        text: what is said.
-        fps: frames a second.
-        samples: (S,) 16 kHz mono.
+        name: stem of the utterance's files, such as `000`.
+        text: text of the utterance.
+        fps: frame rate of the video, Hz.
+        samples: (S,) audio samples, 16 kHz mono.
         mfcc: (T, 28, 12) AT-net's blocks.
-        silence: (T,) True where nothing is said.
-        expression: (T, 64) fitted to the video; zeros where `valid` is False and no fit is there.
+        silence: (T,) whether a frame is silent.
+        expression: (T, 64) expression fitted to the video; zeros for frames without a fit, which are not `valid`.
         valid: (T,) whether the fit is trusted.
-        taught: (T, 64) what the teacher drew; None where it names no expressions.
-        identity: (80,) of the person, as fitted.
+        taught: (T, 64) expression that the teacher drew; None if the teacher gives no expressions.
+        identity: (80,) fitted identity of the person.
         face_model: name of the face model that `expression` and `identity` belong to.
     """
 
@@ -93,7 +93,7 @@ def load_pair(description_path: Path, sound_path: Path, taught_path: Path, fit_p
 
 
 def load_pairs(stage: Stage) -> list[PseudoPair]:
-    """All utterances of a character, in order; the files' checksums are recorded with the stage.
+    """Load all utterances of a character in order, and record the checksums of their files with the stage.
 
     Args:
         stage: an open stage that comes after 03.
@@ -112,16 +112,16 @@ def load_pairs(stage: Stage) -> list[PseudoPair]:
 
 
 def describe_pairs(model: FaceModel, taught_model: FaceModel, pairs: Sequence[PseudoPair]) -> list[dict]:
-    """A row for each utterance: its frames, and how well the fitted mouth opening follows what the teacher drew.
+    """Describe each utterance: number of frames, and agreement of the fitted mouth opening with the teacher's.
 
     Args:
         model: the face model of the fits.
-        taught_model: the face model that the teacher speaks with.
+        taught_model: face model of the teacher.
         pairs: from `load_pairs`.
 
     Returns:
-        `utterance`, `frames`, `not valid`, `silent`, `teacher r` (correlation over valid frames; None where the teacher
-        names no expressions) and `text`.
+        Rows with `utterance`, `frames`, `not valid`, `silent`, `teacher r` (correlation over valid frames; None if the
+        teacher gives no expressions) and `text`.
     """
     return [
         {
@@ -137,7 +137,7 @@ def describe_pairs(model: FaceModel, taught_model: FaceModel, pairs: Sequence[Ps
 
 
 def mean_teacher_correlation(rows: Sequence[dict]) -> float | None:
-    """Mean of the known `teacher r` of the rows of `describe_pairs`; None where none is known."""
+    """Compute the mean of the known `teacher r` in rows of `describe_pairs`; None if none is known."""
     known = [row["teacher r"] for row in rows if row["teacher r"] is not None]
     return float(np.mean(known)) if known else None
 
@@ -146,6 +146,6 @@ def _relate_to_teacher(model: FaceModel, taught_model: FaceModel, pair: PseudoPa
     if pair.taught is None:
         return None
     fitted = compute_lip_curves(model, pair.identity, pair.expression[pair.valid])
-    # on the mean face: a person's shape changes the size of a curve, hardly its course
+    # on the mean face: a person's shape changes the scale of the curve but hardly its course
     taught = compute_lip_curves(taught_model, np.zeros(80), pair.taught[pair.valid])
     return correlation(fitted.opening_mm, taught.opening_mm)

@@ -1,4 +1,4 @@
-"""Checkpoints that others published: read without running what they hold, and loaded key by key."""
+"""Published checkpoints of other projects: read without executing code in them, and loaded with strict keys."""
 
 import pickle
 import re
@@ -17,7 +17,7 @@ from metatalk_lib.core.errors import DataError, ParameterError
 
 _Network = TypeVar("Network", bound=nn.Module)
 Weights = Literal["auto", "open", "official"]
-"""Whose weights a compared method has; see `takes_open`."""
+"""Origin of a compared method's weights; see `takes_open`."""
 
 GIT_LFS_START = b"version https://git-lfs.github.com/spec/"
 # Added by torch 0.4.1; state dicts of older files lack it, and it changes nothing in evaluation mode.
@@ -29,18 +29,18 @@ _PLAIN = {
     "torch._utils._rebuild_tensor_v2",
     "torch.serialization._get_layout",
 }
-"""All that may be called where an optimiser lies beside the weights: what makes dictionaries and tensors."""
+"""The only callables allowed in unpickling a checkpoint with an optimiser: those that make dictionaries and tensors."""
 
 
 def takes_open(weights: str, *assets: str) -> bool:
-    """Whether the weights that this project trained are meant.
+    """Whether to use the weights that this project trained.
 
     Args:
-        weights: `open`, `official`, or `auto`: the published files where all of them are placed.
+        weights: `open` (this project's), `official` (published), or `auto`: published if all files are present.
         assets: names of the published files.
 
     Raises:
-        ParameterError: there are no such weights.
+        ParameterError: `weights` is none of the three.
     """
     if weights not in get_args(Weights):
         raise ParameterError(f"weights is `{weights}`; there are {', '.join(get_args(Weights))}.")
@@ -48,17 +48,17 @@ def takes_open(weights: str, *assets: str) -> bool:
 
 
 def load_checkpoint(path: Path, advice: str, *, may_be_script: bool = False) -> Any:
-    """What `torch.save` wrote, on the CPU; only tensors and plain Python values are accepted.
+    """Load a `torch.save` checkpoint on the CPU; only tensors and plain Python values are accepted.
 
-    An optimiser that its training saved with the weights is passed over: nothing of it is made or run.
+    An optimiser saved with the weights is skipped: none of its objects is created or run.
 
     Args:
         path: the file.
-        advice: what errors tell to do: where the file comes from.
-        may_be_script: take a TorchScript archive, too, and give its state dict; its `forward` is not run.
+        advice: last sentence of error messages: where the file comes from.
+        may_be_script: also accept a TorchScript archive and return its state dict; its `forward` is not run.
 
     Raises:
-        DataError: the file is absent, a git-LFS pointer, no checkpoint, damaged, or holds objects that would be run.
+        DataError: the file is absent, a git-LFS pointer, not a checkpoint, damaged, or holds executable objects.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist. {advice}")
@@ -72,7 +72,7 @@ def load_checkpoint(path: Path, advice: str, *, may_be_script: bool = False) -> 
             raise DataError(f"{path} is a damaged TorchScript archive ({type(error).__name__}). {advice}") from error
     try:
         with warnings.catch_warnings():
-            # torch remarks on the pickle protocol of files that it then refuses
+            # torch warns about the pickle protocol of files that it then rejects
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # foreign bytes make the unpickler fail in many ways
@@ -98,17 +98,17 @@ def load_published(
     nesting: str = "state_dict",
     may_hold_more: bool = False,
 ) -> _Network:
-    """A network with its published weights, in evaluation mode.
+    """Build a network and load its published weights, in evaluation mode.
 
-    Takes a flat state dict, or one under `nesting`; `module.`, which parallel training puts into keys, is left out.
+    Accepts a flat state dict, or one under `nesting`; `module.`, which parallel training adds to keys, is removed.
 
     Args:
-        network_class: built without arguments.
+        network_class: class of the network; constructed without arguments.
         asset: name of the asset.
-        path: the file; where the asset lies when none is given.
+        path: the file; by default where the asset is placed.
         may_be_script: as in `load_checkpoint`.
-        nesting: the key under which the file has the state dict.
-        may_hold_more: pass over keys that the network does not know, where the published code does so, too.
+        nesting: key of the state dict in the file.
+        may_hold_more: ignore keys that the network does not have, where the published code also ignores them.
 
     Raises:
         DataError: the file is missing, cannot be read safely, or does not fit the network key by key.
@@ -138,10 +138,10 @@ def load_strictly(network: nn.Module, weights: object, path: Path, advice: str) 
         network: changed in place.
         weights: the state dict.
         path: where it was read from, for messages.
-        advice: what errors tell to do.
+        advice: last sentence of error messages.
 
     Raises:
-        DataError: it is no state dict, or keys, shapes or values are wrong.
+        DataError: `weights` is not a state dict, or keys, shapes or values are wrong.
     """
     if not isinstance(weights, Mapping) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise DataError(f"{path} holds no named tensors where {type(network).__name__} expects them. {advice}")
@@ -170,7 +170,7 @@ def load_strictly(network: nn.Module, weights: object, path: Path, advice: str) 
 
 
 class _Inert:
-    """Stands for the parts of an optimiser: whatever the file has done to it does nothing."""
+    """Placeholder for parts of an optimiser; every operation that the pickle applies to it does nothing."""
 
     def __init__(self, *values: object) -> None:
         pass
@@ -197,7 +197,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _load_without_optimiser(path: Path, advice: str) -> Any:
-    """Read a checkpoint by an unpickler that knows tensors, and puts something inert in the place of an optimiser."""
+    """Read a checkpoint with an unpickler that allows tensors only and replaces an optimiser by inert placeholders."""
     reader = ModuleType("plain_pickle")
     reader.Unpickler, reader.load = _PlainUnpickler, lambda file, **_: _PlainUnpickler(file).load()
     try:
@@ -209,7 +209,7 @@ def _load_without_optimiser(path: Path, advice: str) -> Any:
 
 
 def _is_script(path: Path) -> bool:
-    """A TorchScript archive is a zip file with a `constants.pkl`, which `torch.save` never writes."""
+    """Whether a file is a TorchScript archive: a zip file with a `constants.pkl`, which `torch.save` never writes."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
@@ -218,7 +218,7 @@ def _is_script(path: Path) -> bool:
 
 
 def _list(what: str, names: list[str]) -> str:
-    """`2 missing (a, b)`; long lists are cut."""
+    """Format names as `2 missing (a, b)`; long lists are truncated."""
     if not names:
         return f"none {what}"
     more = ", …" if len(names) > _LISTED else ""

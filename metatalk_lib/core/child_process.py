@@ -1,4 +1,4 @@
-"""Work that must not run in the caller's own process: a notebook's kernel cannot start one process for each device."""
+"""Work in a separate process: a notebook's kernel itself cannot start one process for each device."""
 
 import pickle
 import subprocess
@@ -11,20 +11,20 @@ from metatalk_lib.core.errors import DataError, ParameterError
 
 _PROGRAM = "import sys; from metatalk_lib.core.child_process import _run; _run(sys.argv[1])"
 TOLD_LINES = 15
-"""So much of what a failed process said is passed on."""
+"""Number of last lines of a failed process's stderr in the error message."""
 
 
 def run_in_process(work: Callable[..., None], arguments: tuple, steps: Iterable[int]) -> None:
-    """Run `work(*arguments, report)` in a process of its own and pass over `steps` as it reports them.
+    """Run `work(*arguments, report)` in a separate process and advance `steps` as it reports them.
 
     Args:
-        work: a module's function; calls `report(done)` with the number of finished steps.
-        arguments: what can be pickled.
-        steps: shows progress; step n is taken as soon as n + 1 steps are reported.
+        work: module-level function; it calls `report(done)` with the number of finished steps.
+        arguments: picklable arguments.
+        steps: iterable that shows progress; it advances past step n as soon as n + 1 steps are reported.
 
     Raises:
-        DataError, ParameterError: raised by `work`, as they are.
-        DataError: the process failed in another way; what it said last is passed on.
+        DataError, ParameterError: raised by `work` and passed on unchanged.
+        DataError: the process failed in another way; the message contains its last output.
     """
     with tempfile.TemporaryDirectory() as folder:
         job, said = Path(folder) / "job.pickle", Path(folder) / "stderr.txt"
@@ -45,7 +45,7 @@ def run_in_process(work: Callable[..., None], arguments: tuple, steps: Iterable[
 
 
 def _raise_own(line: str) -> None:
-    """Raise an error of this project that a traceback's last line tells, as it would be without the process."""
+    """Re-raise an error of this project named in the last line of a traceback."""
     for kind in (DataError, ParameterError):
         name = f"{kind.__module__}.{kind.__qualname__}: "
         if line.startswith(name):
@@ -53,7 +53,7 @@ def _raise_own(line: str) -> None:
 
 
 def _follow(process: subprocess.Popen, steps: Iterable[int]) -> None:
-    """Take each step when the process has reported it; when all are, or the process has ended, wait for its end."""
+    """Advance the steps as the process reports them; after the last one, or if its output ends, wait for its end."""
     done = 0
     for step in steps:
         while done <= step:
@@ -65,17 +65,17 @@ def _follow(process: subprocess.Popen, steps: Iterable[int]) -> None:
 
 
 def _read_report(line: str, done: int) -> int:
-    """The number of finished steps that a line tells; other lines tell nothing."""
+    """Parse the number of finished steps from a line; other lines leave it unchanged."""
     word = line.strip()
     return int(word) if word.isdecimal() else done
 
 
 def report_step(done: int, *_: object) -> None:
-    """Tell the process that started this one how many steps are finished."""
+    """Report the number of finished steps to the parent process."""
     print(done, flush=True)
 
 
 def _run(job: str) -> None:
-    """What the other process does."""
+    """Main function of the separate process."""
     work, arguments = pickle.loads(Path(job).read_bytes())
     work(*arguments, report_step)

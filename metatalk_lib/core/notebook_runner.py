@@ -1,4 +1,4 @@
-"""Run the notebooks headless: resolve the parameters, skip what is up to date, execute through papermill."""
+"""Headless execution of the notebooks with papermill; stages that are up to date are skipped."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,14 +18,14 @@ from metatalk_lib.core.stage import code_fingerprint, stage_dir
 
 
 class StageError(MetaTalkError):
-    """A notebook failed; the message holds the notebook's own error and where its partial copy lies."""
+    """A notebook failed; the message contains the notebook's error and the path of its partial copy."""
 
 
 def select_stages(first: str | None = None, last: str | None = None) -> tuple[str, ...]:
-    """Stages from `first` to `last`, both included; each may be given by its two digits.
+    """Select the stages from `first` to `last`, both included; each may be given by its two digits.
 
     Raises:
-        ParameterError: no such stage, or they come in the wrong order.
+        ParameterError: no such stage, or `first` comes after `last`.
     """
     start = 0 if first is None else _stage_index(first)
     stop = len(STAGES) - 1 if last is None else _stage_index(last)
@@ -39,8 +39,8 @@ def run_character(values: Mapping[str, Any], stages: Sequence[str] = STAGES, *, 
 
     Args:
         values: resolved parameters of all stages, as `params.load_params` gives them.
-        stages: which stages.
-        force: also rerun what is up to date.
+        stages: names of the stages to run.
+        force: also rerun stages that are up to date.
 
     Raises:
         ParameterError: a parameter has a wrong type or value (checked for all stages before the first one starts).
@@ -53,11 +53,11 @@ def run_character(values: Mapping[str, Any], stages: Sequence[str] = STAGES, *, 
             continue
         print(f"{stage} ({config.character}): running", flush=True)
         execute_stage(stage, config)
-        force = True  # what follows reads what was just rewritten
+        force = True  # later stages read the files just rewritten
 
 
 def execute_stage(stage: str, config: StageConfig) -> Path:
-    """Execute one notebook and keep the executed copy in `outputs/<character>/notebooks/`.
+    """Execute one notebook and store the executed copy in `outputs/<character>/notebooks/`.
 
     Success is judged by the exception and by `summary.json`, never by the notebook's own metadata.
 
@@ -77,7 +77,7 @@ def execute_stage(stage: str, config: StageConfig) -> Path:
             cwd=str(NOTEBOOKS_DIR),
             progress_bar=False,
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-            extra_arguments=["--IPKernelApp.log_level=50"],  # it reports its own shutdown as an error
+            extra_arguments=["--IPKernelApp.log_level=50"],  # the kernel reports its own shutdown as an error
         )
     except PapermillExecutionError as error:
         if hasattr(errors, error.ename):  # raised on purpose, so that its message is complete
@@ -92,7 +92,7 @@ def execute_stage(stage: str, config: StageConfig) -> Path:
 
 
 def is_up_to_date(stage: str, config: StageConfig) -> bool:
-    """True when the stage was finished with the same parameters, code, input checksums and choice of official files."""
+    """Whether a stage was finished with the same parameters, code, input checksums and choice of official files."""
     folder = stage_dir(config.outputs_dir, config.character, stage)
     try:
         summary = load_json(folder / "summary.json")

@@ -14,18 +14,18 @@ _Item = TypeVar("Item")
 _Result = TypeVar("Result")
 
 QUEUE_DEPTH = 8
-"""Items that wait at most: memory does not depend on the stream's length."""
+"""Largest number of items in the queue; memory does not depend on the length of the stream."""
 
 
 def read_ahead(items: Iterable[_Item], depth: int = QUEUE_DEPTH) -> Iterator[_Item]:
-    """Yield the items in their order while a thread makes the next ones.
+    """Yield the items in order while a background thread produces the next ones.
 
-    What the source raises is raised here, after the items before it. When the reader stops early, the source is closed
-    before this iterator is.
+    An exception of the source is raised here, after the items that precede it. If the consumer stops early, the source
+    is closed before this iterator is.
 
     Args:
-        items: the source; only the thread touches it.
-        depth: items that wait at most.
+        items: the source; only the background thread reads it.
+        depth: largest number of items in the queue.
 
     Source: original to this project.
     """
@@ -40,7 +40,7 @@ def read_ahead(items: Iterable[_Item], depth: int = QUEUE_DEPTH) -> Iterator[_It
 
 
 class _Stream:
-    """A bounded queue whose two ends can both be shut."""
+    """A bounded queue that can be closed at both ends."""
 
     def __init__(self, items: Iterable, depth: int) -> None:
         self.items, self.depth = items, depth
@@ -92,15 +92,15 @@ def map_ahead(
     workers: int = 1,
     prepare: Callable[[], None] | None = None,
 ) -> Iterator[_Result]:
-    """Yield `function(item)` in the items' order while threads work on the next ones.
+    """Yield `function(item)` in the order of the items while threads work on the next ones.
 
-    The items are taken in the reader's thread, at most `DEPTH` more than were yielded.
+    The items are read in the consumer's thread, at most `DEPTH` ahead of those yielded.
 
     Args:
-        function: must let go of the interpreter lock to be worth it.
-        items: the source.
-        workers: threads.
-        prepare: is called once in each thread.
+        function: function to apply; it must release the interpreter lock for threads to pay off.
+        items: items to process.
+        workers: number of threads.
+        prepare: called once in each thread before its first item.
 
     Source: original to this project.
     """
@@ -123,9 +123,9 @@ CORES = os.cpu_count() or 1
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch work with `count` threads, then with as many as before.
+    """Context manager that sets torch's thread count, then restores it.
 
-    Drawing or fitting one frame is so little work that waking a second thread costs more than it helps.
+    Drawing or fitting one frame is so little work that waking a second thread costs more than it saves.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -138,9 +138,9 @@ def torch_threads(count: int) -> Iterator[None]:
 def draw_ahead(
     function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int, *, threads: int = 1
 ) -> Iterator[_Result]:
-    """Yield `function(item)` in the items' order from `workers` threads, in each of which torch has `threads`.
+    """Yield `function(item)` in the order of the items, from `workers` threads with `threads` torch threads each.
 
-    One frame is too little work for a second thread of torch. What is set there must not reach the reader's thread.
+    One frame is too little work for a second torch thread. The consumer's own thread count is restored at the end.
     """
     with torch_threads(torch.get_num_threads()):
         yield from map_ahead(function, items, workers, lambda: torch.set_num_threads(threads))

@@ -1,7 +1,7 @@
-"""Parameters: one flat key space for all notebooks, one frozen config model a stage.
+"""Parameters: one flat key space for all notebooks, and one frozen config model for each stage.
 
-A notebook's `parameters` cell and its config model declare the same names with the same defaults, which a test
-compares. The same name means the same thing in every stage.
+A notebook's `parameters` cell and its config model declare the same names with the same defaults; a test compares them.
+The same name means the same thing in every stage.
 """
 
 import difflib
@@ -22,29 +22,29 @@ CHARACTERS = ("A", "B", "C", "D", "E", "F", "G")
 
 
 class StageConfig(BaseModel):
-    """Parameters that every stage declares."""
+    """Base config with the parameters that every stage declares."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     character: str = Field(default="A", pattern=r"^[A-Za-z0-9_-]{1,40}$")
     """Name of the person: the folder under `outputs_dir`."""
     outputs_dir: str = "outputs"
-    """Folder for everything that is written; relative to the project root, or absolute."""
+    """Folder for all outputs; relative to the project root, or absolute."""
     seed: int = Field(default=0, ge=0)
     """Seed of every random choice."""
     threads: int = Field(default=2, ge=1, le=256)
-    """CPU threads; results are bit-equal only for equal thread counts."""
+    """Number of CPU threads; results are bit-identical only for equal thread counts."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where networks run; `auto` takes the accelerator where there is one."""
+    """Device that networks run on; `auto` takes the accelerator if there is one."""
 
     @property
     def takes_what_is_placed(self) -> bool:
-        """Whether a parameter leaves it to the official files that are placed what is used."""
+        """Whether some parameter is `auto`, so that the official files present decide what the stage uses."""
         return False
 
     @classmethod
     def from_notebook(cls: type[Config], namespace: Mapping[str, Any]) -> Config:
-        """Build the config from a notebook's global names, refusing injected names that no notebook declares.
+        """Build the config from a notebook's global names, rejecting injected names that no notebook declares.
 
         Args:
             namespace: `globals()` of the notebook's setup cell.
@@ -58,7 +58,7 @@ class StageConfig(BaseModel):
 
     @classmethod
     def from_values(cls: type[Config], values: Mapping[str, Any]) -> Config:
-        """Build the config from known keys, leaving out those of other stages.
+        """Build the config from known keys, ignoring those of other stages.
 
         Raises:
             ParameterError: a wrong type or a value out of range.
@@ -71,192 +71,192 @@ class StageConfig(BaseModel):
 
 
 class CropConfig(StageConfig):
-    """01: from the source video to the square face video."""
+    """Parameters of stage 01: crop the source video to a square face video."""
 
     video: str = "studio"
-    """Path of the source video, or `studio` for the embedded character of this name."""
+    """Path of the source video, or `studio` for the embedded studio character named by `character`."""
     studio_seconds: float = Field(default=12.0, gt=0)
-    """Length of the rendered studio video, s; unused for a video of one's own."""
+    """Length of the rendered studio video, s; unused for other videos."""
     studio_scale: float = Field(default=1.0, gt=0, le=1)
-    """Size of the rendered studio video relative to the character's own; unused for a video of one's own."""
+    """Size of the rendered studio video relative to the character's full size; unused for other videos."""
     held_out_seconds: float = Field(default=3.0, ge=0.4)
-    """Length of the tail that no stage trains on, s."""
+    """Length of the held-out end of the video, which no stage trains on, s."""
     face_position: Literal["only", "largest", "left", "right", "centre"] = "only"
-    """Which face to take; `only` refuses a video with two faces."""
+    """Position of the face to use; `only` rejects a video with two faces."""
     max_missing_fraction: float = Field(default=0.02, ge=0, le=1)
-    """Largest share of frames without a detected face that is bridged (and counted); more is an error."""
+    """Largest share of frames without a detected face that is interpolated (and counted); more is an error."""
     max_gap_seconds: float = Field(default=1.0, ge=0)
-    """Longest run of such frames that is bridged, s; a longer one is an error."""
+    """Longest run of frames without a detected face that is interpolated, s; a longer one is an error."""
     landmark_detector: Literal["dlib", "fan"] = "dlib"
-    """What places the 68 landmarks; `fan` needs its published weights and, for speed, an accelerator."""
+    """Detector of the 68 landmarks; `fan` needs its published weights and, for speed, an accelerator."""
     crop_size: Literal[0, 256, 512, 768, 1024] = 0
-    """Side of the face video, px; 0 chooses by the face's own pixels."""
+    """Side of the face video, px; 0 chooses it by the size of the face in the source video."""
 
 
 class PseudoVideoConfig(StageConfig):
-    """02: the lip-sync teacher speaks with the person's face."""
+    """Parameters of stage 02: the lip-sync teacher makes the pseudo video with the person's face."""
 
     teacher: Literal["viseme", "wav2lip"] = "viseme"
-    """Lip-sync teacher that makes the pseudo video; Wav2Lip's weights are placed by hand."""
+    """Lip-sync teacher that makes the pseudo video; Wav2Lip's weights must be placed by hand."""
     corpus_dir: str = ""
-    """Folder of recordings or of LRS2 clips that the teacher speaks; synthetic sentences where it is empty."""
+    """Folder of recordings or LRS2 clips for the teacher to speak; if empty, it speaks synthetic sentences."""
     recogniser: Literal["auto", "words", "phones"] = "auto"
-    """How phonemes are found in recordings: English words, sounds of any language, or words and else sounds."""
+    """Phoneme recognition: English `words`, `phones` of any language, or `auto`: words, else phones."""
     pseudo_seconds: float = Field(default=60.0, gt=0)
     """Total length of the pseudo video, s."""
     teacher_strength: float = Field(default=1.0, ge=0, le=2)
-    """How far the teacher's mouth moves; 1 is ordinary careful speech."""
+    """Strength of the teacher's mouth movements; 1 is ordinary careful speech."""
     teacher_lead_s: Literal["auto"] | Annotated[float, Field(ge=-0.2, le=0.2)] = "auto"
-    """How much earlier than the sound the viseme teacher's mouth moves, s; `auto` measures it on the person's video."""
+    """Time by which the viseme teacher's mouth leads the sound, s; `auto` measures it on the person's video."""
 
 
 class ReconstructionConfig(StageConfig):
-    """03: 257 coefficients a frame, for the target and the pseudo video."""
+    """Parameters of stage 03: reconstruct 257 coefficients a frame for the target and the pseudo video."""
 
     face_model: Literal["open", "bfm09"] = "open"
-    """Face model that is fitted; `bfm09` is placed by hand."""
+    """Face model to fit; `bfm09` must be placed by hand."""
     face_regressor: Literal["open", "deep3d", "none"] = "open"
-    """What sees the pictures before the fit: `open` for the open face model, `deep3d` (placed by hand) for bfm09."""
+    """Network run before the fit: `open` for the open face model, `deep3d` (placed by hand) for bfm09, or none."""
     identity_frames: int = Field(default=40, ge=1, le=1000)
-    """Frames that fit the identity together, half spread over time, half over the mouth's opening."""
+    """Frames used to fit the identity, half spread over time, half over the range of mouth openings."""
     landmark_noise: float = Field(default=0.03, gt=0, le=1)
     """Standard deviation of a landmark as a fraction of the outer-eye distance; higher trusts the face model more."""
     photometric_iterations: int = Field(default=3, ge=0, le=50)
-    """Steps of the fine-tuning on the video's pixels; 0 leaves it out."""
+    """Gauss-Newton steps of the photometric fine-tuning; 0 skips it."""
     photometric_noise: float = Field(default=0.05, gt=0, le=1)
-    """Colour difference of one standard deviation, of 1; higher trusts the pixels less."""
+    """Standard deviation of the colours, on a scale of 0 to 1; higher trusts the pixels less."""
     overlay_frames: int = Field(default=6, ge=1, le=24)
-    """Frames on the contact sheet of overlays."""
+    """Number of frames on the contact sheet of overlays."""
 
 
 class AudioToExpressionConfig(StageConfig):
-    """04: from audio features to expression coefficients."""
+    """Parameters of stage 04: train the network from audio features to expression coefficients (A2E)."""
 
     audio_encoder: Literal["open", "atnet"] = "open"
-    """Network that turns MFCC into the 256 audio features; AT-net's published weights are placed by hand."""
+    """Network that turns MFCC into the 256 audio features; AT-net's published weights must be placed by hand."""
     a2e_activation: Literal["none", "relu", "leaky_relu", "tanh"] = "leaky_relu"
-    """Activation between the convolutions of Table 1; `none` is the literal table, one affine map."""
+    """Activation between the convolutions of Table 1; `none` follows the table literally, a single affine map."""
     a2e_epochs: int = Field(default=60, ge=0, le=10000)
-    """Most passes over the training frames; 0 keeps the closed-form start."""
+    """Largest number of passes over the training frames; 0 keeps the closed-form initialisation."""
     a2e_patience: int = Field(default=12, ge=1)
-    """Epochs without a better held-out loss before training stops."""
+    """Epochs without improvement of the held-out loss before training stops."""
     a2e_batch_size: int = Field(default=32, ge=1)
-    """Frames a training step."""
+    """Frames in one training step of A2E."""
     a2e_learning_rate: float = Field(default=3e-4, gt=0, le=1)
-    """Adam's step size."""
+    """Learning rate of Adam in A2E's training."""
     a2e_held_out_fraction: float = Field(default=0.15, gt=0, lt=1)
-    """Share of the pseudo utterances that is not trained on, at least one utterance."""
+    """Share of the pseudo utterances held out from training, at least one utterance."""
 
 
 class RendererConfig(StageConfig):
-    """05: the neural face renderer, and the test phase."""
+    """Parameters of stage 05: train the neural face renderer and run the test phase."""
 
     driving_audio: str = ""
-    """Path of the recording to speak; empty speaks `driving_text` with a synthetic voice."""
+    """Path of the recording to speak; if empty, a synthetic voice speaks `driving_text`."""
     driving_text: str = "Give me any recording, and my lips will follow every word of it."
-    """What a synthetic voice says where there is no recording."""
+    """Text for the synthetic voice, used when `driving_audio` is empty."""
     driving_voice: str = "en-us+belinda"
-    """Voice of espeak-ng for `driving_text`."""
+    """espeak-ng voice that speaks `driving_text`."""
     renderer_references: int = Field(default=3, ge=0, le=8)
-    """Real frames that are warped to the drawn face and lend it their pixels, of several the last one chosen by pose;
-    0 is a plain U-Net, as the paper's, without any."""
+    """Number of real frames that are warped to the drawn face as input of the network; the last of several is chosen by
+    pose. 0 is a plain U-Net without references, as in the paper."""
     fit_surroundings: bool = True
-    """Fit the references to what surrounds the mask; false moves neck, hair and background as the face moves."""
+    """Align the references with the pixels around the mask; false moves neck, hair and background with the face."""
     renderer_bank: int = Field(default=200, ge=1)
-    """Frames of the person that references are chosen from: those that differ most."""
+    """Size of the bank of frames that references are chosen from; it holds the frames that differ most."""
     renderer_frames: int = Field(default=1500, ge=1)
-    """Most frames to train on; of a longer video runs of 15 frames are taken, those that differ most."""
+    """Largest number of training frames; a longer video contributes the runs of 15 frames that differ most."""
     renderer_prior: bool = True
-    """Start from the shipped generator prior, which has seen many people; false starts at random."""
+    """Start from the included generator prior, trained on many people; false starts from random weights."""
     renderer_window: int = Field(default=1, ge=1, le=15)
-    """Synthetic frames that the network sees at once, odd; the paper's code takes 7."""
+    """Consecutive synthetic frames in the input of the network, odd; the paper's code takes 7."""
     renderer_width: int = Field(default=32, ge=1, le=128)
-    """Channels of the U-Net's first level; 64 is the paper's."""
+    """Channels of the U-Net's first level; the paper uses 64."""
     renderer_depth: int = Field(default=4, ge=2, le=8)
-    """Halvings of the U-Net; the painted rectangle's sides are multiples of 2 to this power."""
+    """Number of downsamplings in the U-Net; the sides of the painted rectangle are multiples of 2 to this power."""
     renderer_refine: bool = False
-    """The paper's code's refinement blocks, without references only: three times the work."""
+    """Use the refinement blocks of the paper's code, at three times the cost; only without references."""
     colour_match: bool = True
-    """Match the paint's colours to those of the skin round the mask; with references only."""
+    """Match the painted colours to those of the skin around the mask; only with references."""
     renderer_steps: int = Field(default=200, ge=1)
-    """Optimiser steps; without the prior take twice as many."""
+    """Optimiser steps of the renderer; without the prior, use twice as many."""
     renderer_batch: int = Field(default=4, ge=1)
-    """Frames a step."""
+    """Frames in one training step of the renderer."""
     renderer_patch: int = Field(default=128, ge=0)
-    """Side of the square patches that are trained on, px; 0 takes the whole rectangle."""
+    """Side of the square training patches, px; 0 takes the whole rectangle."""
     renderer_learning_rate: float = Field(default=5.0e-4, gt=0)
-    """Learning rate at the start; it falls along a cosine."""
+    """Initial learning rate of the renderer; it decays along a cosine."""
     edge_weight: float = Field(default=0.5, ge=0)
-    """Weight of the difference of neighbouring pixels' differences: edges in their place."""
+    """Weight of the gradient difference loss, which puts edges in their place."""
     detail_weight: float = Field(default=4.0, ge=0)
-    """Weight of the difference of local sharpness: as much detail as there is."""
+    """Weight of the local sharpness loss, which asks for as much detail as the real image has."""
     motion_weight: float = Field(default=0.0, ge=0)
-    """Weight of the difference of changes from frame to frame; above 0 the batch is made of consecutive frames."""
+    """Weight of the loss on changes from frame to frame; above 0, batches consist of pairs of consecutive frames."""
     gan_weight: float = Field(default=0.002, ge=0)
-    """Weight of the adversarial loss, lambda of Eq. 4; 0 leaves the discriminator out."""
+    """Weight of the adversarial loss, lambda of Eq. 4; 0 trains without a discriminator."""
     gan_start: float = Field(default=0.5, ge=0, le=1)
-    """Share of the steps after which the discriminator joins."""
+    """Fraction of the steps after which adversarial training begins."""
     gan_width: int = Field(default=16, ge=1, le=128)
-    """Channels of the discriminator's first layer; 64 is the paper's."""
+    """Channels of the discriminator's first layer; the paper uses 64."""
     gan_scales: int = Field(default=1, ge=1, le=4)
-    """Picture sizes at which a discriminator judges."""
+    """Number of image scales with a discriminator each."""
     feature_weight: float = Field(default=0.0, ge=0)
-    """Weight of feature matching, in units of `gan_weight`."""
+    """Weight of the feature matching loss, in units of `gan_weight`."""
     ablation_steps: int = Field(default=60, ge=0)
-    """Steps of each training of the ablation in notebook 05, which takes away one choice at a time; 0 leaves it out."""
+    """Steps of each training in notebook 05's ablation, which changes one choice at a time; 0 skips it."""
     renderer_devices: int = Field(default=1, ge=1)
-    """Accelerators that a training is divided among."""
+    """Number of accelerators for the training of the renderer."""
     checkpoint_steps: int = Field(default=100, ge=1)
-    """Distance of the checkpoints from which a killed training goes on, steps; half a minute is never exceeded."""
+    """Steps between checkpoints, from which a killed training resumes; one is written at least every 30 s."""
 
 
 class EvaluationConfig(StageConfig):
-    """06: the paper's tables."""
+    """Parameters of stage 06: compute the paper's tables."""
 
     evaluation_seconds: float = Field(default=20.0, gt=0)
-    """Longest stretch of the held-out tail that is compared, s."""
+    """Largest length of the held-out end of the video used for evaluation, s."""
     audiodvp_width: int = Field(default=16, ge=1, le=128)
-    """Channels of the AudioDVP baseline's U-Net; 64 is the published one."""
+    """Channels of the first level of the AudioDVP baseline's U-Net; the published code uses 64."""
     audiodvp_depth: int = Field(default=5, ge=2, le=8)
-    """Halvings of the baseline's U-Net; the published 8 paints the whole 256 px square, fewer only the mask's part."""
+    """Downsamplings in AudioDVP's U-Net; the published 8 paints the whole 256 px square, fewer only the mask's part."""
     audiodvp_refine: bool = False
-    """The published refinement blocks of the baseline's U-Net: three times the work."""
+    """Use the published refinement blocks in the AudioDVP baseline's U-Net, at three times the cost."""
     audiodvp_steps: int = Field(default=400, ge=1)
-    """Optimiser steps of the baseline's renderer."""
+    """Optimiser steps of the AudioDVP baseline's renderer."""
     audiodvp_batch: int = Field(default=2, ge=1)
-    """Frames a step of the baseline."""
+    """Frames in one training step of the AudioDVP baseline."""
     audiodvp_learning_rate: float = Field(default=1.0e-3, gt=0)
-    """Learning rate of the baseline's renderer at the start; the published 2.0e-4 needs days, not minutes."""
+    """Initial learning rate of the AudioDVP baseline's renderer; the published 2.0e-4 needs days, not minutes."""
     audiodvp_equal_time: bool = False
-    """Train the baseline's renderer for as long as ours was trained in stage 05, whatever `audiodvp_steps` says."""
+    """Train AudioDVP's renderer for as long as stage 05 trained ours, regardless of `audiodvp_steps`."""
     compared_weights: Literal["auto", "open", "official"] = "auto"
-    """Of ATVG, Wav2Lip and MakeItTalk: the published ones, this project's, or the published where they are placed."""
+    """Weights of ATVG, Wav2Lip and MakeItTalk: `open` (ours), `official` (published), `auto`: published if placed."""
     judging_recordings: int = Field(default=2, ge=1, le=4)
-    """Recordings of other people that LSE is measured on, beside stage 05's."""
+    """Number of recordings of other people on which LSE is measured, in addition to stage 05's."""
     judging_seconds: float = Field(default=6.0, gt=1)
-    """Length of each, s."""
+    """Length of each of these recordings, s."""
     lip_sync_network: Literal["auto", "open", "syncnet"] = "auto"
-    """SyncNet that measures LSE: this project's, the published one, or the published where it is placed."""
+    """SyncNet that measures LSE: `open` (this project's), `syncnet` (published), `auto`: published if placed."""
     lip_sync_recipe: Literal["tracker", "s3fd"] = "tracker"
-    """What cuts the face out for it; `s3fd` is the published recipe and needs its weights."""
+    """Method that crops the face for SyncNet; `s3fd` is the published one and needs its weights."""
     frechet_network: Literal["auto", "open", "inception"] = "auto"
-    """Features of the Fréchet distance: a face network (FFD), Inception (FID), or Inception where it is placed."""
+    """Features of the Fréchet distance: `open` face network (FFD), `inception` (FID), `auto`: Inception if placed."""
     controls_must_hold: bool = True
-    """Stop where a measure's control rows come out in the wrong order; false says so and goes on to stage 07."""
+    """Stop if a measure's control rows come out in the wrong order; false reports it and continues."""
 
     @property
     def takes_what_is_placed(self) -> bool:
-        """True where a network or the compared methods' weights are `auto`."""
+        """Whether one of the two networks or the compared methods' weights is `auto`."""
         return "auto" in (self.compared_weights, self.lip_sync_network, self.frechet_network)
 
 
 class UserStudyConfig(StageConfig):
-    """07: blinded ratings."""
+    """Parameters of stage 07: the user study with blinded ratings."""
 
     study_characters: str = Field(default="", pattern=r"^$|^[A-Za-z0-9_-]{1,40}(,[A-Za-z0-9_-]{1,40})*$")
-    """Characters whose clips are rated together, such as `A,B,C`; empty takes this one alone."""
+    """Characters whose clips are rated together, such as `A,B,C`; empty takes `character` alone."""
     clip_seconds: float = Field(default=15.0, gt=0)
-    """Longest clip that a rater sees, s."""
+    """Largest length of a clip in the study, s."""
 
 
 STAGE_CONFIGS: dict[str, type[StageConfig]] = {
@@ -276,10 +276,10 @@ def known_parameters() -> frozenset[str]:
 
 
 def check_known(values: Mapping[str, Any]) -> None:
-    """Refuse a name that no stage declares.
+    """Reject names that no stage declares.
 
     Raises:
-        ParameterError: names the unknown key and the nearest valid one.
+        ParameterError: an unknown key; the message gives the nearest valid one.
     """
     known = sorted(known_parameters())
     for name in values:
@@ -306,7 +306,7 @@ def load_params(*paths: Path, overrides: Mapping[str, Any] | None = None) -> dic
 
 
 def character_params_path(character: str) -> Path:
-    """`params/<character>.yaml`.
+    """Path of `params/<character>.yaml`.
 
     Raises:
         ParameterError: there is no such file.
@@ -315,7 +315,7 @@ def character_params_path(character: str) -> Path:
 
 
 def profile_params_path(profile: str) -> Path:
-    """`params/profiles/<profile>.yaml`.
+    """Path of `params/profiles/<profile>.yaml`.
 
     Raises:
         ParameterError: there is no such file.
@@ -345,7 +345,7 @@ def _load_yaml(path: Path) -> dict[str, Any]:
 
 
 def _looks_like_parameter(name: str, value: Any) -> bool:
-    """True for the literals of a parameters cell; imports, IPython's own names and private names are not."""
+    """Whether a global name may be a parameter; imports, IPython's own names and private names are not."""
     if name.startswith("_") or name in {"In", "Out", "exit", "quit", "get_ipython", "open"}:
         return False
     return not isinstance(value, type | types.ModuleType) and (

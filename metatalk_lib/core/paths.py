@@ -1,4 +1,4 @@
-"""Where things lie. Nothing depends on the working folder, which differs between JupyterLab and papermill."""
+"""Paths of the project. None depends on the working folder, which differs between JupyterLab and papermill."""
 
 import os
 from pathlib import Path
@@ -23,13 +23,13 @@ STAGES = (
 
 
 def resolve_path(path: str | Path) -> Path:
-    """Make a path absolute; a relative one counts from the project root, `~` is the home folder."""
+    """Make a path absolute; a relative path is resolved against the project root, `~` is the home folder."""
     path = Path(path).expanduser()
     return path if path.is_absolute() else PROJECT_ROOT / path
 
 
 def cache_dir() -> Path:
-    """Folder for what can be rebuilt at any time: `$METATALK_CACHE`, else `outputs/cache`. Created on first use.
+    """Folder for files that can be rebuilt at any time: `$METATALK_CACHE`, else `outputs/cache`. Created on first use.
 
     Raises:
         DataError: the folder cannot be created or written.
@@ -38,7 +38,7 @@ def cache_dir() -> Path:
 
 
 def ensure_dir(path: Path) -> Path:
-    """Create a folder (with parents) and check that it can be written.
+    """Create a folder (with parents) and check that it is writable.
 
     Raises:
         DataError: the folder cannot be created or written.

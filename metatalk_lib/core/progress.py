@@ -15,12 +15,12 @@ SAY_EVERY_S = 60.0
 def track(items: Iterable[_Item], label: str, *, total: int | None = None, unit: str = "frame") -> Iterator[_Item]:
     """Yield the items while showing a bar; afterwards print one line with count, time and rate.
 
-    Where nobody looks at a terminal, a line with rate and time left is printed every `SAY_EVERY_S` instead of the bar.
+    If the output is not a terminal, a line with rate and time left is printed every `SAY_EVERY_S` instead of the bar.
 
     Args:
-        items: what to go through.
+        items: items to iterate over.
         label: the verb shown before the bar, such as "fitting".
-        total: number of items, where `items` has no length.
+        total: number of items, if `items` has no length.
         unit: singular name of one item.
     """
     started = said = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Arrays on disk that are filled row by row, and what of them a killed run need not make again."""
+"""Memory-mapped arrays filled row by row; a restarted run resumes at the first missing row."""
 
 import time
 from collections.abc import Mapping
@@ -11,24 +11,24 @@ from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.paths import ensure_dir
 
 SAVE_S = 20.0
-"""Rows are brought to disk and counted that often."""
+"""Time between flushes of the rows to disk, s."""
 
 
 class SavedRows:
-    """Memory-mapped arrays, one file each, and a counter of the rows that are on disk for good.
+    """Memory-mapped arrays, one file each, with a counter of the rows that are safely on disk.
 
     Attributes:
-        arrays: the maps by name.
-        done: so many rows are filled, those that an earlier run left included.
+        arrays: memory-mapped arrays by name.
+        done: number of filled rows, including those of an earlier run.
 
     Args:
-        folder: gets `<name>.npy` of each array, and until `close` the counter.
-        key: what the rows are made from; an earlier run's rows count only under the same one, without one never.
-        row_count: rows of every array.
-        rows: type and shape of one row, by name.
+        folder: folder of the `<name>.npy` files and, until `close`, of the counter.
+        key: identifies the inputs of the rows; rows of an earlier run are reused only under the same, non-empty key.
+        row_count: number of rows of every array.
+        rows: data type and shape of one row, by name.
 
     Raises:
-        DataError: the disk has no room.
+        DataError: the disk is full.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class SavedRows:
             self.save()
 
     def save(self) -> None:
-        """Bring what is filled to disk and count it."""
+        """Flush the filled rows to disk and save their number."""
         for array in self.arrays.values():
             array.flush()
         save_json(self.counter, {"key": self.key, "done": self.done})
         self.saved_at = time.monotonic()
 
     def close(self) -> None:
-        """All is filled: the counter goes."""
+        """Flush the complete arrays and delete the counter."""
         for array in self.arrays.values():
             array.flush()
         self.counter.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""One run of one stage: its folder, its inputs with checksums, its clock, and the summary written last."""
+"""A run of one stage: its folder, inputs with checksums, timing, and the summary, which is written last."""
 
 import functools
 import hashlib
@@ -24,18 +24,18 @@ RECORDED_PACKAGES = ("torch", "numpy", "scipy", "av", "dlib-bin", "opencv-python
 
 
 def stage_dir(outputs_dir: str | Path, character: str, stage: str) -> Path:
-    """`<outputs_dir>/<character>/<stage>` as an absolute path; nothing is created."""
+    """Absolute path `<outputs_dir>/<character>/<stage>`; nothing is created."""
     return resolve_path(outputs_dir) / character / stage
 
 
 class Stage:
-    """An open stage. Make one with `open_stage`; end with `finish`.
+    """An open stage, created by `open_stage` and ended by `finish`.
 
     Attributes:
-        name: such as `01_crop`.
-        config: the stage's parameters.
-        dir: the stage's folder, which exists and can be written.
-        device: where networks run.
+        name: name of the stage, such as `01_crop`.
+        config: parameters of the stage.
+        dir: folder of the stage, which exists and is writable.
+        device: device that networks run on.
     """
 
     def __init__(self, name: str, config: StageConfig) -> None:
@@ -50,7 +50,7 @@ class Stage:
         (self.dir / "summary.json").unlink(missing_ok=True)
 
     def input(self, stage: str, file: str) -> Path:
-        """Path of an earlier stage's file, whose checksum goes into the summary.
+        """Return the path of an earlier stage's file and record its checksum for the summary.
 
         Raises:
             DataError: the earlier stage was not finished, or did not write the file.
@@ -64,10 +64,10 @@ class Stage:
         return self.external_input(folder / file)
 
     def external_input(self, path: Path) -> Path:
-        """Record the checksum of any file that the stage reads, or of the names in a folder that it searches.
+        """Record the checksum of any other file that the stage reads, or of the file names in a folder.
 
         Raises:
-            DataError: nothing is there.
+            DataError: the path does not exist.
         """
         if not path.exists():
             raise DataError(f"{self.name}: {path} does not exist. Check the path, or run the stage that writes it.")
@@ -75,18 +75,18 @@ class Stage:
         return path
 
     def output(self, file: str) -> Path:
-        """Path for a file of this stage; its folder is created."""
+        """Return the path for an output file of this stage; its folder is created."""
         path = self.dir / file
         ensure_dir(path.parent)
         return path
 
     def fingerprint(self) -> str:
-        """Hex digest of the parameters, the code and the inputs so far: equal where the same work would be done."""
+        """Compute a hex digest of parameters, code and inputs so far; equal digests mean equal work."""
         described = [self.config.model_dump(), code_fingerprint(self.name), self._inputs]
         return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
     def lap(self, label: str) -> float:
-        """Store and return the seconds since the last lap (or the start) under `label`."""
+        """Store the seconds since the last lap (or the start) under `label`, and return them."""
         now = time.perf_counter()
         self._timings[label], self._lap_started = now - self._lap_started, now
         return self._timings[label]
@@ -95,11 +95,11 @@ class Stage:
         """Write `summary.json`, the mark of a finished stage, and return it.
 
         Args:
-            counts: how many frames, gaps, utterances and the like.
-            metrics: measured figures; numpy scalars are turned into numbers, anything not finite is refused.
+            counts: numbers of frames, gaps, utterances and the like.
+            metrics: measured values; numpy scalars are converted to numbers, values that are not finite are rejected.
 
         Raises:
-            DataError: a figure is not finite.
+            DataError: a value is not finite.
         """
         summary = {
             "stage": self.name,
@@ -125,7 +125,7 @@ class Stage:
 
 
 def open_stage(name: str, config: StageConfig) -> Stage:
-    """Start a stage: make its folder, seed every generator, fix the thread count, choose the device.
+    """Start a stage: create its folder, seed all random generators, set the thread count, choose the device.
 
     Raises:
         ParameterError: no such stage, or `device: cuda` without an accelerator.
@@ -141,7 +141,7 @@ def open_stage(name: str, config: StageConfig) -> Stage:
 
 
 def load_summary(outputs_dir: str | Path, character: str, stage: str) -> dict[str, Any]:
-    """The summary of a finished stage.
+    """Load the summary of a finished stage.
 
     Raises:
         DataError: the stage is not finished.
@@ -151,9 +151,9 @@ def load_summary(outputs_dir: str | Path, character: str, stage: str) -> dict[st
 
 @functools.cache
 def code_fingerprint(stage: str) -> str:
-    """Hex digest of the library's sources and the notebook's code cells: when it changes, the stage is out of date.
+    """Compute a hex digest of the library's sources and the notebook's code cells; a change makes a stage out of date.
 
-    Its text, its outputs and the parameters that papermill injects do not count: it may be run and saved where it lies.
+    Text cells, outputs and injected parameters are ignored, so the notebook may be run and saved in place.
     """
     digest = hashlib.sha256()
     for path in sorted((PROJECT_ROOT / "metatalk_lib").rglob("*.py")):
@@ -166,7 +166,7 @@ def code_fingerprint(stage: str) -> str:
 
 
 def choose_device(device: str) -> torch.device:
-    """The device that a parameter names; `auto` takes the accelerator where there is one.
+    """Choose the device named by a parameter; `auto` takes the accelerator if there is one.
 
     Raises:
         ParameterError: there is no such device.

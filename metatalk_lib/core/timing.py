@@ -10,7 +10,7 @@ _Item = TypeVar("_Item")
 
 
 class Clock:
-    """Time by part; parts may run in several threads at once."""
+    """Time spent on each named part of the work; parts may run in several threads at once."""
 
     def __init__(self) -> None:
         self.parts: dict[str, float] = {}
@@ -19,7 +19,7 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count the block's time to a part."""
+        """Add the duration of the block to a part."""
         started = time.perf_counter()
         yield
         spent = time.perf_counter() - started
@@ -27,11 +27,11 @@ class Clock:
             self.parts[name] = self.parts.get(name, 0.0) + spent
 
     def mark(self, name: str) -> None:
-        """Keep when something happened for the first time, s since the clock was made."""
+        """Store when an event first happened, s since the clock was created."""
         self.parts.setdefault(name, time.perf_counter() - self.started)
 
     def timed(self, name: str, items: Iterable[_Item]) -> Iterator[_Item]:
-        """Pass items on and count the time that each took to come."""
+        """Yield the items and add the time spent waiting for each to a part."""
         stream = iter(items)
         while True:
             with self.part(name):
@@ -41,5 +41,5 @@ class Clock:
             yield item
 
     def seconds(self) -> dict[str, float]:
-        """The parts, and the total since the clock was made."""
+        """Return the time of each part, and the total since the clock was created, s."""
         return self.parts | {"total": time.perf_counter() - self.started}

@@ -1,6 +1,6 @@
-"""Any finished videos against the true one: what `metatalk compare` measures, with control rows made from the truth.
+"""Comparison of arbitrary videos with the true one for `metatalk compare`, with control rows made from the true video.
 
-Nothing is known of how the videos were made, so that the region is told from the true video's landmarks: the lower
+Nothing is known about how the videos were made, so the region is derived from the true video's landmarks: the lower
 face, from the nose to the chin and from ear to ear.
 """
 
@@ -63,10 +63,10 @@ from metatalk_lib.tracking.face_detector import face_width
 OPENING_METRICS = ("opening r", "opening r, best lag", "best lag, frames")
 BRIDGED = "frames without a face"
 MIN_SECONDS = 1.0
-"""Shorter clips have no opening to follow."""
+"""Shortest clip whose mouth opening can be correlated, s."""
 
 _LOWER_FACE = (*range(1, 16), 31, 35)
-_MARGIN = 0.06  # the region grows by this share of the face's width
+_MARGIN = 0.06  # margin by which the region grows, as a share of the face's width
 
 
 def compare_videos(
@@ -77,24 +77,24 @@ def compare_videos(
     frechet: FrechetJudge,
     audio: Path | None = None,
 ) -> pd.DataFrame:
-    """Score videos against the true one.
+    """Score videos against the true video.
 
     Args:
-        videos: row name to file.
+        videos: mapping from row name to file.
         reference: the true video.
-        lip_sync: the judge of LSE.
-        frechet: the judge of the Fréchet distance.
-        audio: the recording that all lips should follow; None takes each video's own sound.
+        lip_sync: judge that measures LSE.
+        frechet: judge that measures the Fréchet distance.
+        audio: recording that all lips should follow; None takes the sound of each video.
 
     Returns:
-        Rows: the truth, controls made from it, then the videos; columns: measures of pictures, faces, mouth opening
-        and LSE, and the frames in which no face was seen and its landmarks were interpolated.
+        Rows: the true video, controls made from it, then the videos; columns: measures of pictures, faces, mouth
+        opening and LSE, and the number of frames without a detected face, whose landmarks were interpolated.
 
     Raises:
         DataError: a video cannot be read, or differs from the reference in size, rate or length; a sound is missing,
             silent, or of another length than the picture.
-        FaceError: no face is seen in a video.
-        ParameterError: a name is taken by a control, or the clip is shorter than a second.
+        FaceError: no face is detected in a video.
+        ParameterError: a name equals that of a control, or the clip is shorter than a second.
     """
     known = probe_video(reference)
     _check_all(videos, known, reference)
@@ -120,10 +120,10 @@ def compare_videos(
 
 
 def find_comparison_failures(table: pd.DataFrame, reference: Path) -> list[str] | None:
-    """Controls that come out in the wrong order: what they measure is not to be trusted here.
+    """Find controls that come out in the wrong order, whose measures cannot be trusted for this clip.
 
     Args:
-        table: of `compare_videos`.
+        table: result of `compare_videos`.
         reference: the true video.
 
     Returns:
@@ -149,10 +149,10 @@ def find_comparison_failures(table: pd.DataFrame, reference: Path) -> list[str] 
 
 
 def name_videos(paths: Sequence[Path]) -> dict[str, Path]:
-    """Rows named after the files, with their folders where two files have one name.
+    """Name rows after the files, with their folders if two files have the same name.
 
     Raises:
-        ParameterError: one file is named twice.
+        ParameterError: one file is given twice.
     """
     stems = [path.stem for path in paths]
     names = [stem if stems.count(stem) == 1 else str(path) for stem, path in zip(stems, paths, strict=True)]
@@ -168,13 +168,13 @@ def compare_pictures(
     orders: Mapping[str, np.ndarray],
     folder: Path,
 ) -> pd.DataFrame:
-    """`image_measures.IMAGE_METRICS` of videos over the whole frame and the lower face, with the controls' rows.
+    """Compute `image_measures.IMAGE_METRICS` of videos and controls over the whole frame and the lower face.
 
     Args:
-        paths: row name to video; the true one is `GROUND_TRUTH`.
-        landmarks: of the true video; they give the mask of every frame.
-        orders: which moment's lower face each control shows.
-        folder: the controls are encoded into it.
+        paths: mapping from row name to video; the true video is `GROUND_TRUTH`.
+        landmarks: landmarks of the true video, which define the mask of every frame.
+        orders: for each control, the frames whose lower face it shows.
+        folder: folder for the encoded control videos.
     """
     source = paths[GROUND_TRUTH]
     info = probe_video(source)
@@ -198,7 +198,7 @@ def compare_pictures(
 
 
 def cut_lower_face(landmarks: Float[np.ndarray, "68 2"], height: int, width: int) -> Bool[np.ndarray, "H W"]:
-    """The lower face: the hull of the jaw below the ears and the nose's wings, a little grown.
+    """Compute a mask of the lower face: the hull of the jaw below the ears and the nostrils, slightly grown.
 
     Source: Original to this project.
     """

@@ -13,17 +13,17 @@ from metatalk_lib.metrics.mouth_opening_sync import SyncScore, compute_sync
 CONTROL_SHIFT = 5
 """Shift of the shifted-audio controls, frames (200 ms at 25 fps): plainly visible to a viewer."""
 CONTROL_MARGIN = 0.1
-"""A control must fall this far below the ground truth."""
+"""Smallest distance of a control's correlation below the ground truth's."""
 REENCODED_SHARE = 0.8
-"""Share of the ground truth's correlation that must survive re-encoding."""
+"""Share of the ground truth's correlation that must remain after re-encoding."""
 LAG_TOLERANCE = 1
-"""By so many frames the lag that is found may miss a control's."""
+"""Largest error of the lag found for a control, frames."""
 
 GROUND_TRUTH, REENCODED = "ground truth", "ground truth, re-encoded"
 SHUFFLED, SILENCE, STATIC_FRAME = "shuffled audio", "silence", "static frame"
 LATE, EARLY = f"audio {CONTROL_SHIFT} frames late", f"audio {CONTROL_SHIFT} frames early"
 CONTROL_ROWS = (SHUFFLED, LATE, EARLY, SILENCE, STATIC_FRAME)
-"""What every measure's controls are called, beside the truth and the truth that was encoded once more."""
+"""Names of the control rows, besides the ground truth and the re-encoded ground truth."""
 
 
 def compute_sync_controls(
@@ -33,17 +33,17 @@ def compute_sync_controls(
     reencoded_opening: Float[np.ndarray, " T"],
     static_opening: Float[np.ndarray, " T"],
 ) -> dict[str, SyncScore]:
-    """The control rows of a sync measure.
+    """Compute the control rows of a sync measure.
 
     Args:
-        opening: measured on the original video.
+        opening: mouth opening measured on the original video.
         reference: the curve that belongs to the original audio: true opening, measured opening, or speech envelope.
-        reencoded_opening: measured on the original video after encoding and decoding it once more.
-        static_opening: measured on a video whose mouth stands still; the row `static frame`.
+        reencoded_opening: mouth opening measured on the original video after re-encoding.
+        static_opening: mouth opening measured on a video with a still mouth; the row `static frame`.
 
     Returns:
-        Scores by row name. `shuffled audio` is the reference turned round by half the clip, `audio late` and `audio
-        early` by 5 frames, `silence` a constant.
+        Scores by row name. `shuffled audio` is the reference shifted cyclically by half the clip, `audio late` and
+        `audio early` by 5 frames, `silence` a constant.
 
     Raises:
         ParameterError: the lengths differ, or there are too few frames.
@@ -62,15 +62,15 @@ def compute_sync_controls(
 
 
 def find_control_failures(controls: Mapping[str, SyncScore], *, min_frames: int) -> list[str] | None:
-    """Controls that come out in the wrong order.
+    """Find controls that come out in the wrong order.
 
     The rule, for clips of at least `min_frames`: re-encoding keeps 80 % of the ground truth's correlation, and every
     other control lies at least 0.1 below the ground truth, all at lag 0. Shorter clips give no verdict: over few
-    frames chance alone correlates.
+    frames, correlations occur by chance.
 
     Args:
         controls: rows of `compute_sync_controls`.
-        min_frames: length from which the rule is expected to hold.
+        min_frames: number of frames from which the rule is expected to hold.
 
     Returns:
         One sentence for each failure, an empty list where the measure passes, None where the clip is too short to say.
@@ -94,13 +94,13 @@ def find_control_failures(controls: Mapping[str, SyncScore], *, min_frames: int)
 
 
 def find_lag_failures(controls: Mapping[str, SyncScore]) -> list[str]:
-    """Controls whose shift the search for the best lag does not find, or that it lifts to the truth.
+    """Find controls whose lag is found wrongly, or whose best correlation comes too close to the ground truth's.
 
     The rule, for a measure as sharp in time as the mouth opening: truth, re-encoded truth and shifted sound lie within
     one frame of their true lags, and every other control's best correlation lies at least 0.1 below the truth's best.
 
     Args:
-        controls: rows of `compute_sync_controls`, of a clip that is long enough for a verdict.
+        controls: rows of `compute_sync_controls` for a clip long enough for a verdict.
 
     Returns:
         One sentence for each failure.

@@ -16,19 +16,19 @@ from metatalk_lib.networks.syncnet import SYNCNET_FACE_SIZE
 from metatalk_lib.tracking.face_detector import box_overlap
 
 ANCHOR_STRIDES = 4
-"""Side of an anchor in strides of its map."""
+"""Side of an anchor, in strides of its feature map."""
 FIRST_STRIDE = 4
 CANDIDATE_SCORE = 0.05
 NMS_OVERLAP = 0.3
 
 SYNCNET_SCALE = 0.25
-"""SyncNet's pipeline looks for faces on frames of a quarter of their size."""
+"""Factor by which SyncNet's pipeline reduces frames for face detection."""
 SYNCNET_SCORE, SYNCNET_OVERLAP = 0.9, 0.1
 
 SAME_FACE_OVERLAP = 0.5
 MAX_MISSED_FRAMES = 25
 MIN_DETECTIONS = 101
-"""Detections that a track needs: four seconds at 25 fps."""
+"""Smallest number of detections in a track: four seconds at 25 fps."""
 MIN_SIDE_PX = 100.0
 
 
@@ -45,10 +45,10 @@ class FaceTrack(NamedTuple):
 
 
 def detect_for_syncnet(network: S3FDSyncNet, image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "K 5"]:
-    """Left, top, right, bottom, px, and score of the faces of a frame, the best first.
+    """Detect the faces of a frame: left, top, right, bottom, px, and score, the best first.
 
-    The frame is reduced to a quarter; candidates score above 0.05 and pass NMS at an overlap of 0.3; those above 0.9
-    pass it again at 0.1.
+    The frame is reduced to a quarter of its size; candidates score above 0.05 and pass NMS at an overlap of 0.3; those
+    above 0.9 pass a second NMS at 0.1.
 
     Args:
         network: in evaluation mode.
@@ -71,16 +71,16 @@ def detect_for_syncnet(network: S3FDSyncNet, image: UInt8[np.ndarray, "H W 3"]) 
 
 
 def link_tracks(detections: Iterable[Float[np.ndarray, "_ 5"]]) -> list[FaceTrack]:
-    """Faces through a clip of one shot, in the order of their first frames.
+    """Link detections to face tracks through a clip of one shot, in the order of their first frames.
 
-    A face goes on where it overlaps the track's last box by more than 0.5 (intersection over union), after at most 25
-    frames without it. Tracks of 100 detections or fewer, and of mean sides up to 100 px, are dropped.
+    A face continues a track if it overlaps the track's last box by more than 0.5 (intersection over union), after at
+    most 25 frames without it. Tracks of 100 detections or fewer, and of mean sides up to 100 px, are dropped.
 
     Args:
-        detections: of every frame, as `detect_for_syncnet` gives them.
+        detections: detections of every frame, from `detect_for_syncnet`.
 
-    Source: joonson/syncnet_python run_pipeline.py; its numbers were used. Its search for cuts between shots is left
-        out: here a clip is one shot.
+    Source: joonson/syncnet_python run_pipeline.py; its numbers were used. Its shot detection is omitted, since a clip
+        here is one shot.
     """
     waiting = [[box[:4] for box in found] for found in detections]
     tracks = []
@@ -97,10 +97,10 @@ def link_tracks(detections: Iterable[Float[np.ndarray, "_ 5"]]) -> list[FaceTrac
 
 
 def track_faces(network: S3FDSyncNet, frames: Iterable[UInt8[np.ndarray, "H W 3"]], name: object) -> list[FaceTrack]:
-    """The tracks of a clip; `name` is what the error calls it.
+    """Detect and track the faces of a clip; `name` identifies the clip in the error message.
 
     Raises:
-        FaceError: there is none.
+        FaceError: there is no track.
     """
     counted = [detect_for_syncnet(network, frame) for frame in frames]
     tracks = link_tracks(counted)
@@ -114,7 +114,7 @@ def track_faces(network: S3FDSyncNet, frames: Iterable[UInt8[np.ndarray, "H W 3"
 
 
 def make_anchors(sizes: Iterable[Sequence[int]]) -> Float[Tensor, "P 4"]:
-    """Centre x, y and width, height, px, of the anchor of each cell, map after map, row after row.
+    """Make the anchors (centre x, y, width, height, px) of all cells, map by map, row by row.
 
     Args:
         sizes: rows and columns of each map; the finest has a stride of 4, each further one has twice the stride.
@@ -129,7 +129,7 @@ def make_anchors(sizes: Iterable[Sequence[int]]) -> Float[Tensor, "P 4"]:
 
 
 def decode_boxes(offsets: Float[Tensor, "*B P 4"], anchors: Float[Tensor, "P 4"]) -> Float[Tensor, "*B P 4"]:
-    """Left, top, right, bottom from what the network says of each anchor.
+    """Decode the network's offsets from each anchor to boxes: left, top, right, bottom.
 
     centre = anchor + 0.1 · offset · side, side' = side · exp(0.2 · offset)
     """
@@ -139,11 +139,11 @@ def decode_boxes(offsets: Float[Tensor, "*B P 4"], anchors: Float[Tensor, "P 4"]
 
 
 def suppress(found: Float[np.ndarray, "K 5"], overlap: float) -> list[int]:
-    """Indices of the boxes that no better one overlaps by more than `overlap`, the best first.
+    """Non-maximum suppression: indices of the boxes that no better one overlaps by more than `overlap`, the best first.
 
     Args:
-        found: left, top, right, bottom, score.
-        overlap: intersection over union.
+        found: boxes (left, top, right, bottom) with scores.
+        overlap: largest allowed intersection over union.
     """
     boxes, order, kept = found[:, :4], np.argsort(-found[:, 4], kind="stable"), []
     while len(order):
@@ -154,7 +154,7 @@ def suppress(found: Float[np.ndarray, "K 5"], overlap: float) -> list[int]:
 
 
 def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of a box with others."""
+    """Compute the intersection over union of a box with others."""
     shared = np.concatenate([np.maximum(box[:2], others[:, :2]), np.minimum(box[2:4], others[:, 2:4])], axis=1)
     shared_area, own_area, areas = (
         np.prod(np.maximum(boxes[:, 2:4] - boxes[:, :2], 0), axis=1) for boxes in (shared, box[None], others)
@@ -163,7 +163,7 @@ def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _take_track(waiting: list[list[np.ndarray]]) -> tuple[list[int], list[np.ndarray]]:
-    """The first track among the boxes that wait; its boxes are taken out."""
+    """Extract the first track from the unassigned boxes `waiting`, and remove its boxes there."""
     numbers: list[int] = []
     boxes: list[np.ndarray] = []
     for number, found in enumerate(waiting):
@@ -177,7 +177,7 @@ def _take_track(waiting: list[list[np.ndarray]]) -> tuple[list[int], list[np.nda
 
 
 def _syncnet_map_sizes(rows: int, columns: int) -> Iterator[tuple[int, int]]:
-    """Rows and columns of the six maps of a picture: only the pools after the third round down."""
+    """Rows and columns of the six feature maps; the third pool and strided convolutions round up, later pools down."""
     sizes = np.array([rows, columns]) // FIRST_STRIDE
     yield tuple(sizes)
     for rounds_up in (True, False, False, True, True):

@@ -173,7 +173,7 @@ class Coefficients:
 
 
 def rows_by_frame(coefficients: Coefficients) -> dict[int, int]:
-    """frame_id -> row of `coefficients`."""
+    """Map frame_id to row of `coefficients`."""
     return {int(number): row for row, number in enumerate(coefficients.frame_id)}
 
 

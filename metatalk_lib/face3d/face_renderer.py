@@ -1,4 +1,4 @@
-"""Draws the face model: coefficients of a frame to a picture of the whole face or of its lower part."""
+"""Rendering of the face model: from the coefficients of a frame to a picture of the whole face or the lower face."""
 
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -15,16 +15,16 @@ from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.face3d.rasterizer import Raster, interpolate, rasterize
 
 Window = tuple[int, int, int, int]
-# Albedo of the plug that stands for the inside of the mouth: dark red-brown, RGB in [0, 1].
+# Albedo of the plug that represents the inside of the mouth: dark red-brown, RGB in [0, 1].
 MOUTH_COLOUR = np.array((0.22, 0.07, 0.06), dtype=np.float32)
 
 
 class Render(NamedTuple):
-    """A drawn face.
+    """A rendered face.
 
     Attributes:
         image: (H, W, 3) RGB, black where nothing is drawn.
-        mask: (H, W) whether a pixel shows the face (the eyes are holes, the mouth's inside belongs to the face).
+        mask: (H, W) whether a pixel shows the face (the eyes are holes; the inside of the mouth is part of the face).
     """
 
     image: UInt8[np.ndarray, "H W 3"]
@@ -32,11 +32,11 @@ class Render(NamedTuple):
 
 
 class DrawnFace(NamedTuple):
-    """A drawn face with the surface behind its pixels.
+    """A rendered face with the rasterised surface.
 
     Attributes:
-        render: the picture.
-        raster: which of the drawn triangles each pixel shows.
+        render: picture and mask.
+        raster: visible triangle and barycentric weights of each pixel.
         points: (V, 2) projected vertices of the skin and the plug, px of the crop.
     """
 
@@ -46,12 +46,12 @@ class DrawnFace(NamedTuple):
 
 
 class MouthMasks(NamedTuple):
-    """Where the lower face is with the mouth closed and wide open, in one identity and pose.
+    """Masks of the lower face with the mouth closed and wide open, for one identity and pose.
 
     Attributes:
-        closed: (H, W) its silhouette with closed lips, expression 0.
-        opened: (H, W) its silhouette with the jaw wide open, `expression_open_mouth`.
-        union: (H, W) either of them: everywhere that the lower face can be.
+        closed: (H, W) silhouette with closed lips, expression 0.
+        opened: (H, W) silhouette with the jaw wide open, `expression_open_mouth`.
+        union: (H, W) union of both: every pixel that the lower face can cover.
     """
 
     closed: Bool[np.ndarray, "H W"]
@@ -60,17 +60,17 @@ class MouthMasks(NamedTuple):
 
 
 class _Person(NamedTuple):
-    """What stays the same in all frames of a person."""
+    """Quantities shared by all frames of a person."""
 
     neutral_base: np.ndarray  # (Nb, 3) control vertices without expression
     albedo: np.ndarray  # (N, 3)
 
 
 class Topology(NamedTuple):
-    """What stays the same for all people. Surface vertices come first, then copies of the plug's vertices.
+    """Triangles of the drawn mesh; its vertices are those of the surface, then copies of the plug's.
 
     Attributes:
-        triangles: (F, 3) of the skin.
+        triangles: (F, 3) triangles of the skin.
         plug_vertices: (P,) surface vertices that the plug of the mouth copies.
         face: triangles of skin and plug.
         lower: triangles of the lower skin and the plug.
@@ -84,11 +84,11 @@ class Topology(NamedTuple):
 
 @lru_cache(maxsize=4)
 def face_topology(model: FaceModel) -> Topology:
-    """The triangles that are drawn, and the vertices that the plug of the mouth adds to the surface."""
+    """Collect the triangles to draw and the vertices that the plug of the mouth adds to the surface."""
     triangles = model.triangles.cpu().numpy()
     plug_vertices, plug = np.unique(model.mouth_interior_triangles.cpu().numpy(), return_inverse=True)
     plug = plug.reshape(-1, 3) + model.vertex_count
-    # both windings, so that the plug never shows a hole when back faces are left out
+    # both windings, so that back-face culling never leaves a hole in the plug
     plug = np.concatenate((plug, plug[:, ::-1]))
     lower = triangles[model.lower_face.cpu().numpy()]
     face, lower = (np.concatenate((part, plug)).astype(np.int32) for part in (triangles, lower))
@@ -130,14 +130,14 @@ def _add_normals(vertices, triangles, normals):
 
 
 def compute_normals(vertices: Float[np.ndarray, "N 3"], triangles: Int[np.ndarray, "F 3"]) -> Float[np.ndarray, "N 3"]:
-    """The same normals as `FaceModel.compute_normals`, compiled and for one frame."""
+    """Compute the normals of `FaceModel.compute_normals` for one frame, in compiled code."""
     normals = np.zeros((len(vertices), 3), dtype=np.float32)
     _add_normals(np.ascontiguousarray(vertices, dtype=np.float32), triangles.astype(np.int32, copy=False), normals)
     return normals
 
 
 def expression_open_mouth(model: FaceModel, strength: float = 1.0) -> Float[np.ndarray, "64"]:
-    """Expression with the jaw wide open and everything else neutral.
+    """Compute the expression with the jaw wide open and everything else neutral.
 
     Args:
         model: the face model.
@@ -149,7 +149,7 @@ def expression_open_mouth(model: FaceModel, strength: float = 1.0) -> Float[np.n
 def _camera_vertices(
     model: FaceModel, person: _Person, expression: np.ndarray, coefficients: Coefficients, index: int
 ) -> Float[np.ndarray, "N 3"]:
-    """Surface of one frame in camera space."""
+    """Surface vertices of one frame in camera space."""
     with torch.no_grad():
         moved = torch.from_numpy(np.asarray(expression, dtype=np.float32)) @ model.expression_basis.flatten(1)
         base = torch.from_numpy(person.neutral_base) + moved.reshape(-1, 3)
@@ -163,7 +163,7 @@ def _camera_vertices(
 
 
 def _project(vertices: np.ndarray, topology: Topology, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and depths of skin and plug."""
+    """Project the vertices of skin and plug to pixels and depths."""
     extended = torch.from_numpy(np.concatenate((vertices, vertices[topology.plug_vertices])))[None]
     return camera.project(extended, size)[0].numpy(), camera.depth(extended)[0].numpy()
 
@@ -178,7 +178,7 @@ def _draw(
 
 
 def project_vertices(model: FaceModel, coefficients: Coefficients, index: int, size: int) -> Float[np.ndarray, "V 2"]:
-    """Where the vertices of skin and plug lie in one frame, px of the crop: the `points` of its `DrawnFace`.
+    """Project the vertices of skin and plug in one frame, px of the crop: the `points` of its `DrawnFace`.
 
     Arguments and errors are those of `render_face`.
     """
@@ -204,21 +204,21 @@ def render_face(
     region: Literal["face", "lower"] = "face",
     window: Window | None = None,
 ) -> Render:
-    """Draw one frame as the camera of a crop of `size` x `size` sees it.
+    """Render one frame as the camera of a crop of `size` x `size` sees it.
 
     Colour = clamp(albedo * spherical-harmonics shading); no antialiasing, no background.
 
     Args:
         model: the face model.
-        coefficients: of a clip.
+        coefficients: coefficients of a clip.
         index: ROW of `coefficients` (not the frame_id; use `select` to find frames by id).
         size: side of the crop, pixels. The coefficients do not depend on it.
-        region: whole face, or the triangles below the middle of the nose.
+        region: `face` for the whole face, `lower` for the triangles below the middle of the nose.
         window: (x0, y0, x1, y1) crop pixels, exclusive ends; only this rectangle is drawn. The result equals
             that part of the full picture.
 
     Returns:
-        Render of the window's shape, (size, size) without one.
+        Picture and mask of the window's shape, or (size, size) without a window.
 
     Raises:
         ParameterError: no such row or region, an empty window, or a size below 1.
@@ -237,7 +237,7 @@ def draw_face(
     region: Literal["face", "lower"] = "face",
     window: Window | None = None,
 ) -> DrawnFace:
-    """`render_face` with the surface behind its pixels. Arguments and errors are the same."""
+    """Render one frame and keep the rasterised surface; arguments and errors are those of `render_face`."""
     _check(coefficients, index, region)
     person = _person_of(model, coefficients)
     topology = face_topology(model)
@@ -254,13 +254,13 @@ def draw_face(
 def mouth_masks(
     model: FaceModel, coefficients: Coefficients, index: int, size: int, *, window: Window | None = None
 ) -> MouthMasks:
-    """The lower face with the mouth closed and with it wide open.
+    """Compute masks of the lower face with the mouth closed and wide open.
 
-    They depend on the frame's identity and pose only, not on its expression, so training and test masks are equal.
+    They depend on the identity and pose of the frame but not on its expression, so training and test masks are equal.
 
     Args:
         model: the face model.
-        coefficients: of a clip.
+        coefficients: coefficients of a clip.
         index: row of `coefficients`.
         size: side of the crop, pixels.
         window: as in `render_face`.
@@ -285,11 +285,11 @@ def mouth_masks(
 def lower_face_mask(
     model: FaceModel, coefficients: Coefficients, index: int, size: int, *, window: Window | None = None
 ) -> Bool[np.ndarray, "H W"]:
-    """Where the lower face can be, whatever the mouth does: the union of `mouth_masks`.
+    """Compute the mask of all pixels that the lower face can cover: the union of `mouth_masks`.
 
     Args:
         model: the face model.
-        coefficients: of a clip.
+        coefficients: coefficients of a clip.
         index: row of `coefficients`.
         size: side of the crop, pixels.
         window: as in `render_face`.

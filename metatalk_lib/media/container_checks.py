@@ -66,10 +66,10 @@ def _resample_stamps(stamps: np.ndarray, fps: Fraction, time_base: Fraction) -> 
 
 
 def check_end(path: Path, container: av.container.InputContainer, packets: list[av.Packet]) -> None:
-    """Compare the length that a Matroska, WebM or AVI file states in its head with the last packet found in it.
+    """Compare the duration in the header of a Matroska, WebM or AVI file with the last packet found in it.
 
     Raises:
-        DataError: it ends earlier.
+        DataError: the file ends before its stated duration.
     """
     is_stated = container.duration and container.format.name.split(",")[0] in {"matroska", "avi"}
     ends = [float((p.pts + (p.duration or 0)) * p.time_base) for p in packets if p.pts is not None]
@@ -81,10 +81,10 @@ def check_end(path: Path, container: av.container.InputContainer, packets: list[
 
 
 def check_boxes(path: Path, size: int) -> None:
-    """Walk the outermost boxes of an MP4 or MOV file: a box beyond the end of the file means that it was cut off.
+    """Walk the top-level boxes of an MP4 or MOV file: a box beyond the end of the file means that it is truncated.
 
     Raises:
-        DataError: it was.
+        DataError: the file is truncated.
     """
     with open(path, "rb") as file:
         if file.read(8)[4:] not in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}:

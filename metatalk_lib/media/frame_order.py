@@ -1,4 +1,4 @@
-"""The source video as it is played under a recording of any length: forth and back, without a jump."""
+"""Playback order of the source video under a recording of any length: forwards and backwards, without jumps."""
 
 import itertools
 from collections import deque
@@ -16,14 +16,14 @@ _Item = TypeVar("Item")
 
 
 def ping_pong(start: int, frame_count: int, length: int) -> Int[np.ndarray, " T"]:
-    """Source frame of each output frame: start, start + 1, ..., last, last − 1, ..., 0, 1, ...
+    """Compute the source frame of each output frame: start, start + 1, ..., last, last − 1, ..., 0, 1, ...
 
-    Neighbours always differ by one (or by nothing, where the source has a single frame).
+    Neighbours always differ by one (or are equal if the source has a single frame).
 
     Args:
         start: first source frame.
-        frame_count: frames of the source.
-        length: frames wanted.
+        frame_count: number of source frames.
+        length: number of output frames.
     """
     if frame_count == 1:
         return np.zeros(length, np.int64)
@@ -33,25 +33,25 @@ def ping_pong(start: int, frame_count: int, length: int) -> Int[np.ndarray, " T"
 
 
 def frames_on_screen(count: int, fps: Fraction, shown_fps: Fraction) -> Int[np.ndarray, " T"]:
-    """Which frame of a video is on the screen in the middle of each of `count` frames at another rate.
+    """Compute the frame of a video that is shown at the middle of each of `count` frames of another rate.
 
-    floor((j + 1/2) · shown_fps / fps), in whole numbers
+    floor((j + 1/2) · shown_fps / fps), in exact integer arithmetic.
 
     Args:
-        count: frames wanted.
-        fps: their rate.
-        shown_fps: rate of the video that is shown; it may end before.
+        count: number of frames at the other rate.
+        fps: rate of these `count` frames, Hz.
+        shown_fps: frame rate of the video that is shown, Hz; results may lie beyond its end.
     """
     rate = Fraction(shown_fps) / Fraction(fps)
     return (2 * np.arange(count, dtype=np.int64) + 1) * rate.numerator // (2 * rate.denominator)
 
 
 def read_in_any_order(path: Path, order: Int[np.ndarray, " T"]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """Decode frames in an order that jumps now and then; each stretch that runs forwards or stands still is read once.
+    """Decode frames in any order; each stretch of rising or repeated frame_ids is read in one pass.
 
     Args:
         path: the video.
-        order: frame_ids.
+        order: frame_ids to decode.
     """
     start = 0
     while start < len(order):
@@ -67,11 +67,11 @@ def read_in_any_order(path: Path, order: Int[np.ndarray, " T"]) -> Iterator[UInt
 
 
 def read_in_order(path: Path, order: Int[np.ndarray, " T"]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """Decode the frames of a ping-pong order; memory stays flat.
+    """Decode the frames of a ping-pong order in constant memory.
 
     Args:
         path: the video.
-        order: frame_ids whose neighbours differ by one, or all the same.
+        order: frame_ids whose neighbours differ by one, or which are all the same.
     """
     if len(order) and order.min() == order.max():
         (frame,) = read_frames(path, int(order[0]), int(order[0]) + 1)
@@ -85,11 +85,11 @@ def read_in_order(path: Path, order: Int[np.ndarray, " T"]) -> Iterator[UInt8[np
 
 
 def neighbourhoods(items: Iterable[_Item], width: int) -> Iterator[list[_Item | None]]:
-    """Yield for each item the `width` items round it, the first and last ones with None where there is none.
+    """Yield for each item the `width` items centred on it, with None beyond the ends of the stream.
 
     Args:
-        items: a stream; as many as half the width are taken ahead.
-        width: odd.
+        items: stream of items; half the width is read ahead.
+        width: number of items in a neighbourhood, odd.
     """
     half = width // 2
     held: deque[_Item | None] = deque([None] * half, maxlen=width)
@@ -104,7 +104,7 @@ def neighbourhoods(items: Iterable[_Item], width: int) -> Iterator[list[_Item | 
 
 
 def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    """Lists of `size` consecutive items; the last one may be shorter."""
+    """Yield lists of `size` consecutive items; the last one may be shorter."""
     stream = iter(items)
     while group := list(itertools.islice(stream, size)):
         yield group

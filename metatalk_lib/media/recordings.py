@@ -11,10 +11,10 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 
 
 def list_recordings(folder: Path) -> list[Path]:
-    """Sounds and videos in a folder and its subfolders, in order; where both have one name, the sound.
+    """List sounds and videos in a folder and its subfolders, in order; of a sound and a video of one name, the sound.
 
     Raises:
-        DataError: the folder does not exist, or holds none.
+        DataError: the folder does not exist or contains no recording.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}, where recordings are looked for, is no folder. Check the path.")

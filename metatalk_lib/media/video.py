@@ -1,10 +1,11 @@
-"""Video files on PyAV: what is in them, their frames one by one, and writing H.264 with the sound at its own rate.
+"""Video files with PyAV: properties, frame-accurate reading, and writing with the sound at its own rate.
 
-Colour: frames are uint8 RGB. Files are written as limited-range BT.709 and say so; a file's own tags are honoured on
-reading, and an untagged file counts as BT.601 below 720 lines and BT.709 from there on, as players do.
+Colour: frames are uint8 RGB. Files are written as limited-range BT.709 and tagged so. On reading, a file's own tags are
+used; an untagged file counts as BT.601 below 720 lines and as BT.709 from there on, as in players.
 
 Time: frame i shows the instant i / fps. A file with a variable frame rate is resampled to its nominal rate: each frame
-goes to the slot nearest to its time stamp, an empty slot repeats the frame before it, and both losses are counted.
+goes to the slot nearest to its time stamp, an empty slot repeats the preceding frame, and repeated and dropped frames
+are counted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,15 +24,15 @@ from metatalk_lib.media.container_checks import check_boxes, check_end, schedule
 from metatalk_lib.media.video_writer import SCALER
 
 SHORTEST_JUMP = 24
-"""Frames that must be spared before a file is opened again at a key frame."""
+"""Smallest number of skipped frames for which a file is reopened at a key frame."""
 
 BACKWARD_PX = 40_000_000
-"""Reading backwards holds so many decoded pixels, 60 MB of 8-bit 4:2:0; eight frames at least."""
+"""Decoded pixels held while reading backwards, 60 MB of 8-bit 4:2:0; at least eight frames are held."""
 
 HIGH_RANGE_CURVES = (16, 18)
-"""The standard's numbers (ITU-T H.273) of the transfer curves PQ and HLG."""
+"""Codes of the transfer curves PQ and HLG in ITU-T H.273."""
 
-# the standard's numbers of the colour matrices, as files carry them
+# codes of the colour matrices in ITU-T H.273, as stored in files
 _MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -45,24 +46,24 @@ _MATRICES = {
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file holds, as it is shown: rotated upright and at a constant frame rate.
+    """Properties of a video file as displayed: rotated upright and at a constant frame rate.
 
     Attributes:
-        path: the file.
+        path: path of the file.
         width, height: size of a frame, px.
         fps: frames per second, exact.
         frame_count: number of frames that `read_frames` gives.
         duration_s: frame_count / fps.
-        has_audio: whether there is a sound track.
-        audio_rate: its sampling rate, Hz; 0 without one.
+        has_audio: whether the file has a sound track.
+        audio_rate: sampling rate of the sound track, Hz; 0 without one.
         codec: short name of the video codec.
-        audio_duration_s: length of the sound track, s; 0 where unknown.
+        audio_duration_s: length of the sound track, s; 0 if unknown.
         rotation: degrees by which frames are turned counter-clockwise on reading.
-        repeated_frames, dropped_frames: what resampling a variable frame rate cost.
+        repeated_frames, dropped_frames: frames repeated and dropped in resampling a variable frame rate.
         pixel_aspect: width of a pixel over its height; frames are read as they are stored.
-        bits: of a colour sample; frames are read with 8.
-        has_high_range: whether the colours are of high dynamic range (PQ or HLG); they are read as if they were not.
-        comment: a note in the file.
+        bits: bits of a colour sample in the file; frames are read with 8.
+        has_high_range: whether the colours are of high dynamic range (PQ or HLG); they are read without tone mapping.
+        comment: comment stored in the file.
     """
 
     path: Path
@@ -86,9 +87,9 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class _Schedule:
-    """Which decoded frame each output frame shows: its time stamp, or its ordinal where the file has no time stamps.
+    """The decoded frame shown by each output frame, given by its time stamp, or by its ordinal without time stamps.
 
-    `key_stamps` are those of the key frames, from which decoding can begin; none where the file has no time stamps.
+    `key_stamps` are the time stamps of key frames, where decoding can start; empty if the file has no time stamps.
     """
 
     stream_index: int
@@ -98,7 +99,7 @@ class _Schedule:
 
 
 def probe_video(path: str | Path) -> VideoInfo:
-    """Read a video's description; the packets are listed and the first frame is decoded.
+    """Read the properties of a video from its packets and the first frame.
 
     Raises:
         DataError: the file is missing, empty, cut off, not a video, or has no video stream.
@@ -115,7 +116,7 @@ def read_frames(
         path: the video.
         start: first frame_id.
         stop: one past the last frame_id; None reads to the end.
-        step: distance of the frames.
+        step: step between frame_ids.
 
     Raises:
         ParameterError: the range is not within the video.
@@ -126,7 +127,7 @@ def read_frames(
 
 
 def read_backwards(path: str | Path, start: int = 0, stop: int | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """Yield the frames stop − 1, ..., start, equal to those of `read_frames`, holding only some of them at a time.
+    """Yield the frames stop − 1, ..., start, equal to those of `read_frames`, with only some of them in memory.
 
     Arguments and errors are those of `read_frames`.
     """
@@ -135,7 +136,7 @@ def read_backwards(path: str | Path, start: int = 0, stop: int | None = None) ->
 
 
 def _check_range(info: VideoInfo, start: int, stop: int | None, step: int = 1) -> np.ndarray:
-    """The frame_ids of a range within the video."""
+    """Check a range and return its frame_ids."""
     stop = info.frame_count if stop is None else stop
     if not 0 <= start <= stop <= info.frame_count or step < 1:
         raise ParameterError(
@@ -150,7 +151,7 @@ def read_selected_frames(
     """Yield the frames of the given frame_ids, in one pass through the file.
 
     Raises:
-        ParameterError: the frame_ids do not rise, or are not within the video.
+        ParameterError: the frame_ids are not increasing, or not within the video.
         DataError: as `read_frames`.
     """
     info, schedule = _scan_cached(path)
@@ -172,7 +173,7 @@ def _scan_cached(path: str | Path) -> tuple[VideoInfo, _Schedule]:
 
 @lru_cache(maxsize=64)
 def _scan(path: Path, modified: int, size: int) -> tuple[VideoInfo, _Schedule]:
-    """List the packets of a file; `modified` and `size` tell a rewritten file from the one seen before."""
+    """List the packets of a file; `modified` and `size` distinguish a rewritten file in the cache."""
     if size == 0:
         raise DataError(f"the video {path} is empty (0 bytes). Copy it again.")
     check_boxes(path, size)
@@ -239,7 +240,7 @@ def _describe(
 
 
 def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    """The first moving picture; cover art and FFmpeg's drawing of text files are none."""
+    """Find the first video stream, other than cover art and FFmpeg's rendering of text files."""
     for stream in container.streams.video:
         is_picture = bool(stream.disposition & av.stream.Disposition.attached_pic)
         if not is_picture and container.format.name not in {"tty", "image2", "png_pipe", "jpeg_pipe", "gif"}:
@@ -253,7 +254,7 @@ def _generate_frames(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray
 
 
 def _split_at_key_frames(schedule: _Schedule, frame_ids: np.ndarray) -> list[np.ndarray]:
-    """Runs of frame_ids between which it is quicker to go on from a key frame than to decode all that lies between."""
+    """Split frame_ids into runs between which seeking to a key frame is faster than decoding everything in between."""
     if len(frame_ids) == 0:
         return []
     wanted, keys = schedule.stamps[frame_ids], schedule.key_stamps
@@ -274,7 +275,7 @@ def _generate_backwards(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndar
     reformatter = VideoReformatter()
     while len(frame_ids):
         begin = _begin_of_tail(info, schedule, frame_ids)
-        held = list(_decode_run(info, schedule, frame_ids[begin:]))  # not converted yet: half the size
+        held = list(_decode_run(info, schedule, frame_ids[begin:]))  # not yet converted to RGB: half the size
         while held:
             frame, repeats = held.pop()
             yield from _repeat(_to_rgb(reformatter, frame), repeats)
@@ -282,7 +283,7 @@ def _generate_backwards(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndar
 
 
 def _begin_of_tail(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray) -> int:
-    """Where the last frame_ids begin that may be held together: at a key frame where one lies among them."""
+    """Find the start of the last frame_ids that fit in memory together: a key frame if there is one among them."""
     begin = max(0, len(frame_ids) - max(8, BACKWARD_PX // (info.width * info.height)))
     is_key = np.isin(schedule.stamps[frame_ids[begin:]], schedule.key_stamps)
     return begin + int(np.argmax(is_key))
@@ -294,7 +295,7 @@ def _repeat(image: np.ndarray, repeats: int) -> Iterator[np.ndarray]:
 
 
 def _decode_run(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray) -> Iterator[tuple[av.VideoFrame, int]]:
-    """Decoded frames in the order of rising frame_ids, and how many of these show each."""
+    """Yield the decoded frames of increasing frame_ids, each with the number of frame_ids that show it."""
     wanted, position = schedule.stamps[frame_ids], 0
     for stamp, frame in _decode_from(info, schedule, int(wanted[0])):
         if stamp < wanted[position]:
@@ -313,7 +314,7 @@ def _decode_run(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray) -> 
 
 
 def _decode_from(info: VideoInfo, schedule: _Schedule, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Decode from a key frame at or before the stamp `first`, from the beginning where seeking overshoots."""
+    """Decode from a key frame at or before the stamp `first`, or from the beginning if seeking overshoots."""
     for seek in (True, False):
         with av.open(str(info.path)) as container:
             stream = container.streams[schedule.stream_index]

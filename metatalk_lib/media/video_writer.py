@@ -1,4 +1,4 @@
-"""Writing MP4 with AAC sound, streaming, the same bytes for the same input: H.264, or the codec family of a source."""
+"""Streaming, deterministic writing of MP4 with AAC sound, in H.264 or the codec family of a source."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,22 +17,22 @@ from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.media.audio import Recording, SampleWindow, resample
 
 AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-"""Sampling rates that AAC knows, Hz."""
+"""Sampling rates that AAC supports, Hz."""
 _AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1"}
 
 ENCODER_THREADS = 4
-"""Fixed, since x264's output depends on it: the same frames give the same bytes on every machine."""
+"""Encoder threads, fixed because x264's output depends on them: equal frames give equal bytes on every machine."""
 
 
 class Encoder(NamedTuple):
-    """How a codec family is written.
+    """Encoder settings of a codec family.
 
     Attributes:
-        name: FFmpeg's encoder.
+        name: name of the encoder in FFmpeg.
         crf: constant rate factor that is visually lossless.
-        largest_crf: the worst picture's.
-        options: what else it is told; speed first, and whatever keeps its output the same on every machine.
-        tag: how MP4 calls it, where FFmpeg's own choice is not played everywhere.
+        largest_crf: largest constant rate factor, that of the lowest quality.
+        options: further options: speed first, then those that make the output equal on every machine.
+        tag: codec tag in MP4, where FFmpeg's default does not play everywhere.
     """
 
     name: str
@@ -43,21 +43,21 @@ class Encoder(NamedTuple):
 
 
 VIDEO_ENCODERS = {
-    # x264's macroblock tree reads memory that it never wrote: with it, two runs give different bytes
+    # x264's macroblock tree reads uninitialised memory: with it, two runs give different bytes
     "h264": Encoder("libx264", 14, 51, {"preset": "veryfast", "x264-params": "mbtree=0"}),
     "hevc": Encoder(
         "libx265",
         10,
         51,
         {"preset": "ultrafast", "tune": "grain", "x265-params": "log-level=error:frame-threads=2:pools=4"},
-        tag="hvc1",  # what Apple's players take
+        tag="hvc1",  # the tag that Apple's players accept
     ),
     "vp9": Encoder("libvpx-vp9", 4, 63, {"b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"}),
     "av1": Encoder("libsvtav1", 2, 63, {"preset": "10", "svtav1-params": "lp=2"}),
 }
-"""Codec family of a source -> how its finished video is written; any other family becomes H.264."""
+"""Codec family of a source -> encoder of its finished video; any other family becomes H.264."""
 EVEN_SIDES_ONLY = ("libsvtav1",)
-"""Encoders without 4:4:4, which odd sides need; H.264 takes their place there."""
+"""Encoders without 4:4:4, which odd sides need; H.264 replaces them for odd sides."""
 os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder would print forty lines for every file
 
 # chroma is interpolated rather than repeated, so that saturated edges such as lips do not get blocky
@@ -73,25 +73,25 @@ def write_video(
     crf: int | None = None,
     audio: Recording | None = None,
 ) -> int:
-    """Write MP4, streaming; the file appears under its name only when it is whole. Equal input, equal bytes.
+    """Write an MP4 file from a stream of frames; it appears only when complete. Equal input gives equal bytes.
 
-    The picture is 4:2:0, or 4:4:4 where a side is odd, which 4:2:0 cannot hold. The sound becomes AAC at its own rate
-    and is cut, or filled with zeros, at the end of the last frame. AAC knows only the rates of `AAC_RATES`: any other
-    is resampled to the next higher one (above 96 kHz: to 96 kHz).
+    The picture is 4:2:0, or 4:4:4 if a side is odd, which 4:2:0 does not allow. The sound becomes AAC at its own rate
+    and is cut, or padded with zeros, to the end of the last frame. AAC supports only the rates of `AAC_RATES`: any
+    other rate is resampled to the next higher one (above 96 kHz: to 96 kHz).
 
     Args:
-        path: an .mp4 file.
+        path: path of the .mp4 file.
         frames: any number of frames of one size.
         fps: frames per second.
-        codec: family, as `VideoInfo.codec` names it; one that is not in `ENCODERS` becomes H.264.
-        crf: the encoder's constant rate factor; None takes its visually lossless one.
+        codec: codec family, as in `VideoInfo.codec`; a family that is not in `ENCODERS` becomes H.264.
+        crf: constant rate factor of the encoder; None takes the visually lossless one.
         audio: the sound, in memory or on disk; None writes none.
 
     Returns:
         The number of frames written.
 
     Raises:
-        ParameterError: there are no frames, they differ in size, the encoder knows no such `crf`, or the sound has more
+        ParameterError: there are no frames, they differ in size, the encoder rejects `crf`, or the sound has more
             than six channels.
         DataError: the file cannot be written.
 
@@ -107,7 +107,7 @@ def write_video(
 def open_video_writer(
     path: str | Path, *, fps: Fraction, codec: str = "h264", crf: int | None = None, audio: Recording | None = None
 ) -> Iterator["VideoWriter"]:
-    """Give a writer whose `add` takes one frame after the other; so one pass can write several videos.
+    """Open a writer whose `add` takes one frame at a time, so one pass can write several videos.
 
     The file appears under its name when the block ends without an error. Arguments and errors are those of
     `write_video`, which does the same for a stream of frames.
@@ -127,14 +127,14 @@ def open_video_writer(
 def join_videos(
     path: str | Path, parts: Sequence[Path], *, fps: Fraction, audio: Recording | None = None, comment: str = ""
 ) -> int:
-    """Put videos of the same encoder one behind the other, without encoding them again, and add the sound.
+    """Concatenate videos of the same encoder without re-encoding, and add the sound.
 
     Args:
-        path: an .mp4 file; it appears under its name when it is whole.
-        parts: written by `open_video_writer` with the same settings and frame size; their own sound is left out.
-        fps: frames per second of all.
-        audio: as for `write_video`.
-        comment: a note to keep in the file.
+        path: path of the .mp4 file; it appears when complete.
+        parts: videos written by `open_video_writer` with the same settings and frame size; their own sound is dropped.
+        fps: frame rate of all parts, Hz.
+        audio: the sound, in memory or on disk; None writes none.
+        comment: comment to store in the file.
 
     Returns:
         The number of frames.
@@ -179,7 +179,7 @@ def _open_part(path: Path) -> av.container.InputContainer:
 
 @contextmanager
 def _open_container(path: Path) -> Iterator[av.container.OutputContainer]:
-    """An MP4 that appears under its name when the block ends without an error."""
+    """Open an MP4 file that appears under its name when the block ends without an error."""
     try:
         with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4", options=_MUXER) as container:
             yield container
@@ -191,7 +191,7 @@ _MUXER = {"movflags": "+faststart", "fflags": "+bitexact"}
 
 
 class VideoWriter:
-    """One file being written: sound follows the picture frame by frame, so that the muxer never has to hold much."""
+    """A file being written: sound follows the picture frame by frame, so the muxer buffers little."""
 
     def __init__(
         self, container: av.container.OutputContainer, fps: Fraction, encoder: Encoder, audio: "_Sound | None"
@@ -244,7 +244,7 @@ class VideoWriter:
             self.sound.send(self.count)
 
     def finish(self) -> None:
-        """Write what the encoders still hold."""
+        """Flush the encoders."""
         self.container.mux(self.video.encode(None))
         if self.sound is not None:
             self.sound.finish()
@@ -261,7 +261,7 @@ class _SoundTrack:
         self.stream.codec_context.flags |= av.codec.context.Flags.bitexact
 
     def send(self, frames: int) -> None:
-        """Write the sound up to the end of that many frames."""
+        """Write the sound up to the end of the given number of frames."""
         stop = int(frames * self.audio.rate / self.fps + Fraction(1, 2))
         block = self.audio.window.cut(self.sent, stop)
         if len(block) == 0:
@@ -274,15 +274,15 @@ class _SoundTrack:
         self.sent = stop
 
     def finish(self) -> None:
-        """Write what the encoder still holds."""
+        """Flush the encoder."""
         self.container.mux(self.stream.encode(None))
 
 
 def check_crf(codec: str, crf: int | None) -> None:
-    """Refuse a constant rate factor that a family's encoder does not know.
+    """Reject a constant rate factor that a family's encoder does not support.
 
     Raises:
-        ParameterError: it is out of range.
+        ParameterError: the factor is out of range.
     """
     encoder = VIDEO_ENCODERS.get(codec, VIDEO_ENCODERS["h264"])
     if crf is not None and not 0 <= crf <= encoder.largest_crf:
@@ -290,10 +290,10 @@ def check_crf(codec: str, crf: int | None) -> None:
 
 
 def check_sound(recording: Recording) -> None:
-    """Refuse a recording that cannot become a video's sound.
+    """Reject a recording that cannot become a video's sound.
 
     Raises:
-        ParameterError: it has more than six channels.
+        ParameterError: the recording has more than six channels.
     """
     if recording.channels not in _AAC_LAYOUTS:
         raise ParameterError(
@@ -302,7 +302,7 @@ def check_sound(recording: Recording) -> None:
 
 
 class _Sound:
-    """A recording as AAC can take it, read as the picture goes on: clipped, at a rate that AAC knows."""
+    """A recording prepared for AAC and read in step with the picture: clipped, at a rate that AAC supports."""
 
     def __init__(self, recording: Recording) -> None:
         check_sound(recording)

@@ -1,7 +1,7 @@
-"""Every measure of the judging in one place: which way is better, what is ideal, unit, formula and region.
+"""Catalogue of all evaluation measures: direction, ideal value, unit, formula and region.
 
-Tables mark their best values, figures turn their axes and notebooks explain their columns by what stands here. Measures
-of an open network carry `(open)` and say whose place they take; their figures are never compared with the others'.
+Tables use it to mark their best values, figures to orient their axes, and notebooks to explain their columns. Measures
+computed with an open network carry `(open)` and name the measure that they stand in for; the two are never compared.
 """
 
 import math
@@ -30,17 +30,17 @@ LSE_SOURCE = "Prajwal et al. 2020, section 4.2"
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure.
+    """One evaluation measure.
 
     Attributes:
-        name: as in tables, without the unit.
-        direction: whether `lower` or `higher` is better, or nearer to a `target`, the ideal value.
-        ideal: what the original video scores at best; infinity where there is no bound.
-        unit: empty where there is none.
-        formula: LaTeX in mathematical mode, without a package.
-        region: of what pixels or frames it is taken.
-        source: where it comes from.
-        stands_for: the measure whose place it takes in the open tier; empty for all others.
+        name: name of the measure as shown in tables, without the unit.
+        direction: `lower` or `higher` where that is better, `target` where nearer to the ideal value is better.
+        ideal: best score that the original video can reach; infinity where there is no bound.
+        unit: unit of the values; empty where there is none.
+        formula: definition in LaTeX math mode, without extra packages.
+        region: pixels or frames over which the measure is computed.
+        source: publication or code that defines the measure.
+        stands_for: name of the paper's measure that an open measure stands in for; empty for all others.
     """
 
     name: str
@@ -54,12 +54,12 @@ class Metric:
 
     @property
     def label(self) -> str:
-        """The name with its unit, such as `PSNR in mask, dB`."""
+        """Name with the unit, such as `PSNR in mask, dB`."""
         return f"{self.name}, {self.unit}" if self.unit else self.name
 
     @property
     def advice(self) -> str:
-        """Which way is better, in words for an axis."""
+        """The direction in words, for an axis label."""
         if self.direction == "target":
             return f"{self.ideal:g} is ideal"
         return f"{self.direction} is better"
@@ -209,17 +209,17 @@ SYMBOLS = (
     r"with $x, y$: of images in a window; $Y$: luma, lower $x, y$ its derivatives; $p$: landmark; $o$: mouth opening; "
     r"$e$: loudness; $f$: features of a face; $t$: frame; a hat: of the original video."
 )
-"""What the letters in the formulas mean, to be shown below them."""
+"""Legend of the symbols in the formulas."""
 
 
 def find_metric(name: str) -> Metric:
-    """The measure of a name, with or without its unit.
+    """Find a measure by its name, with or without the unit.
 
     Args:
         name: such as `PSNR in mask` or `PSNR in mask, dB`.
 
     Raises:
-        ParameterError: there is none of that name.
+        ParameterError: there is no measure of that name.
     """
     for metric in METRICS:
         if name in (metric.name, metric.label):
@@ -228,14 +228,14 @@ def find_metric(name: str) -> Metric:
 
 
 def is_better(name: str, a: float, b: float) -> bool:
-    """Whether a value is strictly better than another.
+    """Whether one value is strictly better than another.
 
     Nearer to a target is |a - ideal| < |b - ideal|.
 
     Args:
-        name: of the measure.
-        a: the value in question.
-        b: the value it must beat.
+        name: name of the measure.
+        a: value in question.
+        b: value that `a` must beat.
 
     Raises:
         ParameterError: unknown measure, or a value that is not a number.
@@ -245,14 +245,14 @@ def is_better(name: str, a: float, b: float) -> bool:
 
 
 def rank_order(name: str, values: Mapping[str, float]) -> dict[str, int]:
-    """Places from the best to the worst; equal values share the better place, and the next one is left out.
+    """Rank values from best to worst; equal values share the better rank, and the next rank is skipped.
 
     Args:
-        name: of the measure.
-        values: name of a competitor to its value.
+        name: name of the measure.
+        values: mapping from competitor to value.
 
     Returns:
-        Competitor to place, 1 for the best, in the order of places.
+        Mapping from competitor to rank, 1 for the best, ordered by rank.
 
     Raises:
         ParameterError: unknown measure, nothing to rank, or a value that is not a number.
@@ -267,16 +267,16 @@ def rank_order(name: str, values: Mapping[str, float]) -> dict[str, int]:
 
 
 def describe_metrics(names: Sequence[str]) -> pd.DataFrame:
-    """What the measures mean, for a notebook; show it with `tables.style_table`, which cuts no formula short.
+    """Describe measures in a table for a notebook; show it with `tables.style_table`, which does not truncate formulas.
 
     Args:
-        names: of the measures, in the order of the rows.
+        names: names of the measures, in row order.
 
     Returns:
-        Rows by name; columns unit, better (in words), ideal, formula (between dollar signs), region, source.
+        Table indexed by name; columns unit, better (in words), ideal, formula (between dollar signs), region, source.
 
     Raises:
-        ParameterError: unknown measure, or none.
+        ParameterError: unknown measure, or no names.
     """
     if not names:
         raise ParameterError("describe_metrics: name a metric at least.")
@@ -296,7 +296,7 @@ def describe_metrics(names: Sequence[str]) -> pd.DataFrame:
 
 
 def _badness(metric: Metric, value: float) -> float:
-    """The smaller, the better."""
+    """Convert a value so that smaller is better."""
     if math.isnan(value):
         raise ParameterError(f"{metric.name}: a value is not a number. Leave out what was not measured.")
     if metric.direction == "target":

@@ -15,7 +15,7 @@ def correlation(values: Float[np.ndarray, " T"], reference: Float[np.ndarray, " 
 
     Returns:
         r in [-1, 1], no unit; higher is better, equal curves (up to scale and offset) score 1. A constant curve, such
-        as a mouth that never moves, follows nothing and scores 0.
+        as that of a mouth that never moves, scores 0.
 
     Raises:
         ParameterError: the lengths differ, there are fewer than 3 frames, or a value is not finite.
@@ -36,7 +36,7 @@ def correlation(values: Float[np.ndarray, " T"], reference: Float[np.ndarray, " 
 
 
 def relate_curves(fitted: Float[np.ndarray, " T"], observed: Float[np.ndarray, " T"]) -> tuple[float, float]:
-    """Correlation, and slope of fitted against observed by least squares; both 0 for a mouth that does not move."""
+    """Compute correlation and least-squares slope of fitted against observed; both 0 for a mouth that does not move."""
     fitted, observed = fitted - fitted.mean(), observed - observed.mean()
     still = 1e-9  # keeps the divisions finite
     slope = fitted @ observed / max(observed @ observed, still)
@@ -44,13 +44,13 @@ def relate_curves(fitted: Float[np.ndarray, " T"], observed: Float[np.ndarray, "
 
 
 MAX_LAG = 10
-"""Largest lag that is searched, frames."""
+"""Largest lag in the search, frames."""
 
 
 def correlation_by_lag(
     opening: Float[np.ndarray, " T"], reference: Float[np.ndarray, " T"], *, max_lag: int = MAX_LAG
 ) -> Float[np.ndarray, " lags"]:
-    """Pearson correlation at each lag k = -max_lag .. max_lag, over the frames where both exist.
+    """Compute the Pearson correlation at each lag k = -max_lag .. max_lag, over the frames where both curves exist.
 
     r(k) = corr(opening[t + k], reference[t])
 

@@ -1,7 +1,7 @@
 """Image and landmark measures: pure functions of arrays, each with formula, unit, direction and ideal value.
 
-Measures that take a `mask` average over the mask's pixels only. A whole-crop figure says little about a talking face:
-most of the crop is copied from the source, so that even a face without a mouth scores high there.
+Measures that take a `mask` average over its pixels only. A whole-crop score says little about a talking face: most of
+the crop is copied from the source, so even a face without a mouth scores high.
 """
 
 from typing import Literal
@@ -22,7 +22,7 @@ UNIFORM_SIZE_PX = 7
 DATA_RANGE = 255.0
 MID_GREY = np.float32(128)
 LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114])
-"""ITU-R BT.601, for RGB."""
+"""Luma weights of R, G and B, ITU-R BT.601."""
 
 
 def ssim_map(
@@ -56,7 +56,7 @@ def ssim_map(
     if variant == "zero_padded":
         image, reference = (np.pad(picture, ((half, half), (half, half), (0, 0))) for picture in (image, reference))
     sample = UNIFORM_SIZE_PX**2 / (UNIFORM_SIZE_PX**2 - 1) if variant == "uniform" else 1.0
-    # one colour at a time stays in the cache
+    # one colour channel at a time fits the cache
     planes = zip(cv2.split(image), cv2.split(reference), strict=True)
     values = np.mean([_ssim_plane(x, y, window, sample) for x, y in planes], axis=0, dtype=np.float64)
     return values[half:-half, half:-half] if variant == "zero_padded" else values
@@ -106,7 +106,7 @@ def psnr(
     *,
     mask: Bool[np.ndarray, "H W"] | None = None,
 ) -> float:
-    """Peak signal-to-noise ratio: 10 log10(255^2 / MSE), over all pixels and colours or those of the mask.
+    """Peak signal-to-noise ratio: 10 log10(255^2 / MSE), over the colour values of all pixels or of the mask's.
 
     Args:
         image: the image to judge, RGB.
@@ -130,7 +130,7 @@ def psnr(
 
 
 def to_psnr(mean_square: float) -> float:
-    """A mean squared difference of 8-bit values as PSNR, dB; infinity for 0."""
+    """Convert a mean squared difference of 8-bit values to PSNR, dB; infinity for 0."""
     return float("inf") if mean_square == 0 else float(10.0 * np.log10(DATA_RANGE**2 / mean_square))
 
 
@@ -156,7 +156,7 @@ def sharpness(image: UInt8[np.ndarray, "H W 3"], *, mask: Bool[np.ndarray, "H W"
 def gradient_energy(image: UInt8[np.ndarray, "H W 3"], *, mask: Bool[np.ndarray, "H W"] | None = None) -> float:
     """Mean squared gradient of the luma Y: mean of Y_x^2 + Y_y^2, by central differences.
 
-    Of what `sharpness` measures it weighs the strong edges most: lips, teeth, the line between them.
+    Compared with `sharpness`, it gives more weight to strong edges: lips, teeth and the line between the lips.
 
     Args:
         image: RGB.
@@ -179,7 +179,7 @@ def sharpness_ratio(
     *,
     mask: Bool[np.ndarray, "H W"] | None = None,
 ) -> float:
-    """Sharpness of an image over that of the true one.
+    """Ratio of the sharpness of an image to that of the true image.
 
     Args:
         image: the image to judge, RGB.
@@ -190,7 +190,7 @@ def sharpness_ratio(
         A ratio >= 0; the ideal is 1, below it the image is blurred, above it noisy or over-sharpened.
 
     Raises:
-        ParameterError: sizes differ, the mask is empty, or the true region is constant, which has no sharpness.
+        ParameterError: sizes differ, the mask is empty, or the true region is constant and so has no sharpness.
 
     Source: Original to this project.
     """
@@ -207,11 +207,11 @@ def landmark_distance(landmarks: Float[np.ndarray, "*T L 2"], reference: Float[n
     """Mean Euclidean distance of landmarks: mean over frames and landmarks of |p - q|.
 
     Args:
-        landmarks: measured on the video to judge, px.
-        reference: the true ones, px.
+        landmarks: landmarks measured on the video to judge, px.
+        reference: landmarks of the true video, px.
 
     Returns:
-        px; lower is better, identical landmarks score 0.
+        Distance in px; lower is better, identical landmarks score 0.
 
     Raises:
         ParameterError: the shapes differ, or there is nothing to compare.
@@ -232,7 +232,7 @@ def flicker_energy(
 
     Args:
         image: a frame, RGB.
-        previous: the one before.
+        previous: the preceding frame, RGB.
         mask: the region.
 
     Returns:
@@ -249,7 +249,7 @@ def flicker_energy(
 
 
 def _ssim_plane(image: np.ndarray, reference: np.ndarray, window: np.ndarray, sample: float) -> np.ndarray:
-    """SSIM of one colour; `sample` turns population variances into those that are asked for."""
+    """SSIM of one colour channel; `sample` scales population variances, as for sample variances."""
     # single precision is three times faster; centring on mid-grey keeps the differences of squares exact to 1e-5
     x, y = image.astype(np.float32) - MID_GREY, reference.astype(np.float32) - MID_GREY
     mean_x, mean_y = _blur(x, window), _blur(y, window)
@@ -276,7 +276,7 @@ def _blur(values: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 def _gradients_inside(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Gradient magnitudes of the luma, of the mask's pixels in any order."""
+    """Gradient magnitudes of the luma at the mask's pixels, in no particular order."""
     if mask is None:
         return gradient_magnitude(image.astype(np.float64) @ LUMA_WEIGHTS)
     check_mask(mask, image)
@@ -285,13 +285,13 @@ def _gradients_inside(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
 
 
 def gradient_magnitude(luma: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    """sqrt(Y_x^2 + Y_y^2) by central differences, grey levels a pixel."""
+    """Compute sqrt(Y_x^2 + Y_y^2) by central differences, grey levels a pixel."""
     down, right = np.gradient(luma)
     return np.hypot(down, right)
 
 
 def _bounding_slices(mask: np.ndarray, *, margin: int) -> tuple[slice, slice]:
-    """Rows and columns of the mask, with a margin so wide that the windows of masked pixels keep their neighbours."""
+    """Rows and columns of the mask's bounding box, grown by a margin."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return (
         slice(max(rows[0] - margin, 0), rows[-1] + margin + 1),

@@ -1,15 +1,15 @@
-"""Honest open measures of lip synchronisation, with the control rows that calibrate them.
+"""Open measures of lip synchronisation, with the control rows that calibrate them.
 
-Two measures, both Pearson correlations over frames. They need no trained network, and neither is LSE-D or LSE-C.
+Both measures are Pearson correlations over frames. They need no trained network, and neither is LSE-D or LSE-C.
 
-- mouth opening against a reference opening: the true one (studio), or the one measured on the original video where its
-  own audio drives it;
-- mouth opening against the speech envelope: needs audio only, and is weak even for the ground truth, since loud and
-  open are not the same thing.
+- mouth opening against a reference opening: the true one (studio), or the one measured on the original video if the
+  video's own audio drives it;
+- mouth opening against the speech envelope: needs audio only, and is weak even for the ground truth, since loudness and
+  mouth opening are not the same thing.
 
-The control rows pair the original video with audio that it fits (ground truth) and that it does not fit (shuffled,
-shifted, silent), or a mouth that does not speak with the right audio (static frame). A measure that cannot tell these
-apart measures nothing; `find_control_failures` and, of lags, `find_lag_failures` say so.
+The control rows pair the original video with matching audio (ground truth) or wrong audio (shuffled, shifted, silent),
+or a mouth that does not move with the right audio (static frame). A measure that cannot tell these apart is useless;
+`find_control_failures` and, for lags, `find_lag_failures` detect this.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.metrics.correlation import MAX_LAG, correlation_by_lag
 
 ENVELOPE_RANGE_DB = 60.0
-"""Levels more than this below the loudest frame count as silence."""
+"""Levels more than this below the loudest frame count as silence, dB."""
 SPEECH_RATE_HZ = 16000
 
 
@@ -34,7 +34,7 @@ class SyncScore:
     Attributes:
         correlation: Pearson r at lag 0; higher is better, at most 1.
         best_correlation: the largest r within the searched lags; as the maximum of many it flatters short clips.
-        best_lag: where it lies, frames; positive where the video is late.
+        best_lag: lag of the largest r, frames; positive if the video is late.
         frames: number of frames compared at lag 0.
     """
 
@@ -47,7 +47,7 @@ class SyncScore:
 def compute_sync(
     opening: Float[np.ndarray, " T"], reference: Float[np.ndarray, " T"], *, max_lag: int = MAX_LAG
 ) -> SyncScore:
-    """Correlation of a measured curve with its reference, at lag 0 and at the best lag.
+    """Correlate a measured curve with its reference, at lag 0 and at the best lag.
 
     Args:
         opening: curve measured on the video.
@@ -71,7 +71,7 @@ def compute_sync(
 def compute_speech_envelope(
     samples_16k: Float[np.ndarray, " S"], frame_count: int, fps: Fraction
 ) -> Float[np.ndarray, " T"]:
-    """Loudness of each video frame's stretch of audio.
+    """Compute the loudness of the audio during each video frame.
 
     e_t = max(0, 60 + 20 log10(rms_t / max_u rms_u)), with rms_t over the samples from t / fps to (t + 1) / fps
 

@@ -1,4 +1,4 @@
-"""Measures of the edge along which a painted region was sewn in: pure functions of arrays, as in `metrics`."""
+"""Measures of the seam around a painted region: pure functions of arrays, as in `metrics`."""
 
 import cv2
 import numpy as np
@@ -17,14 +17,14 @@ def seam(
 ) -> float:
     """Visibility of the mask's edge: mean gradient magnitude of the luma of (image - reference) in a ring around it.
 
-    A patch that was sewn in without blending leaves a step in the difference at the mask's edge; a feathered one a
+    A patch pasted without blending leaves a step in the difference image at the mask's edge; a feathered one leaves a
     ramp.
 
     Args:
         image: the composite, RGB.
-        reference: the source it was sewn into, RGB.
+        reference: the source image that the region was blended into, RGB.
         mask: the region that was replaced.
-        width_px: how far the ring reaches to either side of the edge.
+        width_px: width of the ring on either side of the edge, px.
 
     Returns:
         Grey levels a pixel; lower is better, the unchanged source scores 0.
@@ -47,16 +47,16 @@ def rim_contrast(
     *,
     width_px: int,
 ) -> float:
-    """How much the tone is off along the mask's edge: mean |G * (Y - Y_ref)| in the rim inside it.
+    """Brightness error along the mask's edge: mean |G * (Y - Y_ref)| in the rim inside it.
 
-    G is a Gaussian of half the rim's width. A patch of another brightness that is feathered well has no step at the
-    edge, so that `seam` and gradients miss it; the eye does not.
+    G is a Gaussian blur of half the rim's width. A well-feathered patch of another brightness has no step at the edge,
+    so `seam` and gradients miss it, but a viewer does not.
 
     Args:
         image: the composite, RGB.
         reference: the true image, RGB.
         mask: the region that was replaced.
-        width_px: of the rim, such as the feather's.
+        width_px: width of the rim, such as that of the feathering, px.
 
     Returns:
         Grey levels; lower is better, the unchanged source scores 0.
@@ -74,7 +74,7 @@ def rim_contrast(
 
 
 def border_ring(mask: Bool[np.ndarray, "H W"], width_px: int = 3) -> Bool[np.ndarray, "H W"]:
-    """Pixels nearer to the mask's edge than `width_px`, on either side; the picture's own border is no edge.
+    """Compute the pixels within `width_px` of the mask's edge, on either side; the picture's border is not an edge.
 
     Raises:
         ParameterError: the mask has no edge.

@@ -1,4 +1,4 @@
-"""AT-net: from MFCC blocks and one landmark to driven landmarks; its 256-long audio feature drives Meta Talk's A2E."""
+"""AT-net: landmarks driven by MFCC blocks and an example landmark set; its 256 audio features are the input of A2E."""
 
 import torch
 from jaxtyping import Float
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 AT_NET_FEATURE_SIZE = 256
 """Length of the audio feature f."""
 AT_NET_MFCC_STEPS, AT_NET_MFCC_COEFFICIENTS = 28, 12
-"""An MFCC block: 28 steps of 10 ms, coefficients 1..12."""
+"""Size of an MFCC block: 28 steps of 10 ms, coefficients 1..12."""
 
 
 def _convolution(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -17,11 +17,11 @@ def _convolution(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class ATNet(nn.Module):
-    """AT-net with its LSTM, key for key (the misspelt `audio_eocder` is the checkpoint's).
+    """AT-net with its LSTM; keys match the checkpoint (the misspelt `audio_eocder` is the checkpoint's).
 
     Args:
-        coefficients: MFCC coefficients of a step: 12 as the published weights have it, 80 as the paper prints.
-        width: hidden channels over the published ones; the open weights have 0.25.
+        coefficients: MFCC coefficients of a step: 12 for the published weights, 80 as the paper states.
+        width: number of hidden channels relative to the published network; the open weights have 0.25.
 
     Source: Meta Talk 2.3; keys and facts of lelechen63/ATVGnet code/models.py, class AT_net (MIT), used by AudioDVP.
     """
@@ -47,20 +47,20 @@ class ATNet(nn.Module):
         self.lstm_fc = nn.Sequential(nn.Linear(c256, 6))
 
     def encode_audio(self, mfcc: Float[Tensor, "B T 28 C"]) -> Float[Tensor, "B T D"]:
-        """The high-level audio feature f of each frame: no landmark, no memory.
+        """Compute the high-level audio feature f of each frame from its own block, without landmarks.
 
         Args:
             mfcc: blocks of 28 steps of 10 ms by coefficients 1..C, centred on the frames.
 
         Returns:
-            (B, T, 256 · width), at least 0 since the encoder ends in a ReLU.
+            (B, T, 256 · width), at least 0 because the encoder ends in a ReLU.
         """
         batch, frames = mfcc.shape[:2]
         maps = self.audio_eocder(mfcc.reshape(batch * frames, 1, AT_NET_MFCC_STEPS, mfcc.shape[3]))
         return self.audio_eocder_fc(maps.flatten(1)).unflatten(0, (batch, frames))
 
     def forward(self, landmark: Float[Tensor, "B 6"], mfcc: Float[Tensor, "B T 28 C"]) -> Float[Tensor, "B T 6"]:
-        """Landmarks driven by the audio, as six PCA coefficients.
+        """Predict landmarks from the audio, as six PCA coefficients.
 
         Args:
             landmark: PCA coefficients of the example face.
@@ -72,11 +72,11 @@ class ATNet(nn.Module):
         return self.drive(landmark, self.encode_audio(mfcc))
 
     def drive(self, landmark: Float[Tensor, "B 6"], features: Float[Tensor, "B T D"]) -> Float[Tensor, "B T 6"]:
-        """`forward` from what `encode_audio` gave, which may come in pieces; the memory runs over all T frames.
+        """Predict landmarks from the features of `encode_audio`; the LSTM runs over all T frames.
 
         Args:
             landmark: PCA coefficients of the example face.
-            features: of the audio.
+            features: audio features of all frames.
         """
         example = self.lmark_encoder(landmark)[:, None].expand(-1, features.shape[1], -1)
         hidden, _ = self.lstm(torch.cat([example, features], dim=2))
@@ -84,7 +84,7 @@ class ATNet(nn.Module):
 
 
 def _pooled(coefficients: int) -> int:
-    """Bands left of the coefficients after two poolings over 3 with stride 2."""
+    """Number of coefficients left after two poolings of size 3 and stride 2."""
     for _ in range(2):
         coefficients = (coefficients - 3) // 2 + 1
     return coefficients

@@ -1,4 +1,4 @@
-"""A2E, from seven frames of audio features to expression coefficients: Meta Talk's Table 1 and AudioDVP's."""
+"""A2E networks, from seven frames of audio features to expression coefficients: Meta Talk's Table 1 and AudioDVP's."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from metatalk_lib.core.errors import ParameterError
 
 A2E_WINDOW = 7
-"""Frames t-3 … t+3 enter as seven channels."""
+"""Input frames t-3 … t+3, one channel each."""
 AUDIO_FEATURE_SIZE = 256
 EXPRESSION_SIZE = 64
 TABLE_1_CHANNELS = (5, 5, 3, 3, 3)
@@ -23,13 +23,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class MetaTalkA2E(nn.Module):
     """The A2E network of Table 1: Conv1d 7→5→5→3→3→3 along the 256 features, flatten 3 × 246, Linear to 64.
 
-    The table names no activation. Taken literally (`none`) the network is one affine map, however deep.
+    The table gives no activation. Taken literally (`none`), the network is a single affine map.
 
     Args:
         activation: `none`, `relu`, `leaky_relu` or `tanh`, between the convolutions and before the linear layer.
 
     Raises:
-        ParameterError: an unknown activation.
+        ParameterError: the activation is unknown.
 
     Source: Meta Talk 2.3 and Table 1; the input's seven channels are AudioDVP's window (the paper gives no number).
     """
@@ -47,19 +47,19 @@ class MetaTalkA2E(nn.Module):
         self.fc = nn.Linear(channels * (AUDIO_FEATURE_SIZE - 2 * len(TABLE_1_CHANNELS)), EXPRESSION_SIZE)
 
     def forward(self, window: Float[Tensor, "B 7 256"]) -> Float[Tensor, "B 64"]:
-        """Expression of the centre frame.
+        """Predict the expression of the centre frame.
 
         Args:
             window: features of frames t-3 … t+3; zero vectors outside the clip.
 
         Returns:
-            (B, 64), in whatever unit the targets had.
+            (B, 64), in the unit of the training targets.
         """
         return self.fc(self.convolutions(window).flatten(1))
 
 
 class AudioDVPA2E(nn.Module):
-    """AudioDVP's A2E, key for key: Conv1d 7→5→3→1 without any activation, Linear 250 → 64.
+    """AudioDVP's A2E with the checkpoint's keys: Conv1d 7→5→3→1 without activation, Linear 250 → 64.
 
     Source: keys and facts of xinwen-cs/AudioDVP models/networks.py, class AudioExpressionModule (BSD).
     """
@@ -72,5 +72,5 @@ class AudioDVPA2E(nn.Module):
         self.fc = nn.Linear(AUDIO_FEATURE_SIZE - 6, EXPRESSION_SIZE)
 
     def forward(self, window: Float[Tensor, "B 7 256"]) -> Float[Tensor, "B 64"]:
-        """Expression of the centre frame; arguments and result as for `MetaTalkA2E`."""
+        """Predict the expression of the centre frame; arguments and result as for `MetaTalkA2E`."""
         return self.fc(self.conv3(self.conv2(self.conv1(window))).flatten(1))

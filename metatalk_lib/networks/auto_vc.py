@@ -1,4 +1,4 @@
-"""AutoVC as MakeItTalk uses it: the mel spectrogram of a sentence, said by one fixed voice."""
+"""AutoVC as used by MakeItTalk: voice conversion of a mel spectrogram to a fixed target voice."""
 
 import itertools
 from typing import NamedTuple
@@ -9,20 +9,20 @@ from torch import Tensor, nn
 
 AUTO_VC_MEL_BANDS, VOICE_SIZE, PITCH_BINS = 80, 256, 257
 CODE_STEPS = 16
-"""Steps of the mel spectrogram to a code; its length must be a multiple of them."""
+"""Mel spectrogram steps for each code; the length of the spectrogram must be a multiple of this."""
 
 _NECK, _WIDTH = 16, 512
-"""Size of one direction's code; channels of the published network."""
+"""Code size of one LSTM direction, and channels of the published network."""
 _GROUPS, _LAST_GROUPS = 32, 5
 
 
 class AutoVCOutput(NamedTuple):
-    """What AutoVC gives.
+    """Outputs of AutoVC.
 
     Attributes:
-        mel: (B, L, 80) before the last refinement.
-        refined: (B, L, 80), the content feature of MakeItTalk.
-        codes: (B, 32 · L / 16), code after code.
+        mel: (B, L, 80) converted mel spectrogram before the final refinement.
+        refined: (B, L, 80) refined mel spectrogram, the content feature of MakeItTalk.
+        codes: (B, 32 · L / 16) concatenated content codes.
     """
 
     mel: Float[Tensor, "B L 80"]
@@ -31,10 +31,10 @@ class AutoVCOutput(NamedTuple):
 
 
 class AutoVC(nn.Module):
-    """`ckpt_autovc.pth`, key for key.
+    """AutoVC with the keys of `ckpt_autovc.pth`.
 
     Args:
-        width: channels of convolutions and decoder, a multiple of 32; 512 is the published one.
+        width: channels of convolutions and decoder, a multiple of 32; the published network has 512.
 
     Source: keys and facts of adobe-research/MakeItTalk src/autovc/retrain_version/model_vc_37_1.py, class Generator.
     """
@@ -52,13 +52,13 @@ class AutoVC(nn.Module):
         target_voice: Float[Tensor, "B 256"],
         pitch: Float[Tensor, "B L 257"],
     ) -> AutoVCOutput:
-        """Say it in another voice.
+        """Convert speech to another voice.
 
         Args:
-            mel: about [0, 1]; L is a multiple of 16.
-            voice: embedding of who speaks.
-            target_voice: of who shall.
-            pitch: one-hot; bin 0 is unvoiced.
+            mel: mel spectrogram, about [0, 1]; L is a multiple of 16.
+            voice: embedding of the source speaker.
+            target_voice: embedding of the target speaker.
+            pitch: one-hot pitch bins; bin 0 is unvoiced.
         """
         steps = mel.shape[1]
         whose = voice[:, None].expand(-1, steps, -1)
@@ -70,7 +70,7 @@ class AutoVC(nn.Module):
 
 
 class _Named(nn.Module):
-    """One layer under the name that the checkpoint has for it."""
+    """One layer under its name in the checkpoint."""
 
     def __init__(self, name: str, layer: nn.Module) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class _Convolutions(nn.Module):
 
 
 class _Encoder(_Convolutions):
-    """One code of 32 for every 16 steps: how the forward pass ends them, and how the backward pass begins them."""
+    """Encoder with a code of 32 for every 16 steps: the forward LSTM's last output and the backward LSTM's first."""
 
     def __init__(self, width: int) -> None:
         super().__init__((AUTO_VC_MEL_BANDS + VOICE_SIZE, *[width] * 3))

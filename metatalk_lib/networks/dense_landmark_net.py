@@ -1,4 +1,4 @@
-"""A small network that sees a face twice, whole and close to the mouth, and places many points with their doubt."""
+"""A small network that places many landmarks with uncertainty, from a view of the face and a close-up of the mouth."""
 
 import torch
 from jaxtyping import Float
@@ -6,14 +6,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 VIEW_PX = 128
-WIDTHS = (16, 32, 64, 128)  # after each halving
-_BLOCKS = (0, 1, 2, 2)  # residual blocks after each
+WIDTHS = (16, 32, 64, 128)  # channels after each downsampling
+_BLOCKS = (0, 1, 2, 2)  # residual blocks after each downsampling
 HEAT_PX, HEAT_WIDTH = 32, 48
 LOG_DOUBT_RANGE = (-7.0, 2.0)
 
 
 class _Residual(nn.Module):
-    """x + two convolutions."""
+    """Residual block of two convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ def _convolution(inputs: int, outputs: int, *, size: int = 3, stride: int = 1) -
 
 
 class _ViewNet(nn.Module):
-    """One view to a map of likelihood for each of its points, and to features of the whole view."""
+    """Network from one view to a likelihood map of each point and features of the whole view."""
 
     def __init__(self, points: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class _ViewNet(nn.Module):
         self.heat = nn.Conv2d(HEAT_WIDTH, points, 1)
         centres = (torch.arange(HEAT_PX) + 0.5) * (2 / HEAT_PX) - 1
         y, x = torch.meshgrid(centres, centres, indexing="ij")
-        # centres of the map's cells, in half sides of the view
+        # cell centres of the map, in half sides of the view
         self.register_buffer("cells", torch.stack([x.flatten(), y.flatten()], dim=1), persistent=False)
 
     def forward(self, view: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B F"]]:
@@ -62,7 +62,7 @@ class _ViewNet(nn.Module):
         _, quarter, eighth, sixteenth = levels
         x = self.middle(_double(self.narrow(sixteenth)) + eighth)
         x = self.fine(_double(self.narrower(x)) + self.beside(quarter))
-        # cells before points, as the maps lie in memory; expectations lose digits in half precision
+        # cells before points, as the maps are stored; expectations lose digits in half precision
         heat = self.heat(x).permute(0, 2, 3, 1).flatten(1, 2).float().softmax(dim=1)
         places = heat.transpose(1, 2) @ self.cells
         return places, sixteenth.mean(dim=(2, 3)).float()
@@ -73,16 +73,16 @@ def _double(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C 2*H 2*W"]:
 
 
 class DenseLandmarkNet(nn.Module):
-    """Two aligned views of a face to 2-D points, each with the logarithm of its standard deviation.
+    """Network from two aligned views of a face to 2-D points, each with the logarithm of its standard deviation.
 
-    A point is the mean of its map of likelihood, moved by a small share of what both views say as a whole, so that it
-    may also lie outside of its view.
+    A point is the mean of its likelihood map plus a small offset predicted from both whole views, so it may also lie
+    outside its view.
 
     Args:
         face_points: number of points placed in the face view.
         mouth_points: number of points placed in the mouth view.
 
-    Source: many landmarks with a Gaussian doubt each, learnt from renders alone: E. Wood et al., 3D Face
+    Source: many landmarks with Gaussian uncertainty, learnt from renders alone: E. Wood et al., 3D Face
     Reconstruction with Dense Landmarks, ECCV 2022; points as means of maps: X. Sun et al., Integral Human Pose
     Regression, ECCV 2018. The network is original to this project.
     """
@@ -96,11 +96,11 @@ class DenseLandmarkNet(nn.Module):
     def forward(
         self, face: Float[Tensor, "B 3 128 128"], mouth: Float[Tensor, "B 3 128 128"]
     ) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K"]]:
-        """Points in half sides of their view (-1 left or top edge, 1 right or bottom edge), face points first.
+        """Place points in half sides of their view (-1 left or top edge, 1 right or bottom edge), face points first.
 
         Args:
-            face: RGB in [-1, 1], the whole face.
-            mouth: RGB in [-1, 1], close to the mouth.
+            face: view of the whole face, RGB in [-1, 1].
+            mouth: close-up of the mouth, RGB in [-1, 1].
 
         Returns:
             Points, and the log of the standard deviation of each coordinate in the same unit.

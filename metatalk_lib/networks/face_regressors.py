@@ -11,11 +11,11 @@ RESNET_FEATURE_SIZE = 2048
 _BLOCKS = (3, 4, 6, 3)
 """Bottleneck blocks of the four stages."""
 EXPANSION = 4
-"""A block's output is this many times as wide as its 3×3 convolution."""
+"""Ratio of the width of a block's output to that of its 3×3 convolution."""
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3 and 1×1 convolution, each with BatchNorm, added to the input (through a 1×1 where the shapes differ)."""
+    """Residual block: 1×1, 3×3 and 1×1 convolution with BatchNorm; the skip has a 1×1 convolution if shapes differ."""
 
     def __init__(self, in_channels: int, width: int, *, stride: int, is_caffe: bool) -> None:
         super().__init__()
@@ -45,9 +45,9 @@ class ResNet50(nn.Module):
     """ResNet-50 without a classifier.
 
     Args:
-        is_caffe: as the VGGFace2 weights and AudioDVP have it: a stage halves its maps in the first 1×1 convolution and
-            not in the 3×3, and the first max-pool pads nothing. Keys and shapes are the same either way, so weights of
-            one kind load into the other and give wrong features there.
+        is_caffe: whether to build the variant of the VGGFace2 weights and AudioDVP: a stage downsamples in the first
+            1×1 convolution instead of the 3×3, and the first max-pool has no padding. Keys and shapes are equal in both
+            variants, so weights of one load into the other but give wrong features there.
 
     Source: He et al. 2016, Table 1 (50 layers); keys and facts of sicxu/Deep3DFaceRecon_pytorch and xinwen-cs/AudioDVP,
     models/networks.py.
@@ -69,7 +69,7 @@ class ResNet50(nn.Module):
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2048"]:
-        """Features averaged over the picture.
+        """Compute features averaged over the picture.
 
         Args:
             images: RGB, scaled as the weights expect; both official regressors take 224 × 224.
@@ -81,11 +81,11 @@ class ResNet50(nn.Module):
 
 
 AUDIODVP_INPUT_SIZE = 224
-"""Side of the picture, px."""
+"""Side of the input picture, px."""
 INPUT_MEAN = (0.5141, 0.4074, 0.3588)
-"""Subtracted from RGB in [0, 1]; the deviation is 1."""
+"""Mean subtracted from RGB in [0, 1]; the standard deviation is 1."""
 AUDIODVP_HEAD_SIZES = (64, 27, 3, 3)
-"""Expression, illumination, rotation, translation in the fully connected layer's output."""
+"""Sizes of expression, illumination, rotation and translation in the output of the fully connected layer."""
 SHARED_SIZE = 80
 """Length of identity (alpha) and of texture (beta)."""
 
@@ -94,7 +94,7 @@ class AudioDVPCoefficients(NamedTuple):
     """AudioDVP's coefficients in AudioDVP's own conventions.
 
     Attributes:
-        identity, texture: (B, 80), one vector repeated.
+        identity, texture: (B, 80), one vector repeated for all frames.
         expression: (B, 64).
         illumination: (B, 27), nine terms by three colours, coefficient-major.
         rotation: (B, 3) radians; translation: (B, 3), applied before the rotation.
@@ -109,11 +109,11 @@ class AudioDVPCoefficients(NamedTuple):
 
 
 class AudioDVPRegressor(nn.Module):
-    """ResNet-50 of the VGGFace2 weights with one linear layer, and two vectors that belong to the person, key for key.
+    """ResNet-50 of the VGGFace2 weights with one linear layer and two vectors of the person; keys match the checkpoint.
 
     The linear layer and both vectors start at zero. AudioDVP never leaves training mode: its BatchNorm uses the
-    statistics of each batch of five, in the pass that writes the coefficients too. Evaluation mode, as in the golden,
-    uses running statistics and gives other numbers.
+    statistics of each batch of five, even in the pass that writes the coefficients. Evaluation mode, as in the golden
+    file, uses running statistics and gives different numbers.
 
     Source: Meta Talk 2.2; keys and facts of xinwen-cs/AudioDVP models/networks.py, class ResnetFaceModelOptimizer
     (BSD).
@@ -129,10 +129,10 @@ class AudioDVPRegressor(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, images: Float[Tensor, "B 3 224 224"]) -> AudioDVPCoefficients:
-        """Coefficients of a batch of frames.
+        """Predict the coefficients of a batch of frames.
 
         Args:
-            images: RGB in [0, 1] minus `INPUT_MEAN`, a 256 px crop brought to 224 px.
+            images: RGB in [0, 1] minus `INPUT_MEAN`; a 256 px crop resized to 224 px.
         """
         parts = self.fc(self.pretrained_model(images)).split(AUDIODVP_HEAD_SIZES, dim=1)
         expression, illumination, rotation, translation = parts
@@ -143,13 +143,13 @@ class AudioDVPRegressor(nn.Module):
 DEEP3D_INPUT_SIZE = 224
 """Side of the aligned picture, px."""
 DEEP3D_HEAD_SIZES = (80, 64, 80, 3, 27, 2, 1)
-"""Identity, expression, texture, angles, illumination, translation in x and y, translation in z."""
+"""Sizes of identity, expression, texture, angles, illumination, translation in x and y, translation in z."""
 
 
 class Deep3DRegressor(nn.Module):
-    """ResNet-50 and seven linear heads, key for key.
+    """ResNet-50 with seven linear heads; keys match the checkpoint.
 
-    The heads start at zero, so an untrained network answers with the mean face seen from the front. Put it in
+    The heads start at zero, so an untrained network predicts the mean face seen from the front. Put it in
     evaluation mode before use: BatchNorm would otherwise mix the pictures of a batch.
 
     Source: Meta Talk 2.2; keys and facts of sicxu/Deep3DFaceRecon_pytorch models/networks.py, class ReconNetWrapper
@@ -164,13 +164,13 @@ class Deep3DRegressor(nn.Module):
             nn.init.zeros_(weight)
 
     def forward(self, images: Float[Tensor, "B 3 224 224"]) -> Float[Tensor, "B 257"]:
-        """Coefficients in Deep3D's own order: identity, expression, texture, angles, illumination, translation.
+        """Predict coefficients in Deep3D's order: identity, expression, texture, angles, illumination, translation.
 
         Args:
-            images: RGB in [0, 1], aligned by five points; no mean is subtracted.
+            images: RGB in [0, 1], aligned by five points, without mean subtraction.
 
         Returns:
-            (B, 257), unbounded; standard deviations, radians and decimetres in Deep3D's camera.
+            (B, 257), unbounded; in standard deviations, radians, and decimetres in Deep3D's camera.
         """
         features = self.backbone(images)[:, :, None, None]
         return torch.cat([head(features) for head in self.final_layers], dim=1).flatten(1)

@@ -1,4 +1,4 @@
-"""The Inception network behind FID: its 2048 features of a picture, exactly as `pytorch-fid` computes them."""
+"""The Inception network of FID: 2048 features of a picture, computed exactly as in `pytorch-fid`."""
 
 import torch
 from jaxtyping import Float
@@ -7,15 +7,15 @@ from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 INCEPTION_FEATURE_SIZE = 2048
 INCEPTION_INPUT_SIZE = 299
-"""Side that every picture is brought to, px; its shape is not kept."""
+"""Side to which every picture is resized, px, without keeping its aspect ratio."""
 _CLASSES = 1008
 
 
 class FIDInception(nn.Module):
-    """`pt_inception-2015-12-05-6726825d.pth`, key for key.
+    """Inception with the keys of `pt_inception-2015-12-05-6726825d.pth`.
 
-    Three things differ from the usual Inception v3: average pools leave the padding out of the mean, the last block
-    pools by the maximum, and there are 1008 classes, which are not used.
+    It differs from the usual Inception v3 in three ways: average pooling excludes the padding, the last block uses max
+    pooling, and there are 1008 classes, which are not used.
 
     Source: keys and facts of mseitzer/pytorch-fid src/pytorch_fid/inception.py (Apache 2.0).
     """
@@ -41,7 +41,7 @@ class FIDInception(nn.Module):
         self.fc = nn.Linear(INCEPTION_FEATURE_SIZE, _CLASSES)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2048"]:
-        """The features before the classes (`pool3`), at least 0.
+        """Compute the features before the classifier (`pool3`), at least 0.
 
         Args:
             images: RGB in [0, 1], of any size.

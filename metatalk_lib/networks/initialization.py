@@ -1,4 +1,4 @@
-"""How the image networks are initialised."""
+"""Weight initialisation of the image networks."""
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ def initialize_normal(network: nn.Module, *, seed: int, std: float = 0.02) -> nn
 
     Args:
         network: changed in place.
-        seed: of the generator; equal seeds give equal weights whatever was drawn before.
+        seed: seed of a separate random generator; equal seeds give equal weights.
         std: standard deviation of the weights.
 
     Returns:
@@ -36,8 +36,8 @@ def initialize_kaiming(network: nn.Module, *, seed: int, slope: float = 0.1) -> 
 
     Args:
         network: changed in place.
-        seed: of the generator.
-        slope: of the leaky ReLU.
+        seed: seed of a separate random generator.
+        slope: negative slope of the leaky ReLU.
 
     Returns:
         The same network.

@@ -1,4 +1,4 @@
-"""Wav2Lip's lip-sync expert: speech and five lower faces in, two directions whose cosine says if they agree."""
+"""Wav2Lip's lip-sync expert: embeddings of speech and of five lower faces, compared by their cosine."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ _FACE = ((64, 5, (1, 2), 2), (128, 3, 2, 3), (256, 3, 2, 2), (512, 3, 2, 2))
 
 
 class LipSyncExpert(nn.Module):
-    """`lipsync_expert.pth`, key for key.
+    """Lip-sync expert with the keys of `lipsync_expert.pth`.
 
     Source: keys and facts of Rudrabha/Wav2Lip models/syncnet.py, class SyncNet_color (research only).
     """
@@ -31,14 +31,14 @@ class LipSyncExpert(nn.Module):
     def forward(
         self, mel: Float[Tensor, "B 1 80 16"], faces: Float[Tensor, "B 15 48 96"]
     ) -> tuple[Float[Tensor, "B 512"], Float[Tensor, "B 512"]]:
-        """Two unit vectors without negative entries; their dot product is the probability that they belong together.
+        """Compute two unit vectors without negative entries; their dot product is the probability that they match.
 
         Args:
-            mel: chunks in [-4, 4] that start with the first frame.
-            faces: rows 48 to 95 of five consecutive 96 px faces, BGR in [0, 1], frame after frame along the channels.
+            mel: mel chunks in [-4, 4] that start with the first frame.
+            faces: rows 48 to 95 of five consecutive 96 px faces, BGR in [0, 1], stacked along the channels by frame.
 
         Returns:
-            The speech's and the faces' vectors.
+            The vectors of speech and faces.
         """
         return self._embed(self.audio_encoder, mel), self._embed(self.face_encoder, faces)
 

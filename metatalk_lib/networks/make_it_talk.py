@@ -1,4 +1,4 @@
-"""MakeItTalk's two landmark networks: what is said moves the lips, who says it moves the head."""
+"""MakeItTalk's two landmark networks: the content branch moves the lips, the speaker branch the head."""
 
 import itertools
 import math
@@ -8,22 +8,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 WINDOW_STEPS, CONTENT_MEL_BANDS = 18, 80
-"""A window of the content feature: 18 steps at 62.5 Hz by 80 bands."""
+"""Size of a window of the content feature: 18 steps at 62.5 Hz by 80 bands."""
 LANDMARK_VALUES = 204
-"""68 landmarks, x, y and z in turn."""
+"""Number of landmark coordinates: 68 landmarks, each x, y, z."""
 VOICE_SIZE = 256
 """Length of the speaker embedding."""
 NOISE_SIZE = 128
-"""Length of the noise that the speaker branch was trained with; zeros when it is used."""
+"""Length of the noise input of the speaker branch in training; zeros in inference."""
 MAX_WINDOWS = 512
-"""Windows of one pass of the speaker branch."""
+"""Largest number of windows in one pass of the speaker branch."""
 
 _LSTM_INPUT, _LSTM_SIZE, _LSTM_LAYERS = 161, 256, 3
 _MODEL_SIZE, _HEADS, _BLOCKS, _FORWARD_SIZE = 64, 2, 2, 2048
 
 
 class ContentBranch(nn.Module):
-    """Landmark displacements from what is said; `ckpt_content_branch.pth`, key for key.
+    """Landmark displacements from speech content, with the keys of `ckpt_content_branch.pth`.
 
     Source: facts of adobe-research/MakeItTalk src/models/model_audio2landmark.py, class Audio2landmark_content.
     """
@@ -37,11 +37,11 @@ class ContentBranch(nn.Module):
         self.bilstm = nn.LSTM(_LSTM_INPUT, _LSTM_SIZE, _LSTM_LAYERS, batch_first=True, dropout=0.5)
 
     def forward(self, mel: Float[Tensor, "B 18 80"], face: Float[Tensor, "F 204"]) -> Float[Tensor, "B 204"]:
-        """Displacements at the first step of each window; the other steps are what is heard after it.
+        """Predict displacements at the first step of each window; the other steps are look-ahead.
 
         Args:
             mel: standardised content features.
-            face: normalised landmarks of the still, one for all windows or one each.
+            face: normalised landmarks of the still image, one set for all windows or one for each.
         """
         prior = self.fc_prior(mel.reshape(-1, CONTENT_MEL_BANDS)).reshape(len(mel), WINDOW_STEPS, _LSTM_INPUT)
         hidden, _ = self.bilstm(prior)
@@ -49,9 +49,9 @@ class ContentBranch(nn.Module):
 
 
 class SpeakerBranch(nn.Module):
-    """Landmark displacements from who speaks; `ckpt_speaker_branch.pth`, key for key.
+    """Landmark displacements in the speaker's style, with the keys of `ckpt_speaker_branch.pth`.
 
-    The windows of a clip are one sequence for the attention. The decoder has weights but is never called.
+    Attention runs over the windows of a clip as one sequence. The decoder has weights but is never called.
 
     Source: keys and facts of adobe-research/MakeItTalk src/models/model_audio2landmark.py, class Audio2landmark_pos.
     """
@@ -70,30 +70,30 @@ class SpeakerBranch(nn.Module):
         voice: Float[Tensor, "B 256"],
         noise: Float[Tensor, "B 128"],
     ) -> tuple[Float[Tensor, "B 204"], Float[Tensor, "B 128"]]:
-        """Displacements of B consecutive windows, and the voices as the network sees them.
+        """Predict displacements of B consecutive windows; also returns the network's embedding of the voices.
 
         Args:
             mel: standardised content features, at most `MAX_WINDOWS` windows.
             voice: three times the speaker embedding.
-            noise: zeros when it is used.
+            noise: noise in training, zeros in inference.
         """
         return self.move(self.hear(mel), voice, noise)
 
     def hear(self, mel: Float[Tensor, "B 18 80"]) -> Float[Tensor, "B 256"]:
-        """What is said in each window."""
+        """Encode the speech content of each window."""
         return self.audio_content_encoder(mel)[0][:, -1]
 
     def move(
         self, heard: Float[Tensor, "B 256"], voice: Float[Tensor, "B 256"], noise: Float[Tensor, "B 128"]
     ) -> tuple[Float[Tensor, "B 204"], Float[Tensor, "B 128"]]:
-        """Displacements of consecutive windows that were heard, and the voices as the network sees them."""
+        """Predict displacements of consecutive encoded windows; also returns the network's embedding of the voices."""
         speaker = self.spk_emb_encoder(voice)
         seen = self.encoder(torch.cat([heard, speaker, noise], dim=1)[None])[0]
         return self.out(torch.cat([seen, noise], dim=1)), speaker
 
 
 class _Transformer(nn.Module):
-    """Embedding, positions, blocks, norm, under the checkpoint's names."""
+    """Embedding, positions, blocks and norm under the checkpoint's names."""
 
     def __init__(self, size: int, attentions: tuple[str, ...]) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class _Transformer(nn.Module):
 
 
 class _Positions(nn.Module):
-    """A table of positions. Its exponents step twice as fast as is usual: the published weights were trained so."""
+    """Positional encoding; its exponents grow twice as fast as usual, as in training of the published weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class _Positions(nn.Module):
 
 
 class _Block(nn.Module):
-    """Self-attention and a perceptron, each on top of what is given. With two attentions only the weights are kept."""
+    """Residual self-attention and residual perceptron. With two attentions, the block only holds the weights."""
 
     def __init__(self, attentions: tuple[str, ...]) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class _Forward(nn.Module):
 
 
 class _Norm(nn.Module):
-    """Layer norm by the sample standard deviation, which the guard against zero is added to."""
+    """Layer norm by the sample standard deviation, to which the epsilon is added."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The open audio encoder: AT-net's path from an MFCC block to 256 features, narrowed and factored to stay small."""
+"""The open audio encoder: AT-net's audio path from MFCC block to 256 features, narrower and factorised to be small."""
 
 import torch
 from jaxtyping import Float
@@ -10,26 +10,26 @@ from metatalk_lib.networks.audio_to_expression import A2E_WINDOW
 CHANNELS = (32, 48, 64, 64, 96)
 """Widths of the five convolutions; AT-net has 64, 128, 256, 256, 512."""
 RANK, HIDDEN = 128, 512
-"""The first linear layer is a product of two through RANK values; AT-net has 12288 × 2048 in one piece."""
+"""The first linear layer is a product of two with RANK values in between; AT-net has a full 12288 × 2048 matrix."""
 POSITIONS = (7, 2)
-"""Steps and bands left of a 28 × 12 block after the convolutions and the two poolings."""
+"""Steps and bands of a 28 × 12 block after the convolutions and two poolings."""
 STEPS_A_FRAME = 4
-"""10 ms steps between frames at 25 fps."""
+"""Steps of 10 ms between frames at 25 fps."""
 CLAMP = 4.0
-"""Normalised MFCC are cut here: digital silence lies some ten deviations away."""
+"""Limit to which normalised MFCC are clipped: digital silence is about ten deviations away."""
 ACTIONS = 52
 LIP_SIZE = 12
-"""Lip targets that the heads predict; the viseme teacher's mouths vary in no more directions."""
+"""Number of lip targets of the heads; the viseme teacher's mouths vary in no more directions."""
 
 
 class OpenAudioEncoder(nn.Module):
     """MFCC block → 256 features, at least 0: AT-net's layer order with other widths, and its own normalisation.
 
-    Unlike AT-net's, the convolutions do not pad in time, so that blocks of neighbouring frames share their values: a
-    stretch of consecutive frames is encoded at a fraction of the cost, with the same result (`encode_steps`).
+    Unlike AT-net's, the convolutions do not pad in time, so blocks of neighbouring frames share their values:
+    consecutive frames are encoded at a fraction of the cost, with the same result (`encode_steps`).
 
-    The buffers `mfcc_mean` and `mfcc_std` hold the training speech's statistics of each coefficient, so that callers
-    hand over MFCC as they come. Coefficient 0 is not among the twelve, so the loudness of a recording changes nothing.
+    The buffers `mfcc_mean` and `mfcc_std` hold the statistics of each coefficient in the training speech, so callers
+    pass MFCC without normalisation. Coefficient 0 is not among the twelve, so loudness has no effect.
 
     Source: layer order of AT-net (lelechen63/ATVGnet code/models.py, by its facts); widths and factoring are original.
     """
@@ -58,7 +58,7 @@ class OpenAudioEncoder(nn.Module):
         )
 
     def forward(self, mfcc: Float[Tensor, "T 28 12"]) -> Float[Tensor, "T 256"]:
-        """The audio feature f of each frame, from its own block alone.
+        """Compute the audio feature f of each frame from its own block alone.
 
         Args:
             mfcc: blocks of 28 steps of 10 ms by coefficients 1..12, centred on the frames.
@@ -66,7 +66,7 @@ class OpenAudioEncoder(nn.Module):
         return self.encode_steps(mfcc)[:, 0]
 
     def encode_steps(self, mfcc: Float[Tensor, "B S 12"]) -> Float[Tensor, "B T 256"]:
-        """The features of consecutive frames at 25 fps: frame i sees steps 4 i to 4 i + 27.
+        """Compute the features of consecutive frames at 25 fps: frame i uses steps 4 i to 4 i + 27.
 
         Args:
             mfcc: S = 4 T + 24 steps of 10 ms by coefficients 1..12.
@@ -78,11 +78,11 @@ class OpenAudioEncoder(nn.Module):
 
 
 class SpeechHeads(nn.Module):
-    """What the encoder is trained through: lips by a map inside A2E's own family, and the viseme class of the frame.
+    """Training heads of the encoder: lip targets, by a map that A2E can express, and the viseme class of the frame.
 
-    Lips: three temporal filters shared by all features, then one linear layer; A2E of Table 1 without activation can
-    express it, so features that serve this head serve A2E. The buffers bring its targets to facial actions, so that
-    the trained pair also tells what anyone's lips do in a recording (`predict_actions`).
+    Lips: three temporal filters shared by all features, then one linear layer. A2E of Table 1 without activation can
+    express this map, so features that serve this head serve A2E. The buffers convert the targets to facial actions, so
+    encoder and head also predict the lip movements of any speaker in a recording (`predict_actions`).
 
     Args:
         viseme_count: number of viseme classes.
@@ -101,10 +101,10 @@ class SpeechHeads(nn.Module):
         self.visemes = nn.Linear(AT_NET_FEATURE_SIZE, viseme_count)
 
     def forward(self, features: Float[Tensor, "B T 256"]) -> tuple[Float[Tensor, "B T2 P"], Float[Tensor, "B T2 K"]]:
-        """Lip targets and viseme logits of the frames whose whole window is there: T2 = T - 6.
+        """Predict lip targets and viseme logits of the frames with a complete window: T2 = T - 6.
 
         Args:
-            features: consecutive frames' features.
+            features: features of consecutive frames.
         """
         windows = features.unfold(1, A2E_WINDOW, 1).transpose(2, 3)
         batch, frames = windows.shape[:2]
@@ -115,10 +115,10 @@ class SpeechHeads(nn.Module):
         return self.lips(mixed), self.visemes(features[:, margin : features.shape[1] - margin])
 
     def predict_actions(self, features: Float[Tensor, "T 256"]) -> Float[Tensor, "T 52"]:
-        """Facial actions of consecutive frames; features outside the clip count as zero vectors, as for A2E.
+        """Predict facial actions of consecutive frames; features outside the clip are zero vectors, as for A2E.
 
         Args:
-            features: of a whole clip.
+            features: features of a whole clip.
         """
         margin = A2E_WINDOW // 2
         padded = nn.functional.pad(features, (0, 0, margin, margin))

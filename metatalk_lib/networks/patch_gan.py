@@ -1,4 +1,4 @@
-"""The neural face renderer's discriminator: PatchGAN, one verdict for each overlapping patch."""
+"""PatchGAN, the discriminator of the neural face renderer: one logit for each overlapping patch."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -8,10 +8,10 @@ from metatalk_lib.core.errors import ParameterError
 
 
 class PatchGAN(nn.Module):
-    """Discriminator of pix2pix; with the defaults AudioDVP's, key for key: a logit for each 70×70 px patch.
+    """Discriminator of pix2pix, with a logit for each 70×70 px patch; the defaults have the keys of AudioDVP's.
 
     Args:
-        in_channels: the generator's input (the condition) and the image, 21 + 3.
+        in_channels: channels of the generator's input (the condition) and the image, 21 + 3.
         width: channels of the first layer (`ndf`).
         layers: number of strided convolutions.
 
@@ -49,7 +49,7 @@ class PatchGAN(nn.Module):
         return self.model(images)
 
     def features(self, images: Float[Tensor, "B C H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """What every activation gives, and the logits last."""
+        """Compute the output of every activation, followed by the logits."""
         found = []
         for layer in self.model:
             images = layer(images)
@@ -59,11 +59,11 @@ class PatchGAN(nn.Module):
 
 
 class MultiScalePatchGAN(nn.Module):
-    """PatchGANs that judge the picture at its size, at half of it, and so on: from texture to shape.
+    """PatchGANs on the picture at full size, half size, and so on: from texture to shape.
 
     Args:
-        in_channels: condition and image.
-        width: channels of each first layer.
+        in_channels: channels of condition and image.
+        width: channels of the first layer of each discriminator.
         scales: number of discriminators.
 
     Raises:
@@ -79,7 +79,7 @@ class MultiScalePatchGAN(nn.Module):
         self.scales = nn.ModuleList(PatchGAN(in_channels, width=width) for _ in range(scales))
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> list[list[Float[Tensor, "B _ _ _"]]]:
-        """`PatchGAN.features` of each scale, the finest first; the last entry of each holds the logits."""
+        """Compute `PatchGAN.features` of each scale, the finest first; the last entry of each is the logits."""
         found = []
         for judge in self.scales:
             found.append(judge.features(images))

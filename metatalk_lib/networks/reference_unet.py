@@ -1,4 +1,4 @@
-"""Our generator: a U-Net that chooses between warped real frames, pixel by pixel, and mends what none of them shows."""
+"""Our generator: a U-Net that blends warped real frames pixel by pixel and adds what none of them shows."""
 
 from itertools import pairwise
 
@@ -10,16 +10,16 @@ from torch.nn.functional import interpolate, leaky_relu, pixel_shuffle, pixel_un
 from metatalk_lib.core.errors import ParameterError
 
 FOLD = 2
-"""The network works on the picture folded by this: each 2 x 2 block of pixels becomes channels of one place."""
+"""Factor of the space-to-depth folding of the input: each 2 x 2 block of pixels becomes channels of one position."""
 GROWTH = (1.0, 1.5, 2.0, 3.0, 4.0)
-"""Width of each level, in units of the first."""
+"""Width of each level relative to the first."""
 DEEPEST = len(GROWTH)
-"""Most halvings."""
+"""Largest number of downsamplings."""
 SLOPE = 0.1
 
 
 class ConvolutionPair(nn.Module):
-    """Two 3×3 convolutions with leaky ReLU; the first may halve the size."""
+    """Two 3×3 convolutions with leaky ReLU; the first may downsample by 2."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
         super().__init__()
@@ -31,18 +31,18 @@ class ConvolutionPair(nn.Module):
 
 
 class ReferenceUNet(nn.Module):
-    """Generator that paints with the pixels of reference frames.
+    """Generator that composes its output from the pixels of reference frames.
 
         y = sum_k softmax(a)_k reference_k + b,   (a, b) = U-Net(x)
 
-    The last layer starts at zero, so that an untrained network gives the references' mean. It has no normalisation
-    layers, hence trains on patches and paints whole rectangles of any size with the same result.
+    The last layer starts at zero, so an untrained network outputs the mean of the references. Without normalisation
+    layers, the network gives the same result on patches in training and on whole rectangles of any size.
 
     Args:
-        in_channels: channels of x, the references' among them.
-        references: K, at least 1.
+        in_channels: channels of x, including those of the references.
+        references: number K of references, at least 1.
         width: channels of the first level.
-        depth: halvings, the folding being the first; sides of the input are multiples of 2^depth.
+        depth: number of downsamplings, including the folding; sides of the input are multiples of 2^depth.
 
     Raises:
         ParameterError: `references` or `width` below 1, or `depth` not within 2 to 5.
@@ -68,14 +68,14 @@ class ReferenceUNet(nn.Module):
         self.reset_exit()
 
     def reset_exit(self) -> None:
-        """Make the network give the references' mean."""
+        """Reset the last layer so that the network outputs the mean of the references."""
         nn.init.zeros_(self.exit.weight)
         nn.init.zeros_(self.exit.bias)
 
     def forward(
         self, images: Float[Tensor, "B C H W"], references: Float[Tensor, "B K 3 H W"]
     ) -> Float[Tensor, "B 3 H W"]:
-        """Paint.
+        """Paint the picture.
 
         Args:
             images: (B, in_channels, H, W) in [-1, 1]; H and W multiples of 2^depth.

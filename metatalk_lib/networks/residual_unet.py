@@ -1,4 +1,4 @@
-"""MakeItTalk's image translation: a drawing of landmarks and a still in, the face in that pose out."""
+"""MakeItTalk's image translation: from a drawing of landmarks and a still image to the face with these landmarks."""
 
 import torch
 from jaxtyping import Float
@@ -11,12 +11,12 @@ _WIDTH, _MAX_WIDTH = 64, 512
 
 
 class ResidualUNet(nn.Module):
-    """The `G` of `ckpt_116_i2i_comb.pth`, key for key.
+    """Generator with the keys of `G` in `ckpt_116_i2i_comb.pth`.
 
-    What skips a level is what came into it, to which ReLU was applied before.
+    The skip connection of a level is its input after the ReLU.
 
     Args:
-        width: channels of the first level; 64 is the published one.
+        width: channels of the first level; the published network has 64.
 
     Source: keys and facts of adobe-research/MakeItTalk src/models/model_image_translation.py, class ResUnetGenerator.
     """
@@ -30,16 +30,16 @@ class ResidualUNet(nn.Module):
         self.model = inner
 
     def forward(self, images: Float[Tensor, "B 6 H W"]) -> Float[Tensor, "B 3 H W"]:
-        """The face before its last activation: tanh, below 0 to 0.
+        """Compute the face before the final activation, which is tanh clipped at 0 from below.
 
         Args:
-            images: the drawing's channels, then the still's, BGR in [0, 1]; H and W multiples of 64.
+            images: channels of the drawing, then of the still, BGR in [0, 1]; H and W multiples of 64.
         """
         return self.model(images)
 
 
 class _Level(nn.Module):
-    """Half the size, what lies deeper, twice the size."""
+    """One level: downsampling, the deeper levels, upsampling."""
 
     def __init__(self, outer: int, inner: int, deeper: nn.Module | None, *, is_outermost: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""S3FD, the face detector of Wav2Lip and of SyncNet's pipeline, in the key names of each."""
+"""S3FD, the face detector of Wav2Lip and SyncNet's pipeline, with the checkpoint keys of each."""
 
 import torch
 from jaxtyping import Float
@@ -6,20 +6,20 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu, softmax
 
 CHANNEL_MEANS = (104.0, 117.0, 123.0)
-"""Taken off the channels, 0..255. They are the means of blue, green and red."""
+"""Means subtracted from the channels, 0..255, in the order blue, green, red."""
 VARIANCES = (0.1, 0.2)
 """Scale of the predicted centres and of the logarithms of the sizes."""
 
 _BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
-"""Width and convolutions of each block of the trunk; a pooling by two stands after each."""
+"""Width and number of convolutions of each block of the trunk; each is followed by a pooling by two."""
 _HEADS = (256, 512, 512, 1024, 512, 256)
-"""Channels of the maps that faces are read from: the ends of blocks 3 to 5, fc7, and two extra layers."""
+"""Channels of the detection maps: the ends of blocks 3 to 5, fc7, and two extra layers."""
 _NORM_SCALES = (10.0, 8.0, 5.0)
 _EPSILON = 1e-10
 
 
 class ScaledNorm(nn.Module):
-    """Each position's channels brought to length one, then scaled by a learnt weight a channel."""
+    """L2 normalisation over the channels of each position, then a learnt scale for each channel."""
 
     def __init__(self, channels: int, scale: float) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class ScaledNorm(nn.Module):
 
 
 class S3FDWav2Lip(nn.Module):
-    """`s3fd-619a316812.pth`, key for key: face-alignment's, and Wav2Lip's copy of it.
+    """S3FD with the keys of `s3fd-619a316812.pth`, face-alignment's file, of which Wav2Lip has a copy.
 
     Source: keys and facts of Rudrabha/Wav2Lip face_detection/detection/sfd/net_s3fd.py.
     """
@@ -55,7 +55,7 @@ class S3FDWav2Lip(nn.Module):
         self._names = names
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[tuple[Tensor, Tensor]]:
-        """Face logits and offsets of the six maps.
+        """Compute face logits and offsets of the six maps.
 
         Args:
             images: 0..255 less `CHANNEL_MEANS`.
@@ -80,7 +80,7 @@ class S3FDWav2Lip(nn.Module):
 
 
 class S3FDSyncNet(nn.Module):
-    """`sfd_face.pth` of SyncNet's pipeline, key for key. Its fc6 is dilated and its third pooling rounds up.
+    """S3FD with the keys of `sfd_face.pth` in SyncNet's pipeline; fc6 is dilated and the third pooling rounds up.
 
     Source: keys and facts of joonson/syncnet_python detectors/s3fd/nets.py, class S3FDNet.
     """
@@ -111,7 +111,7 @@ class S3FDSyncNet(nn.Module):
         )
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B P 4"], Float[Tensor, "B P 2"]]:
-        """Offsets and probabilities (background, face) of all anchors, map after map, row after row.
+        """Compute offsets and probabilities (background, face) of all anchors, map by map, row by row.
 
         Args:
             images: 0..255 less `CHANNEL_MEANS`.
@@ -135,7 +135,7 @@ def _read_maps(
     *,
     ceils_third_pool: bool,
 ) -> list[Tensor]:
-    """The six maps that faces are read from, the finest first."""
+    """Compute the six detection maps, the finest first."""
     maps, values = [], images
     for index, block in enumerate(blocks):
         for convolution in block:
@@ -151,7 +151,7 @@ def _read_maps(
 
 
 def _best_background(logits: Tensor) -> Tensor:
-    """Of the finest map's four logits, the highest of the first three stands for the background."""
+    """Reduce the finest map's four logits to two: the highest of the first three is the background."""
     return torch.cat([logits[:, :-1].amax(dim=1, keepdim=True), logits[:, -1:]], dim=1)
 
 

@@ -1,22 +1,22 @@
-"""SyncNet: half a breath of speech and five faces in, two points of one space out; near where lips and sound agree."""
+"""SyncNet: embeds 0.2 s of speech and five frames of a face in one space; matching pairs lie close together."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 SYNCNET_MFCC_COEFFICIENTS, SYNCNET_MFCC_STEPS = 13, 20
-"""A piece of speech: 13 coefficients by 20 steps of 10 ms."""
+"""Size of the speech input: 13 coefficients by 20 steps of 10 ms."""
 WINDOW_FRAMES = 5
-"""Frames of a piece of video at 25 fps, as long as the speech."""
+"""Number of video frames in the input at 25 fps, of the same length as the speech."""
 SYNCNET_FACE_SIZE = 224
 """Side of the face, px."""
 SYNCNET_EMBEDDING_SIZE = 1024
 
 
 class SyncNet(nn.Module):
-    """The two-stream network behind LSE-D and LSE-C; at full width `syncnet_v2.model`, key for key.
+    """The two-stream network of LSE-D and LSE-C; at full width with the keys of `syncnet_v2.model`.
 
     Args:
-        width: channels of every layer over the official ones; the open weights have 0.5.
+        width: number of channels relative to the official network; the open weights have 0.5.
 
     Source: keys and facts of joonson/syncnet_python SyncNetModel.py, class S (MIT).
     """
@@ -43,7 +43,7 @@ class SyncNet(nn.Module):
         """Embed faces.
 
         Args:
-            faces: five consecutive frames of 25 a second, BGR in [0, 255].
+            faces: five consecutive frames at 25 fps, BGR in [0, 255].
 
         Returns:
             (B, 1024 · width), not normalised.

@@ -1,4 +1,4 @@
-"""The neural face renderer's generator: a U-Net with a refinement block at every level of its way up."""
+"""The paper's generator of the neural face renderer: a U-Net with a refinement block at every decoder level."""
 
 import torch
 from jaxtyping import Float
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from metatalk_lib.core.errors import ParameterError
 
 WIDEST = 8
-"""No level is wider than this many times the first one."""
+"""Largest width of a level relative to the first one."""
 DROPOUT_LEVELS = 3
-"""Dropout sits in this many innermost levels."""
+"""Number of innermost levels with dropout."""
 
 
 class RefineBlock(nn.Module):
-    """Two 3×3 convolutions with BatchNorm and ReLU, width unchanged, dropout between norm and ReLU where asked."""
+    """Two 3×3 convolutions with BatchNorm and ReLU, of unchanged width; optional dropout between norm and ReLU."""
 
     def __init__(self, channels: int, *, dropout: float) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class RefineBlock(nn.Module):
 
 
 class UNetLevel(nn.Module):
-    """One halving, what lies below it, and the doubling back; the input joins the result as the skip connection."""
+    """One level: downsampling, the deeper levels, upsampling; the input is concatenated as the skip connection."""
 
     def __init__(self, outer: int, inner: int, below: nn.Module | None, *, dropout: float, refine: bool) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class UNetLevel(nn.Module):
 
 
 class OuterLevel(nn.Module):
-    """The first halving and the last doubling, between images; no skip connection, tanh at the end."""
+    """Outermost level: first downsampling and last upsampling; no skip connection, tanh at the end."""
 
     def __init__(self, in_channels: int, out_channels: int, inner: int, below: nn.Module, *, refine: bool) -> None:
         super().__init__()
@@ -69,17 +69,17 @@ class OuterLevel(nn.Module):
 
 
 class UNet(nn.Module):
-    """Generator of the neural face renderer; with the defaults AudioDVP's, key for key.
+    """Generator of the neural face renderer; the defaults have the keys of AudioDVP's.
 
     Level i (0 is outermost) has min(2^i, 8) · width channels at 1/2^(i+1) of the input's size.
 
     Args:
         in_channels: 21, seven RGB frames oldest first; 3 for a single frame.
         out_channels: 3, RGB of the centre frame.
-        width: channels of the first level (`ngf`); 64 is the paper's, 16 what two CPU cores can train.
-        depth: number of halvings; height and width of the input must be multiples of 2^depth.
+        width: channels of the first level (`ngf`); the paper uses 64, two CPU cores can train 16.
+        depth: number of downsamplings; height and width of the input must be multiples of 2^depth.
         dropout: probability in the three innermost levels' refinement (never in the outermost level).
-        refine: False leaves the refinement blocks out.
+        refine: whether to use refinement blocks.
 
     Raises:
         ParameterError: `depth` below 2 or `width` below 1.
@@ -113,7 +113,7 @@ class UNet(nn.Module):
 
         Args:
             images: (B, in_channels, H, W) in [-1, 1]; H and W multiples of 2^depth, not necessarily equal. In training
-                mode the innermost level must hold more than one value a channel (B·H·W > 4^depth): BatchNorm's need.
+                mode BatchNorm needs more than one value a channel in the innermost level (B·H·W > 4^depth).
 
         Returns:
             (B, out_channels, H, W) in (-1, 1).

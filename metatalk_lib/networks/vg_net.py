@@ -1,4 +1,4 @@
-"""VG-net of ATVG: one face, its landmarks and the landmarks it shall have in; the face that has them out."""
+"""VG-net of ATVG: generates a face with given landmarks from one picture of it and its own landmarks."""
 
 from typing import NamedTuple
 
@@ -10,19 +10,19 @@ from torch.nn.functional import conv2d
 VG_NET_FACE_SIZE = 128
 """Side of the face, px."""
 _PLACES = 8
-"""Side of the innermost maps."""
+"""Side of the innermost feature maps, px."""
 _RESIDUAL_BLOCKS = 9
 _DROPOUT = 0.5
 
 
 class VGNetOutput(NamedTuple):
-    """What VG-net gives for each of T landmarks.
+    """Outputs of VG-net for each of T landmark sets.
 
     Attributes:
         images: (B, T, 3, 128, 128) RGB in [-1, 1]: attention · colour + (1 − attention) · face.
         attention: (B, T, 1, 128, 128) in (0, 1).
         colour: (B, T, 3, 128, 128) in (-1, 1).
-        landmark_attention: (B, T, 1, 32, 32) in (0, 1): where features are drawn anew.
+        landmark_attention: (B, T, 1, 32, 32) in (0, 1): high where features are regenerated.
     """
 
     images: Float[Tensor, "B T 3 128 128"]
@@ -32,11 +32,11 @@ class VGNetOutput(NamedTuple):
 
 
 class VGNet(nn.Module):
-    """`generator_23.pth` at full width, key for key.
+    """VG-net; at full width with the keys of `generator_23.pth`.
 
     Args:
-        width: hidden channels over the published ones; the open weights have 0.25. The 64 numbers that landmarks become
-            stay 64: they are laid out as 8 × 8 places.
+        width: number of hidden channels relative to the published network; the open weights have 0.25. Landmarks always
+            become 64 numbers, which are laid out as 8 × 8 positions.
 
     Source: keys and facts of lelechen63/ATVGnet code/models.py, class VG_net (MIT).
     """
@@ -71,14 +71,14 @@ class VGNet(nn.Module):
         *,
         is_independent: bool = False,
     ) -> VGNetOutput:
-        """Draw the face with other landmarks.
+        """Generate the face with other landmarks.
 
         Args:
             face: RGB in [-1, 1].
-            landmarks: wanted ones, x and y in turn, in the normalised space of the training data.
-            example: the face's own.
-            is_independent: no face of the batch knows of the others: each gets what it gets in a batch of its own, and
-                all B · T pictures are drawn at once. In training the statistics of BatchNorm are over all of them.
+            landmarks: wanted landmarks, each x, y, in the normalised space of the training data.
+            example: landmarks of the given face.
+            is_independent: whether faces of the batch are independent: each gets the same result as in a batch of its
+                own, and all B · T pictures are generated at once. In training, BatchNorm's statistics are over all.
         """
         shallow = self.image_encoder1(face)
         own = self._lay_out(example)
@@ -92,7 +92,7 @@ class VGNet(nn.Module):
         return VGNetOutput(*(part.unflatten(0, (-1, count)) for part in drawn))
 
     def _draw(self, seen: "_Seen", wanted: Tensor, *, is_independent: bool = False) -> tuple[Tensor, ...]:
-        """Image, attention, colour and landmark attention of each face with the landmarks (B, 136)."""
+        """Generate image, attention, colour and landmark attention of each face with the landmarks (B, 136)."""
         new = self._lay_out(wanted)
         gate = self.lmark_att(torch.cat([new, seen.own], dim=1))
         moved = self.bottle_neck(torch.cat([seen.deep, self.lmark_feature(new) - seen.own_feature], dim=1))
@@ -102,12 +102,12 @@ class VGNet(nn.Module):
         return attention * colour + (1 - attention) * seen.face, attention, colour, gate
 
     def _lay_out(self, landmarks: Tensor) -> Tensor:
-        """(B, 136) landmarks as (B, 256, 8, 8) features."""
+        """Convert (B, 136) landmarks to (B, 256, 8, 8) features."""
         return self.landmark_encoder_stage2(self.landmark_encoder(landmarks).reshape(-1, 1, _PLACES, _PLACES))
 
 
 class _Seen(NamedTuple):
-    """The face, what the encoders make of it, and its own landmarks, laid out and as features."""
+    """The input face, its encodings, and its own landmarks, laid out and as features."""
 
     face: Tensor
     shallow: Tensor
@@ -117,10 +117,10 @@ class _Seen(NamedTuple):
 
 
 class BatchGRU(nn.Module):
-    """A convolutional GRU that runs over the batch, as the published network's does by mistake.
+    """A convolutional GRU that runs over the batch, as in the published network by mistake.
 
-    Its caller stacks batch before time and the layer takes the first axis for time: faces of one batch are taken for
-    steps of one recurrence, and frames know nothing of each other. With one face the state is always zero.
+    The caller puts the batch before time, but the layer takes the first axis for time: the faces of a batch become
+    steps of one recurrence, and frames are independent of each other. With one face the state is always zero.
 
     Equations: r = σ(W_r x + U_r h), z = σ(W_z x + U_z h), n = tanh(W_n x + r ⊙ U_n h), h' = (1 − z) ⊙ n + z ⊙ h.
     """
@@ -135,11 +135,11 @@ class BatchGRU(nn.Module):
             nn.init.kaiming_uniform_(weight, a=5**0.5)
 
     def forward(self, values: Float[Tensor, "B C H W"], *, is_independent: bool = False) -> Float[Tensor, "B C2 H W"]:
-        """The state after each item of the batch.
+        """Compute the state after each item of the batch.
 
         Args:
-            values: what the items bring.
-            is_independent: every item starts from a state of zero, as in a batch of its own.
+            values: input of each item.
+            is_independent: whether every item starts from a zero state, as in a batch of its own.
         """
         given = conv2d(values, self.weight_ih_l0, self.bias_ih_l0, padding=2, dilation=2)
         if is_independent:
@@ -162,7 +162,7 @@ class BatchGRU(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions on top of what is given; nothing follows the sum."""
+    """Residual block of two convolutions, without an activation after the sum."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -186,6 +186,6 @@ def _layer(before: int, after: int, kernel: int = 3, *, stride: int = 1, padding
 
 
 def _doubling(before: int, after: int, *, has_bias: bool = False) -> list[nn.Module]:
-    """Twice the size, by a transposed convolution."""
+    """Layers that double the size by a transposed convolution."""
     up = nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1, bias=has_bias)
     return [up, nn.BatchNorm2d(after), nn.ReLU()]

@@ -1,4 +1,4 @@
-"""The voice encoder of Resemblyzer: 1.6 s of speech in, a direction that tells voices apart out."""
+"""The voice encoder of Resemblyzer: embeds 1.6 s of speech as a unit vector that distinguishes voices."""
 
 import torch
 from jaxtyping import Float
@@ -6,12 +6,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 VOICE_MEL_BANDS, VOICE_MEL_STEPS = 40, 160
-"""A piece of speech: 40 mel bands of power, 160 steps of 10 ms."""
+"""Size of the input: 40 mel bands of power, 160 steps of 10 ms."""
 VOICE_SIZE = 256
 
 
 class VoiceEncoder(nn.Module):
-    """`pretrained.pt` of Resemblyzer, key for key.
+    """Voice encoder with the keys of Resemblyzer's `pretrained.pt`.
 
     Source: keys and facts of resemble-ai/Resemblyzer resemblyzer/voice_encoder.py (Apache 2.0).
     """
@@ -22,10 +22,10 @@ class VoiceEncoder(nn.Module):
         self.linear = nn.Linear(VOICE_SIZE, VOICE_SIZE)
 
     def forward(self, mel: Float[Tensor, "B T 40"]) -> Float[Tensor, "B 256"]:
-        """Unit vectors without negative entries.
+        """Compute unit vectors without negative entries.
 
         Args:
-            mel: power, not its logarithm; 160 steps where it is used.
+            mel: mel spectrogram of power, not its logarithm; 160 steps in inference.
         """
         _, (hidden, _) = self.lstm(mel)
         return normalize(torch.relu(self.linear(hidden[-1])), dim=1)

@@ -1,4 +1,4 @@
-"""Wav2Lip's generator: one mel chunk and one face in, the same face with a mouth that says it out."""
+"""Wav2Lip's generator: from a mel chunk and a face to the same face speaking the chunk."""
 
 import torch
 from jaxtyping import Float
@@ -7,23 +7,23 @@ from torch import Tensor, nn
 WAV2LIP_FACE_SIZE = 96
 """Side of the face, px."""
 WAV2LIP_MEL_BANDS, WAV2LIP_MEL_STEPS = 80, 16
-"""A mel chunk: 80 bands by 16 columns, 0.2 s."""
+"""Size of a mel chunk: 80 bands by 16 columns, 0.2 s."""
 
 _ENCODER = ((16, 0), (32, 2), (64, 3), (128, 2), (256, 2), (512, 1))
-"""Width of each face encoder block and the residual layers after its first convolution; all but the first halve."""
+"""Width and residual layers of each face encoder block; all but the first halve the size."""
 _DECODER = ((512, 1), (512, 2), (384, 2), (256, 2), (128, 2), (64, 2))
-"""Width of each decoder block after the first and its residual layers; all but the first of these double."""
+"""Width and residual layers of each decoder block after the first; all but the first of these double the size."""
 _AUDIO = ((32, 1), (64, (3, 1)), (128, 3), (256, (3, 2)))
 """Width and stride (bands, columns) of each group of the audio encoder."""
 _VALLEY, _LAST = 512, 32
-"""Width between encoders and decoder, and before the colours."""
+"""Width between encoders and decoder, and before the output layer."""
 
 
 class Wav2LipGenerator(nn.Module):
-    """Wav2Lip, at full width key for key. It has no memory: each chunk and face is an item of its own.
+    """Wav2Lip's generator; at full width with the checkpoint's keys. Each chunk and face is processed independently.
 
     Args:
-        width: channels of every layer over the published ones.
+        width: number of channels relative to the published network.
 
     Source: keys and facts of Rudrabha/Wav2Lip models/wav2lip.py and models/conv.py (research only).
     """
@@ -41,14 +41,14 @@ class Wav2LipGenerator(nn.Module):
     def forward(
         self, mel: Float[Tensor, "B *T 1 80 16"], faces: Float[Tensor, "B 6 *T 96 96"]
     ) -> Float[Tensor, "B 3 *T 96 96"]:
-        """Faces that speak; a sequence of T may stand between the batch and the rest.
+        """Generate speaking faces; a time axis T may follow the batch axis.
 
         Args:
-            mel: chunks in [-4, 4].
-            faces: BGR in [0, 1]; channels 0 to 2 with the rows from 48 on set to zero, 3 to 5 whole.
+            mel: mel chunks in [-4, 4].
+            faces: BGR in [0, 1]; channels 0 to 2 with rows from 48 on set to zero, channels 3 to 5 complete.
 
         Returns:
-            BGR in (0, 1).
+            Faces, BGR in (0, 1).
         """
         if mel.ndim == 5:
             batch, length = mel.shape[:2]
@@ -69,7 +69,7 @@ class Wav2LipGenerator(nn.Module):
 
 
 class ConvolutionLayer(nn.Module):
-    """Convolution, BatchNorm, then the input on top where it is residual, ReLU; under the checkpoint's name."""
+    """Convolution, BatchNorm, optional residual connection, ReLU, under the checkpoint's name."""
 
     def __init__(self, convolution: nn.Module, channels: int, *, is_residual: bool = False) -> None:
         super().__init__()
@@ -82,12 +82,12 @@ class ConvolutionLayer(nn.Module):
 
 
 def residual_layers(channels: int, count: int) -> list[nn.Module]:
-    """`count` layers that add to what they are given."""
+    """Make `count` residual layers."""
     return [ConvolutionLayer(nn.Conv2d(channels, channels, 3, 1, 1), channels, is_residual=True) for _ in range(count)]
 
 
 def valley_layers(before: int, after: int = _VALLEY) -> list[nn.Module]:
-    """The last two layers of both encoders: 3 × 3 positions to one, then a layer on that one."""
+    """Make the last two layers of both encoders: from 3 × 3 positions to one, then a layer on that one."""
     return [ConvolutionLayer(nn.Conv2d(before, after, 3), after), ConvolutionLayer(nn.Conv2d(after, after, 1), after)]
 
 
@@ -102,7 +102,7 @@ def _face_encoder(share: float) -> nn.ModuleList:
 
 
 def audio_stream(share: float = 1.0, *, last_residuals: int) -> nn.Sequential:
-    """The audio encoder of the generator and of its expert, which differ in the last group's residual layers."""
+    """Make the audio encoder of the generator or the expert, which differ in the last group's residual layers."""
     layers, before = [], 1
     for channels, stride in _AUDIO:
         width, count = round(share * channels), last_residuals if channels == _AUDIO[-1][0] else 2
@@ -112,7 +112,7 @@ def audio_stream(share: float = 1.0, *, last_residuals: int) -> nn.Sequential:
 
 
 def _face_decoder(share: float) -> nn.ModuleList:
-    """Each block's output meets the encoder's of equal size, whose channels the next block takes along."""
+    """Make the face decoder; each block's output is concatenated with the encoder's output of equal size."""
     before = round(share * _VALLEY)
     blocks = [nn.Sequential(ConvolutionLayer(nn.Conv2d(before, before, 1), before))]
     joined = [before, *(round(share * channels) for channels, _ in reversed(_ENCODER))]

@@ -1,4 +1,4 @@
-"""What each choice of the neural renderer is worth: the same short training with one thing changed at a time."""
+"""Ablation of the neural renderer: the same short training with one choice changed at a time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,23 +16,23 @@ from metatalk_lib.neural_renderer.training import train_renderer
 from metatalk_lib.neural_renderer.training_pairs import RendererPairs
 
 MEASURED_FRAMES = 12
-"""Held-out frames that a variant is measured on, evenly spread."""
+"""Number of held-out frames on which a variant is evaluated, evenly spread."""
 LOSS_WEIGHTS = {"edge_weight": 0.5, "detail_weight": 4.0, "motion_weight": 0.5, "gan_weight": 0.01}
-"""Losses that are left out, or added with these weights where they are not used."""
+"""Losses removed one at a time, or added with these weights if the configuration does not use them."""
 PLAIN_WIDTH = 16
-"""Width of the U-Net without references in its lines: what trains in the same time."""
+"""Width of the U-Net without references, which trains in about the same time."""
 PAPER_WINDOW = 7
-"""Synthetic frames that the paper's code sees at once."""
+"""Window of synthetic frames in the paper's code."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A training that differs from the configured one.
+    """A training with changes to the configured one.
 
     Attributes:
         model: fields of `RendererSettings` that differ.
         training: fields of `TrainingSettings` that differ.
-        uses_prior: whether it starts from the generator prior.
+        uses_prior: whether the training starts from the generator prior.
     """
 
     model: Mapping[str, object]
@@ -43,13 +43,13 @@ class Variant:
 def list_variants(
     model: RendererSettings, training: TrainingSettings, *, uses_prior: bool, has_motion: bool = True
 ) -> dict[str, Variant]:
-    """The lines of the ablation by name; what is used is left out, what is not is added where it can be.
+    """List the variants of the ablation by name: each removes a choice that is used, or adds one that is not.
 
     Args:
-        model: as configured.
-        training: as configured.
-        uses_prior: as configured.
-        has_motion: whether there are consecutive frames to train on.
+        model: configured network settings.
+        training: configured training settings.
+        uses_prior: whether the configured training starts from the generator prior.
+        has_motion: whether the training frames include consecutive ones.
     """
     lines = {"as configured": Variant({}, {}, uses_prior)}
     if uses_prior:
@@ -95,22 +95,21 @@ def ablate(
     refitted: RendererPairs | None = None,
     device: torch.device | None = None,
 ) -> pd.DataFrame:
-    """Train every variant for a few steps and measure it on held-out frames.
+    """Train every variant for a few steps and evaluate it on held-out frames.
 
     Args:
-        pairs: to train on, with references.
-        held_out: to measure on.
-        model: as configured.
-        training: as configured.
-        uses_prior: as configured.
-        steps: of each training; 0 trains nothing.
-        folder: gets the checkpoints.
-        refitted: the held-out frames with references that are not fitted to their surroundings, or are where the others
-            are not.
-        device: where; CPU by default.
+        pairs: training pairs, with references.
+        held_out: held-out pairs for the evaluation.
+        model: configured network settings.
+        training: configured training settings.
+        uses_prior: whether the configured training starts from the generator prior.
+        steps: steps of each training; 0 skips the ablation.
+        folder: folder for the checkpoints.
+        refitted: the held-out pairs with the opposite choice of fitting the references to their surroundings.
+        device: device of the training; CPU by default.
 
     Returns:
-        A row a variant; columns as `PairScores`, and the L1 loss at the end. Empty without steps.
+        One row for each variant; columns as `PairScores`, and the final L1 loss. Empty without steps.
     """
     if steps == 0:
         return pd.DataFrame()
@@ -133,7 +132,7 @@ def ablate(
         rows[name] = measure_pairs(paint_pairs(renderer, measured), measured)._asdict() | loss
         if number or not own.references:
             continue
-        # choices of the painting, with the same network
+        # choices of inference, with the same network
         other = replace(renderer, settings=replace(own, matches_colours=not own.matches_colours))
         label = f"{'without' if own.matches_colours else 'with'} colour match"
         rows[label] = measure_pairs(paint_pairs(other, measured), measured)._asdict() | loss

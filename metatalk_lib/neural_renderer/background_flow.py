@@ -1,7 +1,7 @@
-"""What lies round the face moves in its own way: neck, hair and background do not turn with the head.
+"""Alignment of reference frames around the face, where neck, hair and background do not move with the head.
 
-A frame that lends its pixels is carried to the drawn face by the face's own points, which beyond the jaw is a guess.
-What the frame to paint shows outside its mask tells how wrong the guess is; the correction fades out towards the face.
+References are warped by the motion of the face's surface points, which beyond the jaw is only a guess. The pixels
+outside the mask of the frame to paint show the error of the guess; the correction fades out towards the face.
 """
 
 from typing import NamedTuple
@@ -13,20 +13,20 @@ from jaxtyping import Bool, Float, UInt8
 from metatalk_lib.neural_renderer.warping import fill_outwards, pixel_places
 
 FLOW_SIDE_PX = 256
-"""Motion is estimated in a crop of about this side: the better for being coarse, and quick."""
+"""Approximate side of the reduced crop in which motion is estimated, px: coarse motion is more robust and fast."""
 SMALLEST_PX = 16
-"""In less, nothing can be told."""
+"""Smallest side of a reduced rectangle in which motion can be estimated, px."""
 WHOLLY = 0.999
-"""Share of a coarse pixel that must be face for it to stay."""
+"""Share of a reduced pixel that must be covered by the face for its motion to stay unchanged."""
 
 
 class Surroundings(NamedTuple):
-    """A frame to paint, of which only what lies outside the mask is looked at.
+    """A frame to paint, of which only the pixels outside the mask are used.
 
     Attributes:
-        image: the real frame's rectangle, RGB.
-        mask: where the network paints.
-        reduction: by how much the picture is made smaller to look for motion.
+        image: rectangle of the real frame, RGB.
+        mask: region that the network paints.
+        reduction: factor by which the picture is reduced for the estimation of motion.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
@@ -35,7 +35,7 @@ class Surroundings(NamedTuple):
 
     @classmethod
     def of(cls, image: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"], size: int) -> "Surroundings":
-        """Of a rectangle in a crop of `size` px."""
+        """Create the surroundings from a rectangle in a crop of `size` px."""
         return cls(image, mask, max(1, round(size / FLOW_SIDE_PX)))
 
 
@@ -45,16 +45,16 @@ def fit_surroundings(
     face: Bool[np.ndarray, "H W"],
     surroundings: Surroundings,
 ) -> Float[np.ndarray, "K H W 2"]:
-    """Correct places off the face so that what they bring continues what surrounds the mask.
+    """Correct the sampling positions off the face so that the warped references continue the surroundings of the mask.
 
-    Dense optical flow between the frame and what was carried, both with their surroundings continued smoothly into the
-    mask; the flow, too, is continued from the mask's edge to the face, on which nothing changes.
+    The correction is the dense optical flow between the frame and each warped reference, both filled smoothly inside
+    the mask. The flow is interpolated from the mask's edge to the face, where nothing changes.
 
     Args:
-        places: of `locate_pixels`, (column, row) in each image, px.
-        images: the K pictures that lend.
-        face: what moves with its points, see `trusted_surface`.
-        surroundings: of the frame to paint.
+        places: sampling positions from `locate_pixels`, (column, row) in each image, px.
+        images: the K reference images.
+        face: surface that moves with its points, see `trusted_surface`.
+        surroundings: surroundings of the frame to paint.
 
     Source: original to this project; the flow is OpenCV's DIS (Kroeger et al., ECCV 2016).
     """
@@ -69,7 +69,7 @@ def fit_surroundings(
     for image, place in zip(images, places, strict=True):
         coarse = (_shrink(place, small) + 0.5) / reduction - 0.5
         pictures.append(_take(_shrink(_to_grey(image), small), coarse))
-    # what is hidden must not pull the flow: not the frame's own mouth, nor what was carried in its place
+    # pixels inside the mask must not influence the flow: neither the frame's own mouth nor the warped one
     filled = fill_outwards(np.dstack(pictures).astype(np.float32), ~hidden)
     shown, *carried = np.rint(filled).astype(np.uint8).transpose(2, 0, 1).copy()
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
@@ -86,7 +86,7 @@ def fit_surroundings(
 
 
 def _take(field: np.ndarray, places: Float[np.ndarray, "H W 2"]) -> np.ndarray:
-    """A picture or field at (column, row) places, bilinear."""
+    """Sample a picture or field at (column, row) positions, bilinearly."""
     return cv2.remap(field, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 

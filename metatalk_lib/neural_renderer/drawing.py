@@ -16,11 +16,11 @@ from metatalk_lib.neural_renderer.reference_bank import Reference, ReferenceBank
 
 
 class DrawnFrame(NamedTuple):
-    """What is drawn of one frame, in the rectangle.
+    """The rendered input of one frame, in the rectangle.
 
     Attributes:
         image: the synthetic lower face, black where nothing is drawn.
-        mask: where the network shall paint.
+        mask: region that the network paints.
         references: real frames warped to the drawn face.
     """
 
@@ -44,13 +44,13 @@ def draw_frame(
 
     Args:
         model: the face model.
-        coefficients: of a clip.
+        coefficients: coefficients of a clip.
         index: row of `coefficients`.
         size: side of the crop, px.
         roi: the rectangle.
-        bank: lends its frames.
-        chosen: which of them.
-        image: the rectangle of the frame to paint, whose surroundings the references are fitted to.
+        bank: reference bank that `chosen` refers to; None draws no references.
+        chosen: references to warp to the drawn face.
+        image: real image of the rectangle, with whose surroundings the references are aligned; None skips this.
     """
     drawn = draw_face(model, coefficients, index, size, region="lower", window=tuple(roi))
     mask = dilated_mask(model, coefficients, index, size, roi)
@@ -62,5 +62,5 @@ def draw_frame(
 
 
 def no_references(targets: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T 0 H W 3"]:
-    """The `references` of pairs that have none."""
+    """Return the empty `references` array of pairs without references."""
     return np.zeros((len(targets), 0, *targets.shape[1:]), np.uint8)

@@ -1,6 +1,6 @@
-"""The neural face renderer: the network that paints the photo-real lower face from synthetic ones; use and files.
+"""The neural face renderer, which turns synthetic lower faces into photo-realistic ones: inference and files.
 
-How it is trained stands in `renderer_training`.
+Training is in `renderer_training`.
 """
 
 from collections.abc import Mapping
@@ -33,19 +33,19 @@ PRIOR_PATH = PACKAGE_DATA_DIR / "generator_prior.safetensors"
 
 @dataclass(frozen=True)
 class RendererSettings:
-    """What the network is; stored beside the weights.
+    """Architecture and inference settings of the neural renderer; stored beside the weights.
 
     Attributes:
-        window: synthetic frames in the input, odd; AudioDVP's 7 is the paper's.
-        width: channels of the U-Net's first level; 64 is the paper's.
-        depth: halvings; both sides of the rectangle are multiples of 2^depth.
-        refine: AudioDVP's refinement blocks, three times the work; for a U-Net without references.
+        window: number of consecutive synthetic frames in the input, odd; the paper uses AudioDVP's 7.
+        width: channels of the U-Net's first level; the paper uses 64.
+        depth: number of downsamplings by 2; both sides of the rectangle are multiples of 2^depth.
+        refine: whether to use AudioDVP's refinement blocks, at three times the cost; only without references.
         size: side of the crop, px.
-        roi: the rectangle of the crop that is painted.
-        surroundings: whether the network also sees the real surroundings and the mask; AudioDVP's does not.
-        references: real frames that lend it their pixels (`ReferenceUNet`); 0 is a plain U-Net, as the paper's.
-        fits_surroundings: whether the references are fitted to what surrounds the mask (`surroundings`).
-        matches_colours: whether the paint's colours are matched to the surroundings' (`colour_match`).
+        roi: rectangle of the crop that the network paints.
+        surroundings: whether the input includes the real surroundings and the mask; AudioDVP's does not.
+        references: number of warped real frames in the input (`ReferenceUNet`); 0 is a plain U-Net, as in the paper.
+        fits_surroundings: whether the references are aligned with the pixels around the mask (`surroundings`).
+        matches_colours: whether the painted colours are matched to those around the mask (`colour_match`).
     """
 
     window: int
@@ -75,7 +75,7 @@ class RendererSettings:
 
     @classmethod
     def from_config(cls, config: RendererConfig, size: int, roi: Roi) -> "RendererSettings":
-        """What the parameters of notebook 05 ask for, in a crop of `size` px."""
+        """Build the settings from the parameters of notebook 05, for a crop of `size` px."""
         return cls(
             config.renderer_window,
             config.renderer_width,
@@ -84,38 +84,38 @@ class RendererSettings:
             size,
             roi,
             references=config.renderer_references,
-            # what a network without references paints outside its mask was never trained
+            # a network without references is not trained outside the mask, so its colours there mean nothing
             fits_surroundings=config.fit_surroundings,
             matches_colours=config.colour_match and config.renderer_references > 0,
         )
 
     @property
     def in_channels(self) -> int:
-        """Three a synthetic frame and a reference, and where they are seen three of the surroundings and one mask."""
+        """Input channels: 3 for each synthetic frame and reference; with surroundings 3 more, and 1 for the mask."""
         return 3 * (self.window + self.references) + (4 if self.surroundings else 0)
 
     def select_channels(self, full_input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H W"]:
-        """The network's share of `conditioning.assemble_input`, whose synthetic frames come first."""
+        """Select the channels that the network takes from the output of `conditioning.assemble_input`."""
         return full_input[:, : self.in_channels].contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
 class NeuralRenderer:
-    """A trained generator with its settings, and the frames that lend it their pixels where it takes any."""
+    """A trained generator with its settings and, if it uses references, the bank of reference frames."""
 
     network: nn.Module
     settings: RendererSettings
     bank: ReferenceBank | None = None
 
     def with_bank(self, bank: ReferenceBank) -> "NeuralRenderer":
-        """The same network with frames to take its pixels from, where it takes any."""
+        """Return the same renderer with a reference bank, if it uses references."""
         return replace(self, bank=bank if self.settings.references else None)
 
     def paint(self, condition: Condition) -> UInt8[np.ndarray, "B H W 3"]:
-        """Paint the rectangle of some frames; meaningful inside the mask.
+        """Paint the rectangle of a batch of frames; only pixels inside the mask are meaningful.
 
         Raises:
-            ParameterError: window, references or rectangle differ from what the network was trained for.
+            ParameterError: window, references or rectangle differ from those that the network was trained with.
         """
         settings = self.settings
         found = (condition.windows.shape[1], condition.references.shape[1], *condition.masks.shape[1:])
@@ -138,7 +138,7 @@ class NeuralRenderer:
 
 
 def build_generator(settings: RendererSettings, seed: int = 0) -> nn.Module:
-    """The untrained network in channels-last memory, which is the faster layout on CPUs."""
+    """Build the untrained network in channels-last memory, the faster layout on CPUs."""
     if settings.references:
         network = ReferenceUNet(settings.in_channels, settings.references, width=settings.width, depth=settings.depth)
         initialize_kaiming(network, seed=seed).reset_exit()
@@ -149,21 +149,21 @@ def build_generator(settings: RendererSettings, seed: int = 0) -> nn.Module:
 
 
 def run_generator(network: nn.Module, settings: RendererSettings, given: GeneratorInput) -> Float[Tensor, "B 3 H W"]:
-    """The painted rectangle, about [-1, 1]; `network` may be wrapped for several devices."""
+    """Compute the painted rectangle, about [-1, 1]; `network` may be wrapped for several devices."""
     images = settings.select_channels(given.images)
     return network(images, given.references) if settings.references else network(images)
 
 
 def reduce_renderer(renderer: NeuralRenderer, model: FaceModel, reduction: int) -> NeuralRenderer:
-    """The same network for a crop that is smaller by a whole number: for previews.
+    """Adapt a renderer to a crop reduced by an integer factor, for previews.
 
     Args:
-        renderer: of the full crop.
+        renderer: renderer for the full crop.
         model: the face model.
-        reduction: 2 halves sides and rectangle.
+        reduction: integer factor; 2 halves the sides of the crop and the rectangle.
 
     Raises:
-        ParameterError: the crop's side cannot be divided so often.
+        ParameterError: the side of the reduced crop would not fit the depth of the network.
     """
     settings, step = renderer.settings, 2**renderer.settings.depth
     if settings.size % (reduction * step):
@@ -187,7 +187,7 @@ def reduce_renderer(renderer: NeuralRenderer, model: FaceModel, reduction: int) 
 def _reduce_rectangle(
     image: UInt8[np.ndarray, "H W 3"], settings: RendererSettings, reduced: RendererSettings
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """A rectangle of the full crop as the reduced crop's rectangle; what lies beyond repeats the edge."""
+    """Resample the full crop's rectangle to the reduced crop's rectangle, replicating edge pixels beyond it."""
     roi, size = settings.roi, settings.size
     around = ((roi.top, size - roi.bottom), (roi.left, size - roi.right), (0, 0))
     whole = cv2.resize(np.pad(image, around, mode="edge"), (reduced.size,) * 2, interpolation=cv2.INTER_AREA)
@@ -195,12 +195,12 @@ def _reduce_rectangle(
 
 
 def starting_weights(settings: RendererSettings, *, use_prior: bool) -> Mapping[str, Tensor] | None:
-    """What a training begins with: the generator prior, or None for random weights.
+    """Load the initial weights of a training: the generator prior, or None for random weights.
 
     The prior was trained on many studio people; its card is `data/generator_prior.md`.
 
     Raises:
-        ParameterError: the prior is of another shape than the settings ask for.
+        ParameterError: the shapes of the prior's weights do not match the settings.
     """
     if not use_prior:
         return None
@@ -228,7 +228,7 @@ def save_renderer(renderer: NeuralRenderer, folder: Path, history: dict[str, lis
 
 
 def load_renderer(folder: Path, model: FaceModel, device: torch.device | None = None) -> NeuralRenderer:
-    """Read what `save_renderer` wrote; the bank's images stay on disk.
+    """Read the files of `save_renderer`; the bank's images stay on disk.
 
     Raises:
         DataError: a file is missing or unreadable, or the weights do not fit the settings.

@@ -1,4 +1,4 @@
-"""Looking at the neural renderer: held-out frames painted, measured and cut to close-ups; stills of finished videos."""
+"""Inspection of the neural renderer: held-out frames painted, measured and in close-up; stills of finished videos."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -18,18 +18,18 @@ from metatalk_lib.tracking.crop import CropTransform
 from metatalk_lib.tracking.landmarks import MOUTH, LandmarkTrack
 
 MOUTH_WIDTH, MOUTH_HEIGHT = 1.3, 0.9
-"""Sides of the mouth region, in widths of the mouth."""
+"""Sides of the mouth region, in mouth widths."""
 ERROR_GAIN = 4
-"""Error maps show four times the absolute difference."""
+"""Factor on the absolute difference in error maps."""
 
 
 class PairScores(NamedTuple):
-    """Means over frames, inside the mask only.
+    """Mean scores over frames, inside the mask only.
 
     Attributes:
         ssim_mask: Gaussian SSIM of RGB; higher is better, ideal 1.
-        psnr_mask: dB; higher is better.
-        sharpness_ratio_mask: gradient of the painted over that of the real image; ideal 1, blurred is below.
+        psnr_mask: PSNR, dB; higher is better.
+        sharpness_ratio_mask: gradient of the painted image over that of the real one; ideal 1, below 1 is blurred.
     """
 
     ssim_mask: float
@@ -50,7 +50,7 @@ def paint_pairs(renderer: NeuralRenderer, pairs: RendererPairs) -> UInt8[np.ndar
 
 
 def measure_pairs(images: UInt8[np.ndarray, "T H W 3"], pairs: RendererPairs) -> PairScores:
-    """Compare images with the pairs' real ones, inside the mask.
+    """Compare images with the real ones of the pairs, inside the mask.
 
     Raises:
         ParameterError: the numbers of frames differ.
@@ -66,7 +66,7 @@ def measure_pairs(images: UInt8[np.ndarray, "T H W 3"], pairs: RendererPairs) ->
 
 
 def blur_pairs(pairs: RendererPairs) -> UInt8[np.ndarray, "T H W 3"]:
-    """The cheat to compare with: the real image, blurred (sigma 1/64 of the crop's side) inside the mask."""
+    """Make a trivial baseline: the real image, blurred inside the mask (sigma 1/64 of the crop's side)."""
     sigma, feather = pairs.size / 64, pairs.size * FEATHER_PER_SIDE
     return np.stack(
         [
@@ -77,14 +77,14 @@ def blur_pairs(pairs: RendererPairs) -> UInt8[np.ndarray, "T H W 3"]:
 
 
 def withhold(images: UInt8[np.ndarray, "T H W 3"], masks: Bool[np.ndarray, "T H W"]) -> UInt8[np.ndarray, "T H W 3"]:
-    """The surroundings as the network sees them: mid-grey inside the mask."""
+    """Hide the pixels inside the mask, as in the network's input: mid-grey."""
     return np.where(masks[..., None], np.uint8(128), images)
 
 
 def error_maps(
     images: UInt8[np.ndarray, "T H W 3"], references: UInt8[np.ndarray, "T H W 3"]
 ) -> UInt8[np.ndarray, "T H W 3"]:
-    """Four times the absolute difference, black where equal."""
+    """Compute four times the absolute difference; equal pixels are black."""
     difference = np.abs(images.astype(np.int16) - references)
     return np.clip(ERROR_GAIN * difference, 0, 255).astype(np.uint8)
 
@@ -92,12 +92,12 @@ def error_maps(
 def cut_mouths(
     images: UInt8[np.ndarray, "T H W 3"], landmarks: Float[np.ndarray, "T 68 2"], *, width: int
 ) -> UInt8[np.ndarray, "T h w 3"]:
-    """Close-ups about the mouth's landmarks, without resampling.
+    """Cut close-ups around the mouth landmarks, without resampling.
 
     Args:
         images: T pictures.
-        landmarks: (T, 68, 2) in their pixels.
-        width: columns of the close-up; it has three quarters as many rows.
+        landmarks: (T, 68, 2) landmarks, px of the images.
+        width: columns of a close-up, px; it has three quarters as many rows.
     """
     height = 3 * width // 4
     corners = (landmarks[:, 48:68].mean(axis=1) - (width / 2, height / 2)).round().astype(int)
@@ -111,10 +111,10 @@ def cut_mouths(
 
 
 def mouth_rectangle(landmarks: Float[np.ndarray, "68 2"], shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns about a mouth: 1.3 times as wide as the mouth, 0.9 times its width high, within the picture.
+    """Find rows and columns around a mouth: 1.3 mouth widths wide and 0.9 high, within the picture.
 
     Args:
-        landmarks: of a frame, px.
+        landmarks: landmarks of a frame, px.
         shape: rows and columns of the picture.
     """
     mouth = landmarks[MOUTH].astype(np.float64)
@@ -128,13 +128,13 @@ def mouth_rectangle(landmarks: Float[np.ndarray, "68 2"], shape: tuple[int, int]
 def landmarks_in_roi(
     track: LandmarkTrack, frame_id: Int[np.ndarray, " T"], transform: CropTransform, roi: Roi
 ) -> Float[np.ndarray, "T 68 2"]:
-    """Landmarks (T, 68, 2) of the wanted frames, px of the rectangle."""
+    """Convert the landmarks (T, 68, 2) of some frames to px of the rectangle."""
     row_of = {int(number): row for row, number in enumerate(track.frame_id)}
     rows = [row_of[int(number)] for number in frame_id]
     return transform.to_crop(track.landmarks[rows]) - np.array([roi.left, roi.top], np.float32)
 
 
 def read_stills(path: Path, count: int) -> tuple[UInt8[np.ndarray, "K H W 3"], Int[np.ndarray, " K"]]:
-    """`count` frames of a finished video, spread evenly, and their numbers."""
+    """Read `count` evenly spread frames of a finished video, with their frame numbers."""
     wanted = np.unique(np.linspace(0, probe_video(path).frame_count - 1, count).round().astype(int))
     return np.stack(list(read_selected_frames(path, wanted))), wanted

@@ -1,4 +1,4 @@
-"""What the neural renderer is trained to make small: pure functions of images in [-1, 1]."""
+"""Loss functions of the neural renderer: pure functions of images in [-1, 1]."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits
 from metatalk_lib.metrics.image_quality import LUMA_WEIGHTS
 
 DETAIL_PX = 16
-"""Detail is compared in squares of this side, half overlapping."""
+"""Side of the half-overlapping squares in which detail is compared, px."""
 STEADY = 1e-5
-"""Keeps the root of the gradient energy differentiable where the image is flat."""
+"""Offset that keeps the root of the gradient energy differentiable where the image is flat."""
 
 Features = Sequence[Sequence[Float[Tensor, "_ _ _ _"]]]
 
@@ -20,7 +20,7 @@ Features = Sequence[Sequence[Float[Tensor, "_ _ _ _"]]]
 def masked_l1(
     image: Float[Tensor, "B 3 H W"], reference: Float[Tensor, "B 3 H W"], mask: Float[Tensor, "B 1 H W"]
 ) -> Float[Tensor, ""]:
-    """‖M (image − reference)‖₁ / ‖M‖₁, mean over the colours.
+    """Masked L1 loss: ‖M (image − reference)‖₁ / ‖M‖₁, mean over the colours.
 
     Source: paper section 2.4, Eq. 2.
     """
@@ -28,7 +28,7 @@ def masked_l1(
 
 
 def edge_loss(image: Float[Tensor, "B 3 H W"], reference: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
-    """Mean absolute difference of the differences between neighbouring pixels: edges in their place.
+    """Gradient difference loss: mean absolute error of the differences between neighbouring pixels.
 
     Source: the gradient difference loss of Mathieu et al., ICLR 2016, with exponent 1 and signed differences.
     """
@@ -39,10 +39,10 @@ def edge_loss(image: Float[Tensor, "B 3 H W"], reference: Float[Tensor, "B 3 H W
 
 
 def detail_loss(image: Float[Tensor, "B 3 H W"], reference: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
-    """Mean absolute difference of local sharpness: the root of the luma's gradient energy in squares of `DETAIL_PX`.
+    """Mean absolute error of local sharpness: the root of the luma's gradient energy in squares of `DETAIL_PX`.
 
-    It asks for as much detail as there is, not for detail in its place: what L1 alone pays for with blur. The root of
-    the mean square weighs the strong edges, of which blur takes most; the mean magnitude would leave them soft.
+    It rewards the right amount of detail regardless of its exact position, where L1 alone leads to blur. The root of
+    the mean square emphasises strong edges, which blur affects most; the mean magnitude would leave them soft.
 
     Source: original to this project.
     """
@@ -58,7 +58,7 @@ def _local_sharpness(image: Tensor) -> Tensor:
 
 
 def verdict_loss(features: Features, *, is_real: bool) -> Float[Tensor, ""]:
-    """Binary cross-entropy of a discriminator's logits against one answer, mean over the scales.
+    """Binary cross-entropy of a discriminator's logits against one label, mean over the scales.
 
     Source: paper section 2.4, Eq. 3; with logits as in pix2pix and AudioDVP.
     """
@@ -69,7 +69,7 @@ def verdict_loss(features: Features, *, is_real: bool) -> Float[Tensor, ""]:
 
 
 def feature_loss(features: Features, real: Features) -> Float[Tensor, ""]:
-    """Mean absolute difference of a discriminator's activations on the painted and the real image.
+    """Feature matching loss: mean absolute difference of the discriminator's activations on painted and real images.
 
     Source: Wang et al., CVPR 2018, Eq. 4 (feature matching); no downloaded network is needed.
     """
@@ -80,7 +80,7 @@ def feature_loss(features: Features, real: Features) -> Float[Tensor, ""]:
 
 
 def motion_loss(images: Float[Tensor, "B 2 3 H W"], references: Float[Tensor, "B 2 3 H W"]) -> Float[Tensor, ""]:
-    """Mean absolute difference between the painted and the real change from one frame to the next.
+    """Mean absolute difference between painted and real changes from one frame to the next.
 
     Source: original to this project.
     """

@@ -16,11 +16,11 @@ from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.face3d.face_renderer import lower_face_mask
 
 MARGIN_PX = 8
-"""Least distance of the mask from the rectangle's edge, where the crop allows it."""
+"""Smallest distance of the mask from the rectangle's edge where the crop allows it, px."""
 
 
 class Roi(NamedTuple):
-    """A rectangle of the crop, px; `right` and `bottom` are exclusive. As a tuple it is `render_face`'s window."""
+    """A rectangle of the crop, px; `right` and `bottom` are exclusive. The tuple is a window for `render_face`."""
 
     left: int
     top: int
@@ -29,21 +29,21 @@ class Roi(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Columns."""
+        """Number of columns."""
         return self.right - self.left
 
     @property
     def height(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return self.bottom - self.top
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """The rectangle's part of a crop image or mask (a view)."""
+        """Cut the rectangle out of a crop image or mask (a view)."""
         return image[self.top : self.bottom, self.left : self.right]
 
 
 def enclosing_roi(bounds: Int[np.ndarray, "4"], size: int, *, multiple: int) -> Roi:
-    """Grow the box (left, top, right, bottom; exclusive ends) to allowed sides, centred as far as the crop allows.
+    """Grow a box (left, top, right, bottom; exclusive ends) to allowed sides, centred as far as the crop allows.
 
     Raises:
         ParameterError: `size` is no multiple of `multiple`.
@@ -75,14 +75,14 @@ DILATION_PER_SIDE = 1 / 64
 def dilated_mask(
     model: FaceModel, coefficients: Coefficients, index: int, size: int, roi: Roi | None = None
 ) -> Bool[np.ndarray, "H W"]:
-    """Lower-face mask of one frame (closed united with wide open), dilated by 1/64 of the crop's side.
+    """Compute the lower-face mask of one frame (closed united with wide open), dilated by 1/64 of the crop's side.
 
     Args:
         model: the face model.
-        coefficients: of the clip; the frame's expression plays no part.
+        coefficients: coefficients of the clip; the expression is not used.
         index: row of `coefficients`.
         size: side of the crop, px.
-        roi: only this rectangle; it must hold the whole mask for the result to equal that part of the full mask.
+        roi: rectangle to compute; it must contain the whole mask for the result to equal that part of the full mask.
 
     Source: paper section 2.4; AudioDVP's mask (3×3 dilation, four times at 256 px), scaled with the crop.
     """
@@ -101,15 +101,15 @@ def find_roi(
     folder: Path | None = None,
     key: str = "",
 ) -> Roi:
-    """The smallest rectangle with sides that are multiples of `multiple` and that holds every frame's dilated mask.
+    """Find the smallest rectangle, with sides that are multiples of `multiple`, that contains every dilated mask.
 
     Args:
         model: the face model.
-        coefficients: of the whole clip, the held-out tail included, so that one rectangle serves both.
+        coefficients: coefficients of the whole clip, including the held-out tail, so that one rectangle serves both.
         size: side of the crop, px; must itself be a multiple of `multiple`.
         multiple: 2^depth of the U-Net.
-        folder: keeps the rectangle for a run that was killed; None keeps nothing.
-        key: what it is made from, as for `render_pairs`.
+        folder: folder to save the rectangle in, for a later run with the same key; None saves nothing.
+        key: identifies the inputs, as for `render_pairs`.
 
     Raises:
         ParameterError: `size` is no multiple of `multiple`.

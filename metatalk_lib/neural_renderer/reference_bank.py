@@ -1,8 +1,7 @@
-"""Real frames of the person that lend their pixels: freckles, teeth and lips come from where they were really filmed.
+"""Reference frames: real frames of the person whose pixels supply freckles, teeth and lips to the painted face.
 
-For each frame to paint, those frames of the person are retrieved whose mouth and pose are nearest, and are warped so
-that every point of their face lies where it is to be painted. What is left for the network is to choose between them
-and to mend what differs.
+For each frame to paint, the frames of the person with the nearest mouth and pose are retrieved and warped so that every
+point of the face lies where it is to be painted. The network only has to choose between them and to correct the rest.
 """
 
 from collections.abc import Sequence
@@ -28,22 +27,22 @@ from metatalk_lib.tracking.landmarks import MOUTH
 
 ANGLES = 3
 MM_PER_DEGREE = 0.15
-"""One degree of turn of the head counts as much as this difference in mouth shape."""
+"""Difference in mouth shape that one degree of head rotation counts as, mm."""
 STAY_FACTOR = 0.85
-"""A frame that is shown already counts as that much nearer: without it the choice flickers between equals."""
+"""Factor on the distance of references already in use; without it the choice flickers between equally near frames."""
 POSE_WEIGHT, POSE_STAY_FACTOR = 8.0, 0.4
-"""For the reference that is chosen by pose: how much more turn counts against the mouth, and how long it stays."""
+"""For the reference chosen by pose: additional weight of the rotation, and the factor in place of `STAY_FACTOR`."""
 FADE_FRAMES = 8
-"""In so many frames it fades into the next one."""
+"""Frames over which the reference chosen by pose fades into the next one."""
 APART_FRAMES = 4
-"""References of one frame are further apart than this, where there are enough: they must differ in more than noise."""
+"""References of one frame are more than this many frames apart, if possible, so that they differ in more than noise."""
 BANK_FILES = ("references.npy", "references.npz")
 
 
 def describe_mouths(model: FaceModel, coefficients: Coefficients) -> Float[np.ndarray, "T 63"]:
-    """Mouth shape and turn of the head of each frame; distances between rows are root mean squares in mm.
+    """Compute a descriptor of mouth shape and head rotation for each frame; distances between rows are RMS in mm.
 
-    The 20 mouth landmarks without identity and pose, and three angles at `MM_PER_DEGREE`.
+    It holds the 20 mouth landmarks without identity and pose, and three rotation angles scaled by `MM_PER_DEGREE`.
 
     Source: original to this project.
     """
@@ -61,11 +60,11 @@ def _mouth_modes(model: FaceModel) -> Float[torch.Tensor, "E M"]:
 
 
 def spread_out(descriptors: Float[np.ndarray, "T D"], count: int) -> Int[np.ndarray, " K"]:
-    """Rows that cover the space: the one nearest to the mean, then always the one farthest from those chosen; sorted.
+    """Select rows that cover the space: the one nearest to the mean, then always the one farthest from those; sorted.
 
     Args:
-        descriptors: a row an item.
-        count: rows wanted; all where there are not more.
+        descriptors: one row for each item.
+        count: number of rows to select; all if there are fewer.
 
     Source: farthest-point sampling, Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985.
     """
@@ -80,11 +79,11 @@ def spread_out(descriptors: Float[np.ndarray, "T D"], count: int) -> Int[np.ndar
 
 
 class Reference(NamedTuple):
-    """What lends its pixels to one frame: a row of the bank, or two while one fades into the other.
+    """A reference for one frame: one row of the bank, or two while one fades into the other.
 
     Attributes:
-        rows: of the bank.
-        shares: of each, together 1.
+        rows: rows of the bank.
+        shares: blending weight of each row; they sum to 1.
     """
 
     rows: tuple[int, ...]
@@ -93,13 +92,13 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class ReferenceBank:
-    """Frames that may lend their pixels, all in one rectangle of the crop.
+    """The frames that references are chosen from, all cut to one rectangle of the crop.
 
     Attributes:
-        coefficients: of these frames; identity as in the frames to paint.
-        images: (R, H, W, 3) the rectangle of each, RGB; may be a memory map.
-        points: (R, V, 2) their projected vertices, px of the crop.
-        descriptors: (R, 63) see `describe_mouths`.
+        coefficients: coefficients of these frames; the identity is that of the frames to paint.
+        images: (R, H, W, 3) rectangle of each frame, RGB; may be a memory map.
+        points: (R, V, 2) projected vertices of each frame, px of the crop.
+        descriptors: (R, 63) mouth and rotation of each frame, see `describe_mouths`.
         size: side of the crop, px.
     """
 
@@ -116,10 +115,10 @@ class ReferenceBank:
     def build(
         cls, model: FaceModel, coefficients: Coefficients, images: UInt8[np.ndarray, "R H W 3"], size: int
     ) -> "ReferenceBank":
-        """Project and describe the frames of a crop of `size` px.
+        """Build a bank: project and describe the frames of a crop of `size` px.
 
         Raises:
-            ParameterError: there is no frame, or the numbers of frames differ.
+            ParameterError: there are no frames, or the numbers of images and coefficients differ.
         """
         if not 0 < len(images) == len(coefficients):
             raise ParameterError(f"ReferenceBank: {len(images)} images for {len(coefficients)} frames.")
@@ -127,17 +126,17 @@ class ReferenceBank:
         return cls(coefficients, images, points, describe_mouths(model, coefficients), size)
 
     def save(self, folder: Path) -> None:
-        """Write `references.npy` (the images) and `references.npz` (their coefficients)."""
+        """Write `references.npy` (images) and `references.npz` (coefficients)."""
         with atomic_path(folder / BANK_FILES[0]) as temporary, open(temporary, "wb") as file:
             np.save(file, self.images)
         self.coefficients.save(folder / BANK_FILES[1])
 
     @classmethod
     def load(cls, folder: Path, model: FaceModel, size: int) -> "ReferenceBank":
-        """Read what `save` wrote; the images stay on disk.
+        """Read the files of `save`; the images stay on disk.
 
         Raises:
-            DataError: a file is missing, unreadable, or does not fit the other or the face model.
+            DataError: a file is missing or unreadable, or does not fit the other file or the face model.
         """
         path, coefficients = folder / BANK_FILES[0], Coefficients.load(folder / BANK_FILES[1])
         try:
@@ -152,13 +151,13 @@ class ReferenceBank:
         references: Sequence[Reference],
         surroundings: Surroundings | None = None,
     ) -> UInt8[np.ndarray, "K H W 3"]:
-        """The references with every point of the face moved to where it is drawn.
+        """Warp the references so that every point of the face moves to where it is drawn.
 
         Args:
             model: the face model.
             drawn: the lower face to paint, in the bank's rectangle.
-            references: from a `ReferenceFollower`.
-            surroundings: of the frame to paint; without them, what is off the face moves as the face does.
+            references: references chosen by a `ReferenceFollower`.
+            surroundings: surroundings of the frame to paint; None moves pixels off the face as the face moves.
         """
         rows = sorted({row for reference in references for row in reference.rows})
         trusted = trusted_surface(drawn.raster, self.size)
@@ -176,14 +175,14 @@ class ReferenceBank:
 
 
 class ReferenceFollower:
-    """Chooses each frame's references in the order of the frames; one stays until another is clearly nearer.
+    """Chooses references for consecutive frames; each one stays until another is clearly nearer.
 
-    The last of several is chosen by pose, stays long, and fades into the next: it lends skin whose light and place are
-    right and that does not flicker. The others are chosen by the mouth.
+    The last of several references is chosen by pose, stays long, and fades into the next: it supplies skin with the
+    right light and position that does not flicker. The others are chosen by the mouth.
 
     Args:
-        bank: to choose from.
-        count: references a frame.
+        bank: the frames to choose from.
+        count: number of references for each frame.
     """
 
     def __init__(self, bank: ReferenceBank, count: int) -> None:
@@ -193,14 +192,14 @@ class ReferenceFollower:
         self.age = FADE_FRAMES
 
     def choose(self, wanted: Float[np.ndarray, "63"], hidden: range = range(0)) -> list[Reference]:
-        """The next frame's references, the nearest mouth first.
+        """Choose the references of the next frame, the nearest mouth first.
 
         Args:
-            wanted: the frame's row of `describe_mouths`.
-            hidden: frame_ids that may not lend it anything: itself and its neighbours, in training.
+            wanted: descriptor of the frame, a row of `describe_mouths`.
+            hidden: frame_ids that must not be chosen: in training the frame itself and its neighbours.
 
         Raises:
-            ParameterError: fewer frames than `count` are left to choose from.
+            ParameterError: fewer than `count` frames are left to choose from.
         """
         ids = self.bank.coefficients.frame_id
         allowed = np.flatnonzero((ids < hidden.start) | (ids >= hidden.stop))
@@ -233,7 +232,7 @@ class ReferenceFollower:
 def _nearest(
     difference: np.ndarray, allowed: np.ndarray, ids: np.ndarray, count: int, shown: list[int], stay_factor: float
 ) -> list[int]:
-    """The `count` allowed rows with the smallest difference that are apart in time; those shown count as nearer."""
+    """The `count` nearest allowed rows that are apart in time; rows in use (`shown`) count as nearer."""
     distance = np.linalg.norm(difference, axis=1)
     distance[shown] *= stay_factor
     order = allowed[np.argsort(distance[allowed], kind="stable")].tolist()

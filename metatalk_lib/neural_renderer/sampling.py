@@ -1,4 +1,4 @@
-"""How a renderer is trained, and which frames and patches every step of it sees."""
+"""Training settings of the neural renderer, and the sampling of frames and patches for every step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,33 +12,33 @@ from metatalk_lib.neural_renderer.generator import RendererSettings
 from metatalk_lib.neural_renderer.training_pairs import WHOLE, Cut, RendererPairs
 
 LAST_RATE = 0.02
-"""The learning rate falls along a cosine to this share of the first one."""
+"""Final learning rate as a fraction of the initial one; it decays along a cosine."""
 WARM_UP_STEPS, PRIOR_WARM_UP_STEPS = 20, 8
-"""It rises to the first one over these, from random weights and from given ones: Adam's first steps are as long as any,
-and know least."""
+"""Steps of linear warm-up, from random weights and from given ones: Adam's first steps are as long as any other but
+rest on the least data."""
 SMALLEST_JUDGED_PX = 24
-"""A PatchGAN of three layers gives a verdict on pictures from this side on."""
+"""Smallest side of a picture for which a PatchGAN of three layers has an output, px."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How the network is trained.
+    """Settings of the training.
 
     Attributes:
         steps: optimiser steps.
-        batch: frames a step.
-        learning_rate: of the generator at the start.
-        gan_weight: λ of Eq. 4; 0 trains without the discriminator.
-        gan_start: share of the steps after which the discriminator joins.
-        gan_width: channels of its first layer.
-        checkpoint_steps: distance of the checkpoints from which a killed run goes on.
-        seed: of the weights and the sampling order.
-        patch: side of the square patches that are trained on, px; 0 takes the whole rectangle.
-        gan_scales: picture sizes at which a discriminator judges.
-        feature_weight: of feature matching, in units of `gan_weight`.
-        edge_weight: of `edge_loss`.
-        detail_weight: of `detail_loss`.
-        motion_weight: of `motion_loss`; above 0, the batch consists of pairs of consecutive frames.
+        batch: frames in one step.
+        learning_rate: initial learning rate of the generator.
+        gan_weight: weight λ of the adversarial loss in Eq. 4; 0 trains without a discriminator.
+        gan_start: fraction of the steps after which adversarial training begins.
+        gan_width: channels of the discriminator's first layer.
+        checkpoint_steps: steps between checkpoints, from which a killed run resumes.
+        seed: seed of the weights and the sampling order.
+        patch: side of the square training patches, px; 0 takes the whole rectangle.
+        gan_scales: number of image scales with a discriminator each.
+        feature_weight: weight of feature matching, in units of `gan_weight`.
+        edge_weight: weight of `edge_loss`.
+        detail_weight: weight of `detail_loss`.
+        motion_weight: weight of `motion_loss`; above 0, the batch consists of pairs of consecutive frames.
     """
 
     steps: int
@@ -67,10 +67,10 @@ class TrainingSettings:
 
     @classmethod
     def from_config(cls, config: RendererConfig) -> "TrainingSettings":
-        """What the parameters of notebook 05 ask for.
+        """Build the settings from the parameters of notebook 05.
 
         Raises:
-            ParameterError: they do not go together.
+            ParameterError: the parameters are incompatible.
         """
         least = config.renderer_references + 1
         if config.renderer_references and config.renderer_bank < least:
@@ -97,27 +97,27 @@ class TrainingSettings:
         )
 
     def rate(self, step: int, *, is_begun: bool = False) -> float:
-        """Factor of the learning rates: rising to 1, then falling to `LAST_RATE` along half a cosine.
+        """Compute the factor on the learning rates: linear warm-up times a half cosine from 1 to `LAST_RATE`.
 
         Args:
-            step: from 0.
+            step: number of the step, from 0.
             is_begun: whether the weights come from an earlier training.
         """
         cosine = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + float(np.cos(np.pi * step / self.steps)))
         return cosine * min(1.0, (step + 1) / (PRIOR_WARM_UP_STEPS if is_begun else WARM_UP_STEPS))
 
     def uses_adversary(self, step: int) -> bool:
-        """Whether Eq. 3 takes part in this step."""
+        """Whether the adversarial loss (Eq. 3) is used in this step."""
         return self.gan_weight > 0 and step >= self.gan_start * self.steps
 
 
 class Batches:
-    """The frames and patches of every step: functions of seed and step alone, whatever was trained before.
+    """Sampler of the frames and patches of every step, which depend on seed and step alone.
 
     Args:
         sources: pairs of one person or of many.
-        model: tells window and references.
-        training: tells batch, patch and seed.
+        model: network settings, of which window and references are used.
+        training: training settings, of which batch, patch, motion weight and seed are used.
 
     Raises:
         ParameterError: pairs and settings disagree, or no frame may be trained on.
@@ -141,7 +141,7 @@ class Batches:
         return np.flatnonzero(usable).tolist()
 
     def draw(self, step: int, rank: int = 0, processes: int = 1) -> Condition:
-        """What one step trains on, or the part of it that is one process's: whole pairs of frames stay together."""
+        """Assemble the batch of one step, or one process's share of it; pairs of frames stay together."""
         pick = np.random.default_rng([self.training.seed, 1, step])
         places = []
         for index in sample_rows(len(self.candidates), step, self._drawn, self.training.seed):
@@ -157,11 +157,11 @@ class Batches:
 
     @property
     def _drawn(self) -> int:
-        """Frames that are drawn a step; each brings its successor along where motion is trained."""
+        """Number of frames sampled in a step; with a motion loss each comes with its successor."""
         return self.training.batch // 2 if self.training.motion_weight > 0 else self.training.batch
 
     def _choose_cut(self, mask: np.ndarray, pick: np.random.Generator) -> Cut:
-        """A patch about a pixel of the mask: any of them, or in half of the cases one near its middle, the mouth."""
+        """Choose a patch around a pixel of the mask: any pixel or, half of the time, one near its centre, the mouth."""
         patch = self.training.patch
         if not patch:
             return WHOLE
@@ -181,7 +181,7 @@ def _slice_about(place: float | int, length: int, side: int) -> slice:
 
 
 def sample_rows(count: int, step: int, batch: int, seed: int) -> list[int]:
-    """The items of one step: shuffled passes over all of `count`, a function of seed and step alone."""
+    """Sample the items of one step from shuffled passes over all `count` items; depends on seed and step alone."""
     rows = []
     for position in range(step * batch, (step + 1) * batch):
         epoch, place = divmod(position, count)

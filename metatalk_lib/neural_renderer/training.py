@@ -1,10 +1,10 @@
-"""Training the neural face renderer, on one person or on many: steps, checkpoints, resuming.
+"""Training of the neural face renderer, on one person or many: steps, checkpoints, resuming.
 
     L(G, D) = L_rec + λ L_adv,  L_rec = ‖M (I − G(x))‖₁ / ‖M‖₁                                        (Eqs. 2 to 4)
 
-x is the input of `conditioning.assemble_input`, I the real image, M the lower-face mask. Everything is judged on the
-composite M G(x) + (1 − M) I, so that the losses see the seam and nothing that the network could not change. What is
-added to the paper's two terms has a weight of its own in `TrainingSettings`.
+x is the output of `conditioning.assemble_input`, I the real image, M the lower-face mask. All losses are computed on
+the composite M G(x) + (1 − M) I, so they include the seam but nothing that the network cannot change. Losses beyond the
+paper's two terms have their own weights in `TrainingSettings`.
 """
 
 import hashlib
@@ -43,19 +43,19 @@ from metatalk_lib.neural_renderer.sampling import Batches, TrainingSettings
 from metatalk_lib.neural_renderer.training_pairs import RendererPairs
 
 LOG_STEPS = 10
-"""The history holds the mean of this many steps a row."""
+"""Steps averaged in one row of the history."""
 ADVERSARY_RATE = 2e-4
-"""Learning rate of the discriminator at the start, pix2pix's."""
+"""Initial learning rate of the discriminator, that of pix2pix."""
 ADVERSARY_BETAS = (0.5, 0.999)
 GRADIENT_LIMIT = 1.0
-"""Largest norm of the generator's gradient: one odd batch must not undo what was learnt."""
+"""Gradient clipping norm of the generator: a single unusual batch must not undo the training."""
 CHECKPOINT_S = 30.0
-"""A checkpoint is written at least this often, so that a killed training loses less than a minute."""
+"""Longest time between checkpoints, s; a killed training loses less than a minute."""
 LOSSES = ("reconstruction", "adversarial", "discriminator")
 
 
 class _Trainer:
-    """Networks, optimisers and history of one training, and their way into a checkpoint and back."""
+    """Networks, optimisers and history of one training, with saving and loading of checkpoints."""
 
     def __init__(
         self, fabric: Fabric, model: RendererSettings, training: TrainingSettings, start: Mapping[str, Tensor] | None
@@ -70,17 +70,17 @@ class _Trainer:
         self.optimizer = torch.optim.Adam(self.generator.parameters(), training.learning_rate)
         self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), ADVERSARY_RATE, betas=ADVERSARY_BETAS)
         self.history: list[list[float]] = []
-        self.seconds: list[float] = []  # from the beginning to the end of each step, without what was lost to a kill
+        self.seconds: list[float] = []  # from the start to the end of each step, without work lost to a kill
 
     def set_up(self) -> None:
-        """Move everything to its device, or devices."""
+        """Move networks and optimisers to their device or devices."""
         self.run, self.stepper = self.fabric.setup(self.generator, self.optimizer)
         self.judge, self.judge_stepper = self.fabric.setup(self.adversary, self.adversary_optimizer)
 
     def advance(self, condition: Condition) -> None:
-        """One step of Eq. 4; the discriminator is updated first, as in pix2pix."""
+        """Do one training step of Eq. 4; the discriminator is updated first, as in pix2pix."""
         training = self.training
-        self.run.train()  # whoever watched may have painted, which needs the other mode
+        self.run.train()  # `watch` may have painted, which switches to evaluation mode
         self.optimizer.param_groups[0]["lr"] = training.learning_rate * training.rate(self.step, is_begun=self.is_begun)
         self.adversary_optimizer.param_groups[0]["lr"] = ADVERSARY_RATE * training.rate(self.step)
         device = self.fabric.device
@@ -138,7 +138,7 @@ class _Trainer:
         return fooled, value
 
     def save(self, path: Path, fingerprint: str) -> None:
-        """Write everything that the next step depends on."""
+        """Write a checkpoint with everything that the next step depends on."""
         tensors = {}
         for name, network in (("generator", self.generator), ("adversary", self.adversary)):
             tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
@@ -149,7 +149,7 @@ class _Trainer:
         save_weights(path, tensors, {"state": json.dumps(state)})
 
     def load(self, path: Path, fingerprint: str) -> bool:
-        """Take up a checkpoint; False where there is none, or one of another training."""
+        """Load a checkpoint; False if there is none, or it belongs to another training."""
         if not path.exists():
             return False
         try:
@@ -173,7 +173,7 @@ def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put Adam's moments back in their parameters' memory layout: another layout may round differently."""
+    """Restore Adam's moments in the memory layout of their parameters: another layout may round differently."""
     parameters = optimizer.param_groups[0]["params"]
     for key, value in tensors.items():
         index, name = key.split(".")
@@ -194,30 +194,30 @@ def train_renderer(
     steps: Iterable[int] | None = None,
     watch: Callable[[int, NeuralRenderer], None] | None = None,
 ) -> tuple[NeuralRenderer, dict[str, list[int] | list[float]]]:
-    """Train generator and discriminator on pairs; a killed training goes on from its last checkpoint.
+    """Train generator and discriminator on pairs; a killed training resumes from its last checkpoint.
 
-    On a CPU equal pairs, settings and thread count give equal weights, interrupted or not. An accelerator that can runs
-    the networks in half precision; on several the batch is divided among them.
+    On a CPU, equal pairs, settings and thread count give equal weights, interrupted or not. Accelerators run the
+    networks in half precision where they support it; several accelerators share each batch.
 
     Args:
-        sources: training frames only, of one person or of many; rows that are not `valid` serve as neighbours, never as
-            targets.
-        model: what to train.
-        training: how.
-        checkpoint: file to resume from and to keep up to date; one of another training is ignored and overwritten.
-        start: weights to begin with, such as the generator prior's; None begins at random.
-        device: where; CPU by default.
-        devices: how many of them; several train in processes of their own, so that a notebook may ask for them.
-        steps: an iterable over `range(training.steps)` that shows progress; a resumed run passes over what is done.
-        watch: is called with the number of finished steps and the network, before the first step and after each; on one
+        sources: training pairs of one person or of many; rows that are not `valid` serve as neighbours in the window,
+            never as targets.
+        model: settings of the network.
+        training: settings of the training.
+        checkpoint: checkpoint file to resume from and to update; one of another training is ignored and overwritten.
+        start: initial weights, such as the generator prior's; None starts from random weights.
+        device: device of the training; CPU by default.
+        devices: number of devices; several devices train in separate processes, so a notebook can use them, too.
+        steps: an iterable over `range(training.steps)` that shows progress; a resumed run skips finished steps.
+        watch: called with the number of finished steps and the renderer, before the first step and after each; on one
             device only.
 
     Returns:
-        The renderer, and its history, a value for every 10 steps: `step`, the last of them, `seconds` that it took up
-        to there, and the mean losses `reconstruction`, `adversarial`, `discriminator`.
+        The renderer and its history with one value for every 10 steps: `step` (the last of them), `seconds` (training
+        time up to that step), and the mean losses `reconstruction`, `adversarial`, `discriminator`.
 
     Raises:
-        ParameterError: the pairs and the settings disagree, no row is valid, or there are fewer devices.
+        ParameterError: the pairs do not match the settings, no row is valid, or there are too few devices.
         DataError: the checkpoint is unreadable, or training diverged.
 
     Source: paper section 2.4, Eqs. 2 to 4; order of updates and BCE with logits are pix2pix's and AudioDVP's.
@@ -250,10 +250,10 @@ def train_renderer(
 
 
 def check_devices(device: torch.device | None, devices: int, training: TrainingSettings) -> None:
-    """Refuse what cannot be divided among several devices; several CPU processes are allowed.
+    """Reject a training that cannot be divided among several devices; several CPU processes are allowed.
 
     Raises:
-        ParameterError: there are fewer devices, or the batch has no equal parts.
+        ParameterError: there are too few devices, or the batch cannot be divided equally.
     """
     kind = (device or torch.device("cpu")).type
     there = torch.cuda.device_count() if kind == "cuda" else 1
@@ -271,7 +271,7 @@ def _make_fabric(kind: str, devices: int) -> Fabric:
         accelerator="gpu" if kind == "cuda" else kind,
         devices=devices,
         strategy="auto" if devices == 1 else "ddp_spawn",
-        # bfloat16 needs no scaling of the loss, whose state would have to be kept for resuming; older cards emulate it
+        # bfloat16 needs no loss scaling, whose state would have to be saved for resuming; older cards emulate it
         precision="bf16-mixed" if kind == "cuda" and torch.cuda.get_device_capability() >= (8, 0) else "32-true",
     )
 
@@ -286,7 +286,7 @@ def _launch(
     watch: Callable[[int, NeuralRenderer], None] | None,
     steps: Iterable[int] | None = None,
 ) -> None:
-    """Train in one process for each device; with several this process may not be a notebook's kernel."""
+    """Train in one process for each device; with several devices the caller must not be a notebook's kernel."""
     _make_fabric(kind, devices).launch(_train, batches, start, checkpoint, fingerprint, watch, steps)
 
 
@@ -299,10 +299,10 @@ def _train(
     watch: Callable[[int, NeuralRenderer], None] | None,
     steps: Iterable[int] | None,
 ) -> None:
-    """The loop of one process."""
+    """Run the training loop of one process."""
     training = batches.training
     trainer = _Trainer(fabric, batches.model, training, start)
-    trainer.set_up()  # before loading, so that the moments come to lie beside their parameters
+    trainer.set_up()  # before loading, so that the moments are on the device of their parameters
     trainer.load(checkpoint, fingerprint)
     place = fabric.global_rank, fabric.world_size
     saved = time.monotonic()
@@ -332,11 +332,11 @@ def _train(
 
 
 def summarise_history(losses: list[list[float]], seconds: list[float]) -> dict[str, list[int] | list[float]]:
-    """Means of `LOG_STEPS` steps, and when each group ended; the last may be shorter.
+    """Average the losses over groups of `LOG_STEPS` steps and give their end times; the last group may be shorter.
 
     Args:
-        losses: `LOSSES` of every step.
-        seconds: from the beginning to the end of every step.
+        losses: values of `LOSSES` for every step.
+        seconds: duration of every step, s.
     """
     groups = [losses[start : start + LOG_STEPS] for start in range(0, len(losses), LOG_STEPS)]
     means = np.array([np.mean(group, axis=0) for group in groups]).reshape(-1, len(LOSSES))
@@ -352,7 +352,7 @@ def compute_fingerprint(
     start: Mapping[str, Tensor] | None,
     kind: str,
 ) -> str:
-    """Digest of everything that decides a training's outcome on one machine; `kind` is the type of device."""
+    """Compute a digest of everything that determines a training's outcome on one machine; `kind` is the device type."""
     settings = [
         asdict(model),
         asdict(training) | {"checkpoint_steps": None},

@@ -1,7 +1,7 @@
 """Training pairs of the neural face renderer: synthetic lower face, mask and real image, in one fixed rectangle.
 
-The rectangle (`Roi`) holds the dilated lower-face mask of every frame of the clip, so that the network spends no time
-on pixels that are never changed. Masks depend on identity and pose alone, never on what the mouth does.
+The rectangle (`Roi`) contains the dilated lower-face mask of every frame of the clip, so the network spends no time on
+pixels that never change. Masks depend on identity and pose alone, never on the expression.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from metatalk_lib.neural_renderer.lower_face_region import Roi
 
 
 class Cut(NamedTuple):
-    """A part of the rectangle: rows and columns."""
+    """Rows and columns of a part of the rectangle."""
 
     rows: slice
     columns: slice
@@ -35,7 +35,7 @@ class Cut(NamedTuple):
 _ARRAYS = ("frame_id", "renders", "masks", "targets", "references", "valid")
 WHOLE = Cut(slice(None), slice(None))
 KEY_FILE = "made_from.txt"
-"""Names what finished pairs were made from."""
+"""File with the key of finished pairs, which identifies their inputs."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class RendererPairs:
     """Aligned frames in the rectangle; row i of every array belongs to `frame_id[i]`.
 
     Attributes:
-        frame_id: (T,) numbers in the source video, increasing.
+        frame_id: (T,) frame numbers in the source video, increasing.
         renders: (T, H, W, 3) synthetic lower face, RGB, black where nothing is drawn.
         masks: (T, H, W) dilated lower-face mask.
-        targets: (T, H, W, 3) the real crop, RGB.
+        targets: (T, H, W, 3) real image, RGB.
         references: (T, R, H, W, 3) real frames warped to the frame's face, the nearest first; R may be 0.
         valid: (T,) whether the frame may be a training target.
         roi: the rectangle.
@@ -66,14 +66,14 @@ class RendererPairs:
         return len(self.frame_id)
 
     def __reduce__(self):
-        """Pairs on disk travel to another process by name, not by content."""
+        """Pickle pairs on disk by their folder, not by their content."""
         if isinstance(self.targets, np.memmap):
             return open_pairs, (Path(self.targets.filename).parent,)
         return RendererPairs, tuple(getattr(self, field.name) for field in fields(self))
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all arrays."""
+        """Compute the SHA-256 of all arrays."""
         digest = hashlib.sha256()
         for name in _ARRAYS:
             values = getattr(self, name)
@@ -82,20 +82,20 @@ class RendererPairs:
         return digest.hexdigest()
 
     def select(self, rows: Int[np.ndarray, " K"]) -> "RendererPairs":
-        """Some of the frames, in memory."""
+        """Select some of the frames, copied to memory."""
         arrays = {name: np.asarray(getattr(self, name)[rows]) for name in _ARRAYS}
         return replace(self, **arrays)
 
     def without_references(self) -> "RendererPairs":
-        """The same frames before anything was lent to them."""
+        """Return the same pairs without references."""
         return replace(self, references=no_references(self.targets))
 
     def windows(
         self, rows: Sequence[int], width: int, cuts: Sequence[Cut] | None = None
     ) -> tuple[UInt8[np.ndarray, "B K H W 3"], Bool[np.ndarray, "B K"]]:
-        """Renders of the `width` frames round each row, oldest first, and which of them exist.
+        """Collect the renders of the `width` frames centred on each row, oldest first, and which of them exist.
 
-        Neighbours are found by frame_id: a frame that is not among the pairs is absent, never replaced.
+        Neighbours are found by frame_id: a frame that is not among the pairs is marked absent, never replaced.
         """
         cuts = cuts or [WHOLE] * len(rows)
         row_of = {int(number): row for row, number in enumerate(self.frame_id)}
@@ -113,16 +113,16 @@ class RendererPairs:
     def condition(
         self, rows: Sequence[int], window: int, references: int, cuts: Sequence[Cut] | None = None
     ) -> Condition:
-        """What the generator is given for some rows.
+        """Assemble the generator's input for some rows.
 
         Args:
-            rows: of the pairs.
-            window: synthetic frames, odd.
-            references: how many of the R are used, the nearest ones.
-            cuts: a part of the rectangle for each row, all of one size; the whole rectangle by default.
+            rows: rows of the pairs.
+            window: number of synthetic frames, odd.
+            references: number of references to use; the nearest of the R are taken.
+            cuts: part of the rectangle for each row, all of one size; by default the whole rectangle.
 
         Raises:
-            ParameterError: more references are asked for than there are.
+            ParameterError: there are fewer than `references` references.
         """
         if references > self.references.shape[1]:
             raise ParameterError(
@@ -158,24 +158,24 @@ def render_pairs(
     key: str = "",
     draw: Callable[[int, np.ndarray], PairRow] | None = None,
 ) -> RendererPairs:
-    """Draw the synthetic lower face and the mask of each frame and put them beside the real image.
+    """Make training pairs: draw the synthetic lower face and the mask of each frame and store them with the real image.
 
-    The arrays are memory-mapped files in `folder`, so that three minutes of video need no memory.
+    The arrays are memory-mapped files in `folder`, so even minutes of video take little memory.
 
     Args:
         model: the face model.
-        coefficients: hold every frame that is asked for.
+        coefficients: coefficients that include every wanted frame.
         frames: (frame_id, crop image) of the wanted frames, frame_id increasing.
-        frame_count: their number.
+        frame_count: number of items in `frames`.
         roi: the rectangle.
-        folder: other pairs in it are thrown away; `remove_pairs` deletes it.
-        key: what the pairs are made from, in short; what an earlier, killed run left with the same one is taken as it
-            is. Without one all are made.
-        draw: another way to make a pair from a row of the coefficients and its crop image.
+        folder: folder of the arrays; pairs with another key in it are overwritten.
+        key: digest of the inputs; rows that an interrupted run left under the same key are reused. Without a key all
+            rows are made.
+        draw: alternative function that makes a pair from a row of the coefficients and its crop image.
 
     Raises:
         ParameterError: `frame_count` is not the number of frames.
-        DataError: a frame has no coefficients, or the disk no room.
+        DataError: a frame has no coefficients, or the disk is full.
     """
     if (kept := find_pairs(folder, key)) is not None:
         return kept
@@ -211,16 +211,16 @@ def render_pairs(
 
 
 def find_pairs(folder: Path, key: str) -> RendererPairs | None:
-    """What an earlier `render_pairs` finished in a folder with the same key; None where there is none, or no key."""
+    """Open the pairs that an earlier `render_pairs` finished with the same key; None if there are none, or no key."""
     path = folder / KEY_FILE
     return open_pairs(folder) if key and path.exists() and path.read_text() == key else None
 
 
 def open_pairs(folder: Path) -> RendererPairs:
-    """What `render_pairs` and `add_references` left in a folder, memory-mapped.
+    """Open the pairs of `render_pairs` and `add_references` in a folder, memory-mapped.
 
     Raises:
-        DataError: the folder does not hold whole pairs.
+        DataError: the folder does not contain complete pairs.
     """
     frames = load_arrays(folder / "frames.npz", "frame_id", "valid", "roi", "size")
     try:
@@ -236,7 +236,7 @@ def open_pairs(folder: Path) -> RendererPairs:
 
 
 def remove_pairs(folder: Path) -> None:
-    """Delete the files of `render_pairs`; they can be made again at any time."""
+    """Delete the files of `render_pairs`; they can be recomputed at any time."""
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,7 +1,7 @@
-"""Carrying pixels of one frame to where the same points of the face lie in another.
+"""Warping of pixels from one frame to the position of the same surface points in another.
 
-The drawn face says for each of its pixels which point of the surface it shows, and so where that point lies in any
-other frame whose coefficients are known. Off the face, in the rim of the mask, the displacement goes on smoothly.
+The rasterised face gives the surface point of each pixel, and hence its position in any other frame with known
+coefficients. Off the face, in the rim of the mask, the displacement is extrapolated smoothly.
 """
 
 import cv2
@@ -12,19 +12,19 @@ from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.face3d.rasterizer import Raster, interpolate
 
 JUMP_DM = 0.2
-"""A surface that lies so much behind what is seen beside it is another part of the face, not its slope."""
+"""Depth step from which a surface counts as another part of the face rather than a slope, dm."""
 REACH_PER_SIDE = 1 / 64
-"""How far beside an edge the surface behind it is not trusted, in units of the crop's side."""
+"""Distance from a silhouette edge within which the surface behind it is not trusted, in units of the crop's side."""
 
 
 def fill_outwards(field: Float[np.ndarray, "H W C"], known: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W C"]:
-    """Continue a field smoothly from where it is known to everywhere else; known values stay as they are.
+    """Extrapolate a field smoothly from where it is known to everywhere else; known values are unchanged.
 
-    Averages of the known values on ever coarser grids (pull), each filling the holes of the finer one (push).
+    Known values are averaged on ever coarser grids (pull), and each grid fills the holes of the next finer one (push).
 
     Args:
-        field: values; those of unknown pixels do not matter.
-        known: where they count.
+        field: values; those of unknown pixels are ignored.
+        known: whether the value of a pixel is known.
 
     Raises:
         ParameterError: nothing is known.
@@ -51,13 +51,13 @@ def fill_outwards(field: Float[np.ndarray, "H W C"], known: Bool[np.ndarray, "H 
 
 
 def trusted_surface(raster: Raster, size: int) -> Bool[np.ndarray, "H W"]:
-    """Where a drawn face moves as its points do: everywhere but just behind an edge of its own.
+    """Find the pixels of a rendered face that move with their surface points: all but those just behind a silhouette.
 
-    What shows beside the cheek's silhouette, such as the root of the ear, moves otherwise than the cheek. A model that
-    is not quite the person's puts the edge some pixels off, and the other motion would tear the cheek.
+    The surface next to the cheek's silhouette, such as the root of the ear, moves differently from the cheek. Since the
+    fitted model places the edge some pixels off, that other motion would tear the cheek.
 
     Args:
-        raster: of the face, depth in dm.
+        raster: raster of the face, depth in dm.
         size: side of the crop, px.
     """
     reach = max(1, round(size * REACH_PER_SIDE))
@@ -72,14 +72,15 @@ def locate_pixels(
     others: Float[np.ndarray, "K N 2"],
     trusted: Bool[np.ndarray, "H W"],
 ) -> Float[np.ndarray, "K H W 2"]:
-    """Where each pixel of a drawn window lies in K other frames, as (column, row) of the same window, px.
+    """Locate each pixel of a rendered window in K other frames, as (column, row) of the same window, px.
 
     Args:
-        raster: what the window shows.
-        triangles: those that were drawn.
-        points: projected vertices of the frame that was drawn, px.
-        others: the same vertices in the other frames, px.
-        trusted: what moves with its points; all else follows it. Where there is nothing, nothing moves.
+        raster: raster of the window.
+        triangles: triangles that were rasterised.
+        points: projected vertices of the rendered frame, px.
+        others: projected vertices of the other frames, px.
+        trusted: pixels that move with their surface points; all others follow them. If there are none, the
+            displacement of every pixel is used, 0 off the face.
     """
     moves = (others - points).transpose(1, 0, 2).reshape(len(points), -1)
     shift = interpolate(raster, triangles, moves)
@@ -89,12 +90,12 @@ def locate_pixels(
 
 
 def pixel_places(rows: int, columns: int) -> Float[np.ndarray, "H W 2"]:
-    """(column, row) of every pixel."""
+    """Compute (column, row) of every pixel."""
     return np.dstack(np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32)))
 
 
 def sample_pixels(
     image: UInt8[np.ndarray, "H W 3"], places: Float[np.ndarray, "H2 W2 2"]
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """Colours of an image at (column, row) places, bicubic; beyond the border its edge pixels are repeated."""
+    """Sample an image at (column, row) positions, bicubic; edge pixels are repeated beyond the border."""
     return cv2.remap(image, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

@@ -1,4 +1,4 @@
-"""Looking at the pseudo video: whether a landmark detector finds the mouth that the teacher drew."""
+"""Inspection of the pseudo video: whether a landmark detector finds the mouth that the teacher drew."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -19,17 +19,17 @@ from metatalk_lib.speech.visemes import viseme_at
 from metatalk_lib.tracking.landmarks import mouth_opening, track_landmarks
 
 MOUTH_MARGIN = 1.6
-"""Side of a mouth's picture in mouth widths."""
+"""Side of a mouth picture, in mouth widths."""
 
 
 class Openings(NamedTuple):
     """Mouth opening in one clip of the pseudo video.
 
     Attributes:
-        taught_mm: (T,) that the teacher's expressions give the face model, mm; NaN where it names none.
-        detected_px: (T,) that the detector sees in the video, px.
+        taught_mm: (T,) opening of the face model under the teacher's expressions, mm; NaN if the teacher gives none.
+        detected_px: (T,) opening between detected landmarks in the video, px.
         detected_fraction: share of frames in which a face was found.
-        correlation: of both curves; higher is better, 1 is ideal. None where nothing is known of `taught_mm`.
+        correlation: Pearson correlation of both curves; higher is better, 1 is ideal. None if `taught_mm` is unknown.
     """
 
     taught_mm: Float[np.ndarray, " T"]
@@ -39,12 +39,12 @@ class Openings(NamedTuple):
 
 
 class Mouths(NamedTuple):
-    """Pictures of the mouth in one clip.
+    """Close-ups of the mouth in one clip.
 
     Attributes:
-        images: (K, M, M, 3) squares about the mouth.
-        frames: (K,) numbers in the clip.
-        labels: visemes at these frames; empty where the utterance came without phonemes.
+        images: (K, M, M, 3) squares around the mouth.
+        frames: (K,) frame numbers in the clip.
+        labels: visemes at these frames; empty if the utterance has no phonemes.
     """
 
     images: UInt8[np.ndarray, "K M M 3"]
@@ -53,11 +53,11 @@ class Mouths(NamedTuple):
 
 
 def compare_openings(model: FaceModel, identity: Float[np.ndarray, "80"], description_path: Path) -> Openings:
-    """Detect the mouth in a finished clip and compare its opening with what was drawn.
+    """Detect the mouth in a finished clip and compare its opening with the drawn one.
 
     Args:
         model: the face model.
-        identity: of the person, as fitted.
+        identity: fitted identity of the person.
         description_path: `pairs/NNN.json`.
 
     Raises:
@@ -87,9 +87,9 @@ def cut_pseudo_mouths(
 
     Args:
         description_path: `pairs/NNN.json`.
-        coefficients: the quick fit, for its frame numbers.
-        landmarks: of the source's frames, px of the pseudo video, in the order of `coefficients`.
-        count: K.
+        coefficients: quick fit of the person, whose frame numbers are used.
+        landmarks: landmarks of the source frames, px of the pseudo video, in the order of `coefficients`.
+        count: number of frames K.
 
     Raises:
         DataError: a file of the pair is missing.

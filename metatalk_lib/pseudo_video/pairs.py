@@ -1,4 +1,4 @@
-"""The pseudo video: a corpus of utterances that the teacher speaks with the person's face, one pair of files each."""
+"""The pseudo video: utterances that the teacher speaks with the person's face, each a pair of video and sound."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -22,21 +22,21 @@ from metatalk_lib.speech.corpus import Utterance
 from metatalk_lib.speech.visemes import phoneme_to_viseme
 
 PSEUDO_SIZE = 256
-"""Side of the pseudo video, px; the paper's teacher works at this definition."""
+"""Side of the pseudo video, px; the resolution of the paper's teacher."""
 PAIR_SUFFIXES = (".wav", ".npz", ".mp4", ".json")
 QUALITY_CRF = 14
 
 
 @dataclass(frozen=True)
 class PseudoVideo:
-    """What `make_pseudo_video` left in its folder.
+    """Summary of a finished pseudo video, the result of `make_pseudo_video`.
 
     Attributes:
         utterances: number of pairs.
-        frames: frames in all pairs.
+        frames: number of frames in all pairs.
         seconds: length of all pairs, s.
-        kept: pairs that an earlier run had finished.
-        training_frames: frames of the source that served as background.
+        kept: number of pairs reused from an earlier run.
+        training_frames: number of source frames used as background.
     """
 
     utterances: int
@@ -47,7 +47,7 @@ class PseudoVideo:
 
 
 def choose_background(coefficients: Coefficients, held_out_start: int) -> range:
-    """The longest run of consecutive, trusted frames before the held-out tail.
+    """Find the longest run of consecutive valid frames before the held-out tail.
 
     Raises:
         DataError: there is no such frame.
@@ -61,12 +61,12 @@ def choose_background(coefficients: Coefficients, held_out_start: int) -> range:
 
 
 def walk_frames(background: range, start: int, count: int) -> Int[np.ndarray, " count"]:
-    """Frame numbers that walk a run of frames forth and back, without a jump.
+    """Compute frame numbers that run through a range of frames forwards and backwards, without jumps.
 
     Args:
-        background: the run.
-        start: place in the period of 2 (n - 1) frames from which to go; n and above walks backwards first.
-        count: number of frames.
+        background: range of n frames.
+        start: phase within the period of 2 (n - 1) frames; from n on the walk begins backwards.
+        count: number of frame numbers.
     """
     last = len(background) - 1
     if last == 0:
@@ -88,21 +88,21 @@ def make_pseudo_video(
 ) -> PseudoVideo:
     """Write a video, a sound, the expressions and a description for every utterance.
 
-    A pair that an earlier run finished with the same sound, expressions, background and source is kept; pairs beyond
-    the plan are removed. The description is written last and marks a pair as finished.
+    A pair that an earlier run finished with the same sound, expressions, background and source is reused; pairs that
+    are not among `utterances` are removed. The description is written last and marks a pair as finished.
 
     Args:
-        pairs_dir: where `000.mp4, .wav, .npz, .json` and so on go.
-        teacher: makes the face speak.
-        utterances: from `corpus.plan_utterances` or `corpus.plan_recordings`.
+        pairs_dir: output folder for `000.mp4, .wav, .npz, .json` and so on.
+        teacher: lip-sync teacher that makes the face speak.
+        utterances: utterances from `corpus.plan_utterances` or `corpus.plan_recordings`.
         face_video: the 256 px face video.
-        background: frames of it that may be used, from `choose_background`.
-        fps: of both videos.
-        seed: of the frame at which each utterance starts.
-        threads: utterances made at the same time.
+        background: usable frames of the face video, from `choose_background`.
+        fps: frame rate of the face video and the pseudo video, Hz.
+        seed: seed of the random start frame of each utterance.
+        threads: number of utterances made in parallel.
 
     Raises:
-        ParameterError: there is nothing to say.
+        ParameterError: there are no utterances.
         DataError: the face video cannot be read.
     """
     if not utterances:
@@ -135,7 +135,7 @@ def list_pairs(pairs_dir: Path) -> list[Path]:
 
 
 def load_taught(pairs_path: Path) -> Float[np.ndarray, "T 64"] | None:
-    """The expressions that a pair's teacher drew (`NNN.npz`); None where it names none.
+    """Load the expressions that the teacher drew for a pair (`NNN.npz`); None if the teacher gives none.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -152,7 +152,7 @@ def _make_pair(
     fps: Fraction,
     source: str,
 ) -> bool:
-    """Make one pair, or return True where it is there already."""
+    """Make one pair, or return True if it exists already."""
     stem = f"{utterance.number:03d}"
     frames = _read_walk(face_video, frame_id)
     spoken = teacher.speak(utterance, fps, frame_id, frames)
@@ -171,7 +171,7 @@ def _make_pair(
 
 
 def _read_walk(face_video: Path, frame_id: Int[np.ndarray, " T"]) -> Iterable[UInt8[np.ndarray, "S S 3"]]:
-    """Frames of a walk; nothing is decoded before the first one is asked for, and each is decoded once."""
+    """Yield the frames of a walk, decoded lazily and only once each."""
     first, last = int(frame_id.min()), int(frame_id.max())
     stock = list(read_frames(face_video, first, last + 1))
     for number in frame_id:

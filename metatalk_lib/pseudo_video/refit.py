@@ -1,4 +1,4 @@
-"""Coefficients of the pseudo utterances: identity and colours are the person's, pose and expression are fitted."""
+"""Reconstruction of the pseudo utterances: identity and colours are the person's, pose and expression are fitted."""
 
 import hashlib
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from metatalk_lib.reconstruction.fit_video import (
 from metatalk_lib.tracking.landmarks import INNER_LIP_PAIRS, track_landmarks
 
 MAX_MISSING_FRACTION = 0.05
-FIT_VERSION = 4  # raised when the same video gives another fit, so that no old one is kept
+FIT_VERSION = 4  # raised when a code change alters the fits, so that old ones are not reused
 
 
 def reconstruct_pairs(
@@ -41,16 +41,16 @@ def reconstruct_pairs(
     *,
     settings: ReconstructionSettings | None = None,
 ) -> list[Coefficients]:
-    """Fit every utterance, several at once, and write `NNN.npz`; what an interrupted run has fitted already is kept.
+    """Fit every utterance, several in parallel, and write `NNN.npz`; fits of an interrupted run are reused.
 
-    A fit is kept only if its stamp, the checksum of all it was made from, still agrees. Files of utterances that are
-    not among `videos` are removed.
+    A fit is reused only if its stamp, a checksum of all its inputs, is unchanged. Files of utterances that are not in
+    `videos` are removed.
 
     Args:
         model: the face model.
-        videos: the utterances' videos; a fit takes its video's stem as name.
+        videos: videos of the utterances; each fit is named after its video's stem.
         target: coefficients of the person.
-        folder: where the fits go, and the stamps in a file beside each.
+        folder: output folder for the fits, each with a stamp file beside it.
         settings: weights of the fit.
 
     Raises:
@@ -78,12 +78,12 @@ def reconstruct_pairs(
 def reconstruct_pseudo(
     model: FaceModel, video_path: Path, target: Coefficients, *, settings: ReconstructionSettings | None = None
 ) -> Coefficients:
-    """Coefficients of a pseudo utterance: pose and expression from its frames, the rest the target's.
+    """Fit pose and expression of a pseudo utterance to its frames; all other coefficients are the target's.
 
     Args:
         model: the face model.
         video_path: a square face video.
-        target: coefficients of the person; identity, texture and the mean illumination are taken over.
+        target: coefficients of the person, the source of identity, texture and mean illumination.
         settings: weights of the fit.
 
     Raises:
@@ -110,19 +110,20 @@ def reconstruct_pseudo(
 
 
 def with_appearance_of(coefficients: Coefficients, target: Coefficients) -> Coefficients:
-    """Take texture and the mean illumination over from the coefficients of another clip of the same person."""
+    """Replace texture and illumination by the texture and mean illumination of another clip of the same person."""
     illumination = np.repeat(target.illumination.mean(0, keepdims=True), len(coefficients.frame_id), axis=0)
     return replace(coefficients, texture=target.texture, illumination=illumination.astype(np.float32))
 
 
 class TeacherAgreement(NamedTuple):
-    """The mouth that the teacher drew and the one that was found again, over all frames with a face.
+    """Agreement of the mouth that the teacher drew with the fitted one, over all frames with a face.
 
     Attributes:
-        taught, fitted: (K,) opening of the lips, mm, utterance after utterance; `taught` is NaN from a teacher that
-            names no expressions.
-        correlation: of both; 1 is best. None where nothing is known of `taught`.
-        slope: fitted opening per taught opening; below 1 the mouth was found too closed. None as above.
+        taught, fitted: (K,) opening of the lips in all utterances in turn, mm; `taught` is NaN if the teacher gives no
+            expressions.
+        correlation: Pearson correlation of `fitted` and `taught`; 1 is best. None if `taught` is unknown.
+        slope: slope of fitted against taught opening; below 1 the fitted mouth is too closed. None if `taught` is
+            unknown.
     """
 
     taught: Float[np.ndarray, " K"]
@@ -138,17 +139,17 @@ def compare_with_teacher(
     taught_identity: Float[np.ndarray, " 80"],
     taught_paths: Sequence[Path],
 ) -> TeacherAgreement:
-    """Compare fitted expressions with the taught ones by the opening of the lips on the person's face.
+    """Compare fitted expressions with the teacher's by the opening of the lips on the person's face.
 
     Args:
         model: the face model of the fits.
         fits: from `reconstruct_pairs`.
-        taught_model, taught_identity: what the teacher spoke with: those of `02_pseudo_video/quick_fit.npz`.
+        taught_model, taught_identity: the teacher's face model and identity, those of `02_pseudo_video/quick_fit.npz`.
         taught_paths: `02_pseudo_video/pairs/NNN.npz` of the same utterances.
 
     Raises:
-        ParameterError: not one file for each fit.
-        DataError: a file has another number of frames than its fit.
+        ParameterError: the numbers of files and fits differ.
+        DataError: the numbers of frames of a file and its fit differ.
     """
     if len(fits) != len(taught_paths) or not fits:
         raise ParameterError(f"{len(fits)} fits, {len(taught_paths)} taught expressions: pass one file for each fit.")
@@ -173,7 +174,7 @@ def compare_with_teacher(
 def lip_opening_mm(
     model: FaceModel, identity: Float[np.ndarray, " 80"], expression: Float[np.ndarray, "T 64"]
 ) -> Float[np.ndarray, " T"]:
-    """Mean distance of the inner-lip landmark pairs on the face itself, whatever its pose, mm."""
+    """Compute the mean distance of the inner-lip landmark pairs in face space, independent of the pose, mm."""
     mean, identity_modes, expression_modes = model.landmark_bases()
     points = mean + np.tensordot(identity, identity_modes, axes=1) + np.tensordot(expression, expression_modes, axes=1)
     upper, lower = np.array(INNER_LIP_PAIRS).T

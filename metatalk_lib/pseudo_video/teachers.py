@@ -1,4 +1,4 @@
-"""The teacher that the parameters name, and what it is given to say."""
+"""Choice of the teacher and its corpus by the parameters of stage 02."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -28,15 +28,15 @@ def make_teacher(
     lead_s: float,
     device: torch.device | None = None,
 ) -> Teacher:
-    """The teacher that the parameters name.
+    """Make the teacher named by the parameters.
 
     Args:
-        config: of stage 02.
+        config: parameters of stage 02.
         model: the face model of the fit.
         quick_fit: the person's fit on the 256 px video.
-        landmarks: of the fit's frames, px of that video.
-        lead_s: how much earlier than the sound the viseme teacher's mouth moves, s.
-        device: where Wav2Lip's network runs.
+        landmarks: landmarks of the fitted frames, px of that video.
+        lead_s: time by which the viseme teacher's mouth leads the sound, s.
+        device: device of Wav2Lip's network.
 
     Raises:
         DataError: Wav2Lip's weights are missing or do not fit.
@@ -48,15 +48,15 @@ def make_teacher(
 
 
 def plan_corpus(config: PseudoVideoConfig, fps: Fraction, teacher: Teacher) -> CorpusPlan:
-    """What is said: the recordings of `corpus_dir`, or synthetic sentences where none is named.
+    """Plan the utterances: the recordings of `corpus_dir`, or synthetic sentences if it is empty.
 
     Args:
-        config: of stage 02.
-        fps: of the pseudo video.
-        teacher: recordings are searched for phonemes only where it needs them.
+        config: parameters of stage 02.
+        fps: frame rate of the pseudo video, Hz.
+        teacher: the teacher; phonemes of recordings are recognised only if it needs them.
 
     Raises:
-        DataError: the folder holds nothing that can be used.
+        DataError: the folder contains nothing usable.
     """
     if not config.corpus_dir:
         return CorpusPlan(plan_utterances(config.pseudo_seconds, config.seed, fps))
@@ -71,13 +71,13 @@ def plan_corpus(config: PseudoVideoConfig, fps: Fraction, teacher: Teacher) -> C
 
 
 def list_files_used(config: PseudoVideoConfig) -> list[Path]:
-    """What the stage depends on beside the person's own files: encoder, Wav2Lip's weights, the corpus and its folder.
+    """List files that the stage uses besides the person's: encoder, Wav2Lip's weights, corpus files and their folder.
 
     Args:
-        config: of stage 02.
+        config: parameters of stage 02.
 
     Raises:
-        DataError: one is missing.
+        DataError: a file is missing.
     """
     files = [encoder_file("open")]
     if config.teacher == "wav2lip":

@@ -1,8 +1,8 @@
-"""The lip-sync teacher: the person's face that seems to speak a synthetic sentence, in low definition.
+"""The lip-sync teacher, which makes the person's face appear to speak a sentence, in low resolution.
 
-The viseme teacher stands where the paper has Wav2Lip. It turns phonemes into expressions, draws the lower face of the
-person's quick fit with them, and sews it into frames of the person's own video. What a later stage learns from it is
-the pairing of sound and mouth, so the mouth must be found again by a landmark detector.
+The viseme teacher takes the place of the paper's Wav2Lip. It turns phonemes into expressions, renders the lower face of
+the person's quick fit with them, and blends it into frames of the person's own video. Later stages learn the relation
+of sound and mouth from it, so a landmark detector must be able to find the mouth.
 """
 
 from collections.abc import Iterable
@@ -20,25 +20,25 @@ from metatalk_lib.speech.corpus import Utterance
 from metatalk_lib.speech.visemes import viseme_curves
 
 FEATHER_PX = 6
-"""Width of the seam between the drawn and the filmed face, px of the pseudo video."""
+"""Width of the blend between the drawn and the filmed face, px of the pseudo video."""
 GAIN_RANGE = (0.6, 1.6)
-"""How far the drawing's colours may be brought to the frame's, a factor."""
+"""Range of the gain that matches the drawing's colours to the frame's."""
 GAIN_SPREAD_PX = 20.0
-"""Blur of the colour ratio along the seam, px (standard deviation)."""
+"""Standard deviation of the blur of the colour ratio along the seam, px."""
 GAIN_SPREAD_LOG = 0.25
-"""Farthest that a seam pixel's logarithmic colour ratio may lie from their median to be taken for skin."""
+"""Largest distance of a seam pixel's logarithmic colour ratio from the median for it to count as skin."""
 GAIN_STEP_PX = 6
-"""Grid on which the colour ratio is computed, px."""
+"""Spacing of the grid on which the colour ratio is computed, px."""
 DRAWING_VERSION = 1
-"""Raise when the same arguments give other pictures, so that no old utterance is kept."""
+"""Version of the drawing code; raise it when the pictures change, so that old utterances are not reused."""
 
 
 class Spoken(NamedTuple):
-    """What a teacher makes of an utterance.
+    """Result of a teacher for one utterance.
 
     Attributes:
-        frames: T pictures, drawn as they are read.
-        expression: (T, 64) that the mouth follows; None from a teacher that paints without a face model.
+        frames: T pictures, drawn lazily.
+        expression: (T, 64) expression of each frame; None if the teacher uses no face model.
     """
 
     frames: Iterable[UInt8[np.ndarray, "S S 3"]]
@@ -47,11 +47,11 @@ class Spoken(NamedTuple):
 
 @runtime_checkable
 class Teacher(Protocol):
-    """Anything that makes a filmed face speak.
+    """Interface of the lip-sync teachers, which make a filmed face speak.
 
     Attributes:
-        name: how parameters call it.
-        needs_phonemes: whether utterances must come with phonemes, or sound is enough.
+        name: name of the teacher in the parameters.
+        needs_phonemes: whether utterances must have phonemes; if False, the sound is enough.
     """
 
     name: str
@@ -64,21 +64,21 @@ class Teacher(Protocol):
         frame_id: Int[np.ndarray, " T"],
         frames: Iterable[UInt8[np.ndarray, "S S 3"]],
     ) -> Spoken:
-        """Let the face in `frames`, which are the source's frames `frame_id`, say the utterance."""
+        """Make the face in `frames` say the utterance; `frame_id` are their numbers in the source video."""
         ...
 
     def fingerprint(self, frame_id: Int[np.ndarray, " T"]) -> bytes:
-        """What the pictures depend on beside the arguments of `speak`: a pair with another one is made again."""
+        """Return everything besides the arguments of `speak` that the pictures depend on; a change remakes a pair."""
         ...
 
 
 class VisemeTeacher:
-    """Phonemes to facial actions to expressions, drawn with the person's shape, texture and light.
+    """Teacher that turns phonemes into actions and expressions, drawn with the person's shape, texture and light.
 
     Args:
         model: the face model.
         coefficients: the person's quick fit, with texture and illumination.
-        strength, jaw, lips, lead_s: style, as in `viseme_curves`.
+        strength, jaw, lips, lead_s: style parameters of `viseme_curves`.
 
     Source: paper sections 2.1 and 2.3 for the role; the teacher is original to this project.
     """
@@ -101,7 +101,7 @@ class VisemeTeacher:
         self.style = {"strength": strength, "jaw": jaw, "lips": lips, "lead_s": lead_s}
 
     def compute_expression(self, utterance: Utterance, fps: Fraction) -> Float[np.ndarray, "T 64"]:
-        """Expressions of an utterance: viseme actions times the model's fixed matrix C (52, 64)."""
+        """Compute the expressions of an utterance: viseme actions times the model's fixed matrix C (52, 64)."""
         actions = viseme_curves(utterance.speech.phonemes, utterance.frame_count, fps, **self.style)
         return actions @ self.model.actions_to_expression.cpu().numpy()
 
@@ -112,7 +112,7 @@ class VisemeTeacher:
         frame_id: Int[np.ndarray, " T"],
         frames: Iterable[UInt8[np.ndarray, "S S 3"]],
     ) -> Spoken:
-        """Replace the expression in the fit of each frame and sew the drawn lower face into it."""
+        """Replace the expression in the fit of each frame and blend the drawn lower face into the frame."""
         expression = self.compute_expression(utterance, fps)
         speaking = _repose(self.coefficients, frame_id, expression)
         drawn = (
@@ -122,7 +122,7 @@ class VisemeTeacher:
         return Spoken(drawn, expression)
 
     def fingerprint(self, frame_id: Int[np.ndarray, " T"]) -> bytes:
-        """The drawing's version, its seam, and the fit of the frames."""
+        """Return version and blend width of the drawing, and the fit of the frames."""
         seam = (FEATHER_PX, GAIN_RANGE, GAIN_SPREAD_PX, GAIN_SPREAD_LOG, GAIN_STEP_PX)
         version = f"{self.name} {DRAWING_VERSION} {seam}".encode()
         return version + self.coefficients.select(np.unique(frame_id)).pack().tobytes()
@@ -131,9 +131,9 @@ class VisemeTeacher:
 def sew_render(frame: UInt8[np.ndarray, "S S 3"], render: Render) -> UInt8[np.ndarray, "S S 3"]:
     """Blend a drawn lower face into a frame: out = a render + (1 - a) frame.
 
-    a falls from 1 to 0 within `FEATHER_PX` inside the drawn region, so that no pixel outside of it changes. The
-    drawing is first brought to the frame's colours: by the ratio of both along the seam, spread smoothly inwards, so
-    that the frame's own mouth has no part in it.
+    a falls from 1 to 0 within `FEATHER_PX` inside the drawn region, so no pixel outside it changes. The colours of the
+    drawing are first matched to the frame's by their ratio along the seam, extended smoothly inwards, so the frame's
+    own mouth does not affect them.
 
     Source: original to this project.
     """
@@ -153,9 +153,9 @@ def sew_render(frame: UInt8[np.ndarray, "S S 3"], render: Render) -> UInt8[np.nd
 def _repose(
     coefficients: Coefficients, frame_id: Int[np.ndarray, " T"], expression: Float[np.ndarray, "T 64"]
 ) -> Coefficients:
-    """Coefficients of an utterance, numbered from 0: pose and light of the background's frames, a new expression."""
+    """Make coefficients of an utterance, numbered from 0: pose and light of the background frames, a new expression."""
     rows = np.searchsorted(coefficients.frame_id, frame_id)
-    coefficients.select(np.unique(frame_id))  # refuses frames that were not fitted
+    coefficients.select(np.unique(frame_id))  # raises if a frame was not fitted
     return Coefficients(
         frame_id=np.arange(len(frame_id), dtype=np.int64),
         identity=coefficients.identity,
@@ -172,23 +172,23 @@ def _repose(
 def _spread_gain(
     filmed: Float[np.ndarray, "H W 3"], drawn: Float[np.ndarray, "H W 3"], seam: Bool[np.ndarray, "H W"]
 ) -> Float[np.ndarray, "H W 3"]:
-    """Ratio of the local means of both pictures over the seam's skin: blur(skin filmed) / blur(skin drawn)."""
+    """Compute the ratio of local means of both pictures over the seam's skin: blur(skin filmed) / blur(skin drawn)."""
     height, width = seam.shape
     coarse = (max(width // GAIN_STEP_PX, 1), max(height // GAIN_STEP_PX, 1))
     ratio = np.log(np.maximum(filmed, 1.0) / np.maximum(drawn, 1.0))
-    # Where the drawn jaw reaches over the filmed one, the seam shows background: no measure of the skin's colour.
+    # Where the drawn jaw extends beyond the filmed one, the seam shows background, not skin.
     skin = seam & (np.abs(ratio - np.median(ratio[seam], axis=0)).max(2) < GAIN_SPREAD_LOG)
     means = []
     for picture in (filmed, drawn):
         small = cv2.resize(picture * skin[..., None], coarse, interpolation=cv2.INTER_AREA)
-        # The flat term keeps the far inside defined: there the ratio becomes that of the whole seam.
+        # The constant term keeps the ratio defined far inside, where it becomes that of the whole seam.
         means.append(cv2.GaussianBlur(small, (0, 0), GAIN_SPREAD_PX / GAIN_STEP_PX) + 1e-3 * small.mean((0, 1)))
     gain = means[0] / np.maximum(means[1], 1e-4)
     return cv2.resize(np.clip(gain, *GAIN_RANGE), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _feather(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    """1 inside, 0 at and outside the border, smooth between; never positive outside the mask."""
+    """Compute blending weights: 1 inside, 0 at and outside the border, smooth in between."""
     padded = np.pad(mask.astype(np.uint8), 1)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
     ramp = np.clip((distance - 0.5) / FEATHER_PX, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""The Wav2Lip teacher: its published network speaks a recording with the face of the pseudo video's frames."""
+"""The Wav2Lip teacher: the published network makes the face in the pseudo video's frames speak a recording."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -22,26 +22,26 @@ from metatalk_lib.speech.mel_spectrogram import chunk_starts, compute_mel_spectr
 from metatalk_lib.tracking.face_detector import boxes_of_faces
 
 PADS_PX = (0, 10, 0, 0)
-"""What a face box grows by at its top, bottom, left and right, px of the 256 px video."""
+"""Padding of a face box at its top, bottom, left and right, px of the 256 px video."""
 SMOOTHING_FRAMES = 5
 _BATCH = 32
-"""Faces that go through the network at once; the official 128 needs four times the memory for the same faces."""
+"""Faces in one batch; the official 128 needs four times the memory for the same result."""
 
 
 class Wav2LipTeacher:
     """Wav2Lip's generator with the inference recipe of its authors.
 
-    Face boxes, in whole pixels as the official detector's, come from the landmarks of stage 01; they are grown, cut at
-    the frame's edges and smoothed along the video as theirs are. Frames walk forth and back where theirs start again
-    with a jump, and every frame has a mel chunk where their list ends some three frames early
+    Face boxes, in whole pixels as in the official code, come from the landmarks of stage 01; they are padded, clipped
+    to the frame and smoothed over time as there. Unlike there, the frames play forwards and backwards instead of
+    restarting with a jump, and every frame has a mel chunk, while the official list ends about three frames early
     (`mel_spectrogram.chunk_starts`).
 
     Args:
         network: the generator with published weights, from `load_wav2lip`.
-        landmarks: (F, 68, 2) of the video's frames, px of that video.
-        frame_id: (F,) their numbers, ascending.
+        landmarks: (F, 68, 2) landmarks of the video's frames, px.
+        frame_id: (F,) frame numbers of the landmarks, ascending.
         size: width and height of the video, px.
-        weights: what identifies the weights, for `fingerprint`.
+        weights: identifier of the weights, for `fingerprint`.
         device: where the network runs.
 
     Raises:
@@ -79,7 +79,7 @@ class Wav2LipTeacher:
         frame_id: Int[np.ndarray, " T"],
         frames: Iterable[UInt8[np.ndarray, "S S 3"]],
     ) -> Spoken:
-        """Let the face say the utterance; no expression is known, as the network paints pixels."""
+        """Make the face say the utterance; there are no expressions, since the network paints pixels."""
         return Spoken(self.paint(utterance.speech.samples, fps, frame_id, frames), None)
 
     def paint(
@@ -89,13 +89,13 @@ class Wav2LipTeacher:
         frame_id: Int[np.ndarray, " T"],
         frames: Iterable[UInt8[np.ndarray, "H W 3"]],
     ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-        """The frames with a mouth that says the samples.
+        """Yield the frames with a mouth that speaks the samples.
 
         Args:
             samples_16k: mono speech.
-            fps: of the frames.
-            frame_id: which frame of the video each of them is, in any order.
-            frames: RGB, of the video's size.
+            fps: frame rate of the frames, Hz.
+            frame_id: number of each frame in the video, in any order.
+            frames: RGB frames of the video's size.
 
         Raises:
             DataError: a frame has no landmarks.
@@ -105,7 +105,7 @@ class Wav2LipTeacher:
         return self._paint_rows(self._select(frame_id), chunks, frames)
 
     def fingerprint(self, frame_id: Int[np.ndarray, " T"]) -> bytes:
-        """The weights and the boxes of the frames."""
+        """Return the identifier of the weights and the boxes of the frames."""
         return f"{self.name} {self.weights}".encode() + self._select(frame_id).tobytes()
 
     def _select(self, frame_id: Int[np.ndarray, " T"]) -> Int[np.ndarray, "T 4"]:
@@ -127,7 +127,7 @@ class Wav2LipTeacher:
     def _generate(
         self, chunks: Float[np.ndarray, "B 80 16"], faces: UInt8[np.ndarray, "B 96 96 3"]
     ) -> UInt8[np.ndarray, "B 96 96 3"]:
-        """BGR faces that speak: both copies of the face go in, the first without its lower half."""
+        """Generate speaking faces, BGR, from two copies of each face, the first without its lower half."""
         masked = faces.copy()
         masked[:, WAV2LIP_FACE_SIZE // 2 :] = 0
         inputs = np.concatenate([masked, faces], axis=3).transpose(0, 3, 1, 2).astype(np.float32) / 255
@@ -140,13 +140,13 @@ class Wav2LipTeacher:
 
 
 def load_wav2lip(path: Path | None = None) -> tuple[Wav2LipGenerator, str]:
-    """The generator with published weights, and the file's checksum.
+    """Load the generator with published weights, and the checksum of the file.
 
     Takes `wav2lip.pth` and `wav2lip_gan.pth` (a dict with `state_dict`, keys with or without `module.`) and the
     TorchScript files of the current README, `Wav2Lip-SD-GAN.pt` and `Wav2Lip-SD-NOGAN.pt`.
 
     Args:
-        path: the file; where the asset `wav2lip` lies, when none is given.
+        path: the file; by default where the asset `wav2lip` is placed.
 
     Raises:
         DataError: the file is missing, cannot be read safely, or does not fit the network key by key.
@@ -158,7 +158,7 @@ def load_wav2lip(path: Path | None = None) -> tuple[Wav2LipGenerator, str]:
 
 
 def pad_boxes(boxes: Int[np.ndarray, "T 4"], pads_px: tuple[int, int, int, int]) -> Int[np.ndarray, "T 4"]:
-    """Grow boxes (left, top, right, bottom) by what is given for the top, bottom, left and right, px."""
+    """Grow boxes (left, top, right, bottom) by paddings at the top, bottom, left and right, px."""
     top, bottom, left, right = pads_px
     return boxes + np.array([-left, -top, right, bottom])
 
@@ -166,9 +166,9 @@ def pad_boxes(boxes: Int[np.ndarray, "T 4"], pads_px: tuple[int, int, int, int])
 def smooth_wav2lip_boxes(boxes: Int[np.ndarray, "T 4"]) -> Int[np.ndarray, "T 4"]:
     """Average each box over five frames as Wav2Lip does: forward, in place, in whole numbers.
 
-    Box i becomes the truncated mean of boxes i to i + 4; each of the last four rows averages the last five, those among
-    them that were replaced already included. Fewer than five boxes are all averaged together (theirs then averages the
-    last one, two or three only).
+    Box i becomes the truncated mean of boxes i to i + 4; each of the last four rows becomes the mean of the last five
+    rows, including those already replaced. Fewer than five boxes are all averaged together (the official code then
+    averages only the last one, two or three).
 
     Args:
         boxes: whole numbers; the array is not changed.

@@ -32,8 +32,8 @@ class Deep3DRegression(NamedTuple):
     """Output of the network for T frames, in our conventions.
 
     Attributes:
-        coefficients: (T, 257) in the order of `coefficients.SLICES`, valid in the crop; identity and texture are equal in
-            all rows.
+        coefficients: (T, 257) in the order of `coefficients.SLICES`, valid in the crop; identity and texture are
+            equal in all rows.
         landmark_error_px: (T,) mean distance between the model's 68 landmarks and the observed ones, px of the crop.
         residual_px: (T,) mean distance between the model's 68 landmarks in the crop's camera and in the aligned
             picture's camera, which is the error of the change of cameras, px of the crop.

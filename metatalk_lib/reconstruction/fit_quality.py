@@ -21,16 +21,16 @@ ERROR_FRAMES = 12
 def photometric_error(
     model: FaceModel, coefficients: Coefficients, frames: Iterable[np.ndarray], count: int = ERROR_FRAMES
 ) -> float:
-    """Mean absolute colour difference of the drawn face and the frame where the face is drawn, of 255; lower is better.
+    """Compute the mean absolute colour difference of rendered face and frame, on a scale of 255; lower is better.
 
     Args:
         model: the face model.
-        coefficients: of the clip.
-        frames: the crop's images, one a row of coefficients.
-        count: frames that are compared, evenly spread over those with a face.
+        coefficients: coefficients of the clip.
+        frames: images of the crop, one for each row of coefficients.
+        count: number of compared frames, evenly spread over those with a face.
 
     Raises:
-        ParameterError: another number of frames than coefficients, or none with a face.
+        ParameterError: the numbers of frames and coefficients differ, or no frame has a face.
     """
     valid = np.flatnonzero(coefficients.valid)
     if not len(valid):
@@ -50,16 +50,16 @@ def photometric_error(
 
 @dataclass(frozen=True)
 class FitQuality:
-    """How well fitted landmarks agree with observed ones, over the frames with a face.
+    """Agreement of fitted with observed landmarks, over the frames with a face.
 
     Attributes:
-        error_px: mean distance of all 68, px of the crop.
-        error_percent: the same in percent of the outer-eye distance.
-        inner_error_percent: of all but the jaw contour, whose points slide on the face.
-        mouth_error_percent: of the twenty mouth landmarks.
+        error_px: mean distance of all 68 landmarks, px of the crop.
+        error_percent: mean distance of all 68 landmarks, percent of the outer-eye distance.
+        inner_error_percent: mean distance without the jaw contour, whose points slide on the face; same unit.
+        mouth_error_percent: mean distance of the twenty mouth landmarks; same unit.
         opening_correlation: correlation of fitted and observed mouth opening; 1 is best.
-        opening_slope: fitted per observed opening (least squares); 1 is best, less is a mouth fitted too closed.
-        width_correlation: correlation of fitted and observed mouth width.
+        opening_slope: slope of fitted against observed opening; 1 is best, below 1 the fitted mouth is too closed.
+        width_correlation: correlation of fitted and observed mouth width; 1 is best.
     """
 
     error_px: float
@@ -79,11 +79,11 @@ def measure_fit(
     Args:
         model: the face model.
         coefficients: the fit.
-        landmarks_crop: what was fitted, px of the crop.
+        landmarks_crop: observed landmarks that were fitted, px of the crop.
         size: side of the crop, px.
 
     Raises:
-        ParameterError: another number of frames than coefficients, or none of them valid.
+        ParameterError: the numbers of frames and coefficients differ, or no frame is valid.
     """
     if len(landmarks_crop) != len(coefficients) or not coefficients.valid.any():
         raise ParameterError(

@@ -1,4 +1,4 @@
-"""A face video to 257 coefficients a frame: points, then colours, then the photometric fine-tuning.
+"""Reconstruction of 257 coefficients a frame from a face video: points, then colours, then photometric fine-tuning.
 
     landmarks ── open regressor ──► points ── fit ──► shape, pose, expression ──► texture, light
                                                           ▲                           │
@@ -47,14 +47,14 @@ from metatalk_lib.reconstruction.photometric import (
 
 @dataclass(frozen=True)
 class ReconstructionSettings:
-    """How a face video is reconstructed.
+    """Settings of the reconstruction of a face video.
 
     Attributes:
-        regressor: what sees the pictures before the fit. `open` places further points of the open face model on every
-            frame; `deep3d`, the paper's network, gives the identity and a first pose and expression of bfm09; `none`
-            trusts the 68 landmarks alone.
+        regressor: network applied to the pictures before the fit. `open` places further points of the open face model
+            on every frame; `deep3d`, the paper's network, predicts the identity and initial pose and expression of
+            bfm09; `none` uses the 68 landmarks alone.
         fit: weights of the point fit.
-        photometric: weights of the fine-tuning; None leaves it out.
+        photometric: weights of the photometric fine-tuning; None skips it.
     """
 
     regressor: Literal["open", "deep3d", "none"] = "open"
@@ -63,7 +63,7 @@ class ReconstructionSettings:
 
     @classmethod
     def from_config(cls, config: ReconstructionConfig) -> "ReconstructionSettings":
-        """The settings that the parameters of stage 03 ask for."""
+        """Build the settings from the parameters of stage 03."""
         photometric = PhotometricSettings(noise=config.photometric_noise, iterations=config.photometric_iterations)
         return cls(
             config.face_regressor,
@@ -74,15 +74,15 @@ class ReconstructionSettings:
 
 @dataclass(frozen=True)
 class FaceClip:
-    """A face video that is to be fitted.
+    """A face video to be fitted.
 
     Attributes:
-        landmarks: (T, 68, 2) px of the crop.
+        landmarks: (T, 68, 2) landmarks, px of the crop.
         size: side of the crop, px.
         frame_id: (T,) numbers of the frames in the source video.
-        read: the crop's frames, RGB, row i for `frame_id[i]`.
-        detected: (T,) frames with a face; all where absent.
-        usable: (T,) frames with a face that identity, texture and light may come from; where absent, all `detected`.
+        read: reads frames of the crop, RGB; row i belongs to `frame_id[i]`.
+        detected: (T,) whether a frame shows a face; None means all do.
+        usable: (T,) whether identity, texture and light may be fitted to a frame; None means all `detected` ones.
     """
 
     landmarks: Float[np.ndarray, "_ 68 2"]
@@ -105,26 +105,26 @@ class FaceClip:
                 )
 
     def read_all(self) -> Iterable[np.ndarray]:
-        """Every frame, in order."""
+        """Read all frames in order."""
         return self.read(0, len(self.frame_id))
 
 
 def video_reader(path: Path) -> FrameReader:
-    """Reads any stretch of a video's frames."""
+    """Make a function that reads any range of frames of a video."""
     return lambda start, stop: read_frames(path, start=start, stop=stop)
 
 
 def reconstruct(model: FaceModel, clip: FaceClip, settings: ReconstructionSettings | None = None) -> Coefficients:
-    """All 257 coefficients of a face video.
+    """Fit all 257 coefficients to a face video.
 
     Args:
         model: the face model.
         clip: the video.
-        settings: what is done, and its weights.
+        settings: steps of the reconstruction and their weights.
 
     Raises:
         DataError: no usable frame.
-        ParameterError: the regressor does not know the face model.
+        ParameterError: the regressor does not support the face model.
 
     Source: paper section 2.2; xinwen-cs/AudioDVP train.py (the terms of the fine-tuning); the solver is original.
     """
@@ -136,7 +136,7 @@ def reconstruct(model: FaceModel, clip: FaceClip, settings: ReconstructionSettin
 
 
 def place_points(model: FaceModel, clip: FaceClip, settings: ReconstructionSettings) -> DenseLandmarks | None:
-    """The open regressor's points on every frame, or None where the settings ask for none.
+    """Place the open regressor's points on every frame; None if the settings use another regressor or none.
 
     Raises:
         ParameterError: the face model is not the open one, on whose surface the points lie.
@@ -155,17 +155,17 @@ def fit_shape(
     settings: ReconstructionSettings,
     identity: Float[np.ndarray, " 80"] | None = None,
 ) -> Coefficients:
-    """Identity, pose and expression; with `deep3d` the network's, pose and expression then moved onto the landmarks.
+    """Fit identity, pose and expression; with `deep3d`, adjust the network's pose and expression to the landmarks.
 
     Args:
         model: the face model.
         clip: the video.
-        dense: from `place_points`.
-        settings: what is done, and its weights.
-        identity: a known one, kept as it is; the fit then starts without the network of `deep3d`.
+        dense: points from `place_points`.
+        settings: steps of the reconstruction and their weights.
+        identity: known identity, kept fixed; the fit then starts without the network of `deep3d`.
 
     Raises:
-        DataError: no usable frame, or the checkpoint of `deep3d` is missing or another one.
+        DataError: no usable frame, or the checkpoint of `deep3d` is missing or not the expected one.
         ParameterError: `deep3d` is asked for and the model is not bfm09.
     """
     if settings.regressor != "deep3d" or identity is not None:
@@ -188,7 +188,7 @@ def fine_tune(
     dense: DenseLandmarks | None,
     settings: ReconstructionSettings,
 ) -> Coefficients:
-    """`refine_photometric`, then texture and light of the moved face; the fit as it is where the settings ask for none.
+    """Apply `refine_photometric`, then fit texture and light again; returns the fit unchanged if the settings skip it.
 
     Args:
         model, clip, coefficients, dense, settings: as in `refine_photometric`.
@@ -207,11 +207,11 @@ def refine_photometric(
     dense: DenseLandmarks | None,
     settings: ReconstructionSettings,
 ) -> Coefficients:
-    """Move pose and expression of a fit until the person's skin lies on its pixels; identity, texture, light are kept.
+    """Refine pose and expression until the person's skin lies on its pixels; identity, texture and light are kept.
 
     Args:
         model: the face model.
-        clip: the video; the person's colours are learnt from its usable frames.
+        clip: the video; the person's colours are estimated from its usable frames.
         coefficients: a fit with texture and illumination.
         dense: the regressor's points.
         settings: weights.
@@ -239,7 +239,7 @@ def _problem_of(
     coefficients: Coefficients,
     settings: ReconstructionSettings,
 ) -> FrameProblem:
-    """The problem of a clip whose identity is known from a fit."""
+    """Build the frame-wise fitting problem of a clip whose identity is known from a fit."""
     problem, _ = pose_problem(
         model, clip.landmarks, clip.size, clip.frame_id, dense=dense, detected=clip.detected, usable=clip.usable,
         identity=coefficients.identity.astype(np.float64), settings=settings.fit,

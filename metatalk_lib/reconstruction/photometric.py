@@ -1,14 +1,14 @@
-"""The photometric part of the fit: move the face until its points land on pixels of their own colour.
+"""Photometric fine-tuning of the fit: move the face until its surface points land on pixels of their own colour.
 
-For a point v of the surface, with C its colour (albedo times shading) and p(x) its place on the picture,
+For a surface point v with colour C (albedo times shading) and projection p(x) onto the picture,
 
     r_v = C_v - I(p_v(x)),        I(p_v(x + dx)) = I(p_v(x)) + grad I . (dp_v / dx) dx,
 
-so that each point adds three rows, grad I . dp/dx, to the Gauss-Newton step of `landmark_solver`. A frame's rows enter
-as the equivalent X rows of a triangular root of their normal equations, which keeps windows of many frames small.
+so each point adds three rows, grad I . dp/dx, to the Gauss-Newton step of `landmark_solver`. The rows of a frame are
+replaced by X equivalent rows, a triangular root of their normal equations, which keeps windows of many frames small.
 
-The albedo is not the face model's: its modes know no freckle and no lip line. It is the person's own, averaged over
-frames of the video that the face has been fitted to; the rows then ask that the face moves as its skin does.
+The albedo is not taken from the face model, whose modes represent neither freckles nor the lip line. It is the person's
+own, averaged over frames of the video that the face has been fitted to, so that the face follows the skin.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,13 +27,13 @@ from metatalk_lib.face3d.illumination import AMBIENT, compute_harmonics
 from metatalk_lib.reconstruction.appearance import FACING, Surface, locate_surface
 from metatalk_lib.reconstruction.gauss_newton import POSE, Linearisation, rotation_with_derivatives
 
-# Rows start (inclusive) to stop (exclusive) of a video, in order.
+# Reads rows start (inclusive) to stop (exclusive) of a video, in order.
 FrameReader = Callable[[int, int], Iterable[UInt8[np.ndarray, "S S 3"]]]
 
 POINTS = 700
 ALBEDO_FRAMES = 24
-BLUR = 0.0025  # standard deviation of the blur before gradients are taken, of the crop's side
-MINIMUM_SHADING = 0.15  # darker points say nothing about their albedo
+BLUR = 0.0025  # standard deviation of the blur before gradients are taken, as a fraction of the crop's side
+MINIMUM_SHADING = 0.15  # the albedo of darker points cannot be estimated
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class PhotometricSettings:
     """Weights of the photometric rows.
 
     Attributes:
-        noise: colour difference of one standard deviation, of 1; larger ones count less and less.
-        count: as how many independent points all of them count.
+        noise: standard deviation of colour differences, on a scale of 0 to 1; larger differences get less weight.
+        count: number of independent points that all points together count as.
         iterations: Gauss-Newton steps.
     """
 
@@ -52,12 +52,12 @@ class PhotometricSettings:
 
 
 class SkinModel(NamedTuple):
-    """A person's points with their own colours.
+    """Surface points of a person with the person's own colours.
 
     Attributes:
-        surface: the points, their modes and normals.
-        albedo: (V, 3) averaged over frames of the video, of 1.
-        known: (V,) seen well enough to be compared.
+        surface: surface points with their modes and normals.
+        albedo: (V, 3) albedo averaged over frames of the video, on a scale of 0 to 1.
+        known: (V,) whether a point was seen well enough for its albedo to be used.
     """
 
     surface: Surface
@@ -68,14 +68,14 @@ class SkinModel(NamedTuple):
 def learn_skin(
     model: FaceModel, coefficients: Coefficients, read: FrameReader, size: int, rows: Int[np.ndarray, " K"]
 ) -> SkinModel:
-    """Average the colours that each point shows over frames of the video, freed of their shading.
+    """Average the colours of each surface point over frames of the video, with the shading divided out.
 
     Args:
         model: the face model.
         coefficients: a fit with illumination.
-        read: the video's frames.
+        read: reads the frames of the video.
         size: side of the crop, px.
-        rows: frames that may be used; at most 24 of them, evenly spread, are.
+        rows: candidate frames; at most 24 of them, evenly spread, are used.
     """
     surface = locate_surface(model, coefficients, size, points=POINTS)
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, ALBEDO_FRAMES).round().astype(int))]
@@ -104,16 +104,16 @@ def photometric_rows(
     size: int,
     settings: PhotometricSettings,
 ) -> tuple[Float[np.ndarray, "T X"], Float[np.ndarray, "T X X"], Float[np.ndarray, " T"]]:
-    """Residual and Jacobian rows of each frame, and its mean colour error (0 to 1, weighed) before the step.
+    """Compute residual and Jacobian rows of each frame, and its weighted mean colour error (0 to 1) before the step.
 
     Args:
         skin: from `learn_skin`.
-        light: of every frame, with the ambient term.
-        frames: the pictures, one a row of `state`.
-        state: pose and expression.
-        seen: frames with a face; the others get rows of zeros.
+        light: lighting coefficients of every frame, including the ambient term.
+        frames: pictures, one for each row of `state`.
+        state: pose and expression of each frame.
+        seen: whether a frame shows a face; others get rows of zeros.
         size: side of the crop, px.
-        settings: weights.
+        settings: weights of the rows.
     """
     count, width = state.shape
     residual, jacobian, error = np.zeros((count, width)), np.zeros((count, width, width)), np.zeros(count)
@@ -154,7 +154,7 @@ def photometric_rows(
 
 
 def append_rows(linear: Linearisation, residual: np.ndarray, jacobian: np.ndarray) -> Linearisation:
-    """Landmark rows and photometric rows together."""
+    """Append photometric rows to the landmark rows of a linearised problem."""
     return linear._replace(
         residual=np.concatenate([linear.residual, residual], axis=1),
         frame=np.concatenate([linear.frame, jacobian], axis=1),
@@ -162,7 +162,7 @@ def append_rows(linear: Linearisation, residual: np.ndarray, jacobian: np.ndarra
 
 
 def light_with_ambient(coefficients: Coefficients, rows: slice) -> Float[np.ndarray, "T 3 9"]:
-    """Light of some frames, with the ambient term."""
+    """Lighting coefficients of a slice of frames, including the ambient term."""
     light = coefficients.illumination[rows].reshape(-1, 3, 9).copy()
     light[:, :, 0] += AMBIENT
     return light
@@ -179,7 +179,7 @@ def _harmonics(normals: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "V 9"]:
 def _prepare(
     frame: UInt8[np.ndarray, "S S 3"], place: Float[np.ndarray, "V 2"]
 ) -> tuple[Float[np.ndarray, "H W 3"], Float[np.ndarray, "2"]]:
-    """The part of a frame about the points, blurred, of 1; and its first column and row."""
+    """Crop a frame to the surroundings of the points, scale it to 0 to 1 and blur it; with its first column and row."""
     size, sigma = len(frame), max(BLUR * len(frame), 0.6)
     margin = 3 * sigma + 2
     left, top = np.clip(place.min(axis=0) - margin, 0, size - 3).astype(int)
@@ -196,7 +196,7 @@ def _sample(image: Float[np.ndarray, "H W 3"], place: Float[np.ndarray, "V 2"]) 
 def _sample_with_slope(
     image: Float[np.ndarray, "H W 3"], place: Float[np.ndarray, "V 2"]
 ) -> tuple[Float[np.ndarray, "V 3"], Float[np.ndarray, "V 3 2"]]:
-    """Colours, and their slope along x and y by central differences over two pixels."""
+    """Sample colours, and their derivatives along x and y by central differences over two pixels."""
     steps = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)], dtype=np.float32)
     taken = _sample(image, (place[None] + steps[:, None]).reshape(-1, 2)).reshape(5, len(place), 3)
     return taken[0], np.stack([taken[1] - taken[2], taken[3] - taken[4]], axis=-1) / 2
@@ -209,7 +209,7 @@ def _inside(place: Float[np.ndarray, "V 2"], size: int) -> Bool[np.ndarray, " V"
 def _project_with_gradient(
     camera: Float[np.ndarray, "V 3"], size: int
 ) -> tuple[Float[np.ndarray, "V 2"], Float[np.ndarray, "V 2 3"]]:
-    """Pixels of camera-space points and their derivative, in single precision for one frame."""
+    """Project camera-space points of one frame to pixels, with derivatives, in single precision."""
     inverse = np.float32(FOCAL * size) / (np.float32(DISTANCE) - camera[:, 2])
     x, y = camera[:, 0] * inverse, -camera[:, 1] * inverse
     gradient = np.zeros((len(camera), 2, 3), dtype=np.float32)

@@ -1,6 +1,6 @@
-"""The paper's tables, filled with what was measured; what was not says so, and the paper's own figures stand beside.
+"""The paper's tables with measured values, marks for values not yet measured, and the paper's values for comparison.
 
-Best and second best are marked among the measured values alone, never among the paper's, and never across measures.
+Best and second best are marked among the measured values only, never among the paper's, and never across measures.
 """
 
 import html
@@ -29,7 +29,7 @@ from metatalk_lib.metrics.intervals import DECIMALS, Estimate, Score, bootstrap_
 from metatalk_lib.reporting.latex_tables import BEST, GREY_RGB, GREYED, SECOND, to_latex
 
 PAPER_METRICS = ("LSE-D", "LSE-C", "FID", "SSIM")
-"""Metrics of Tables 2 and 3; which way is better stands in `metric_catalogue`."""
+"""Metrics of Tables 2 and 3; their directions are in `metric_catalogue`."""
 NOT_YET = "not yet"
 PAPER_SUFFIX = " (paper)"
 MEAN_OF = "mean of "
@@ -37,18 +37,18 @@ LEGEND = "Bold: best of the measured values; underlined: second best."
 CSS = {BEST: "font-weight: bold", SECOND: "text-decoration: underline", GREYED: f"color: #{GREY_RGB}"}
 
 Scores = Mapping[str, Mapping[str, Score]]
-"""Method to metric to value, the value with its interval where there is one: see `intervals.Estimate`."""
+"""Mapping from method to metric to value, which may have an interval: see `intervals.Estimate`."""
 
 
 @lru_cache(maxsize=1)
 def load_paper_tables() -> dict[str, Any]:
-    """Tables 2, 3 and 4 as the paper prints them: `table2[character][metric][method]`, `table3[row][metric]`,
+    """Load Tables 2, 3 and 4 as printed in the paper: `table2[character][metric][method]`, `table3[row][metric]`,
     `table4[method][column]`."""
     return load_json(PACKAGE_DATA_DIR / "paper_tables.json")
 
 
 def compute_paper_means() -> dict[str, dict[str, float]]:
-    """Means of the paper's Table 2 over its seven characters: metric to method to value."""
+    """Compute means of the paper's Table 2 over its seven characters: metric to method to value."""
     paper = load_paper_tables()["table2"]
     return {
         metric: {
@@ -60,13 +60,13 @@ def compute_paper_means() -> dict[str, dict[str, float]]:
 
 
 def order_metrics(open_metrics: Sequence[str]) -> list[str]:
-    """The paper's four metrics, each with its open counterpart directly below it, then all other open ones.
+    """Order metrics: the paper's four, each followed by its open counterpart, then all other open ones.
 
     Args:
-        open_metrics: names in `metric_catalogue`.
+        open_metrics: names of open metrics in `metric_catalogue`.
 
     Raises:
-        ParameterError: a name that the catalogue does not have, or one of the paper's four.
+        ParameterError: a name that is not in the catalogue, or is one of the paper's four.
     """
     taken = sorted(set(open_metrics) & set(PAPER_METRICS))
     if taken:
@@ -79,13 +79,13 @@ def order_metrics(open_metrics: Sequence[str]) -> list[str]:
 
 
 def average_characters(scores: Mapping[str, Scores], *, seed: int | None = None) -> tuple[dict[str, Any], int]:
-    """Means over the finished characters, those of which anything is measured.
+    """Average scores over the finished characters, those with at least one measured value.
 
-    A mean over fewer characters than are finished says so, as `8.64 (n = 2)`, and is not ranked beside the others.
+    A mean over fewer characters than are finished is marked, as `8.64 (n = 2)`, and not ranked with the others.
 
     Args:
         scores: character to method to metric to value.
-        seed: of the intervals, from resampling the characters; None gives none.
+        seed: seed of the intervals, which come from resampling the characters; None gives no intervals.
 
     Returns:
         Method to metric to mean, and the number of finished characters.
@@ -109,14 +109,13 @@ def build_table2(
     labels: Mapping[str, str] | None = None,
     seed: int | None = None,
 ) -> pd.DataFrame:
-    """Table 2: character and metric down, methods across, the paper's figures to the right.
+    """Build Table 2: characters and metrics in rows, methods in columns, the paper's values to the right.
 
     Args:
-        scores: character to method to metric to value, with its interval where there is one; what is missing stays
-            `not yet`.
-        open_metrics: this project's own measures; an open counterpart stands directly under the paper's metric.
-        labels: what a method's column is called where it was run in another size than the paper's.
-        seed: of the intervals of the means; None gives none.
+        scores: character to method to metric to value, which may have an interval; missing values show as `not yet`.
+        open_metrics: this project's own measures; an open counterpart comes directly below the paper's metric.
+        labels: column names of methods that were run in another size than the paper's.
+        seed: seed of the intervals of the means; None gives no intervals.
 
     Returns:
         Index (character, metric), for A to G, any other character, and `mean of N`, over the finished ones; columns the
@@ -136,16 +135,16 @@ def build_table2(
 
 
 def build_table3(scores: Mapping[str, Scores], *, open_metrics: Sequence[str], seed: int | None = None) -> pd.DataFrame:
-    """Table 3, the ablation: AudioDVP's and our A2E, each with the 256 px and the high-definition renderer.
+    """Build Table 3, the ablation: AudioDVP's and our A2E, each with the 256 px and the high-definition renderer.
 
     Args:
         scores: character to row to metric to value.
         open_metrics: this project's own measures.
-        seed: of the intervals of the means; None gives none.
+        seed: seed of the intervals of the means; None gives no intervals.
 
     Returns:
         Index (character, metric), for the given characters and `mean of N`, as in Table 2; columns the
-        configurations and `<configuration> (paper)`, which are means and stand beside our mean alone.
+        configurations and `<configuration> (paper)`, which are means and shown only next to our mean.
 
     Raises:
         ParameterError: a row or metric that the table does not know.
@@ -159,15 +158,15 @@ def build_table3(scores: Mapping[str, Scores], *, open_metrics: Sequence[str], s
 
 
 def build_controls(scores: Mapping[str, Scores], *, open_metrics: Sequence[str]) -> pd.DataFrame:
-    """What Table 2's measures say of the control rows, laid out as Table 2; best values are not marked.
+    """Build the table of the control rows: Table 2's measures and layout, without marks for the best values.
 
     Args:
         scores: character to control row to metric to value.
         open_metrics: this project's own measures.
 
     Returns:
-        Index (character, measure); columns the truth, the truth encoded once more, and `controls.CONTROL_ROWS`. Cells
-        of what is not measured, or without bound, are empty.
+        Index (character, measure); columns the ground truth, the re-encoded ground truth, and `controls.CONTROL_ROWS`.
+        Cells are empty where nothing was measured or the value is infinite.
 
     Raises:
         ParameterError: a row or metric that the table does not know.
@@ -185,14 +184,14 @@ def stands_for_paper(name: str) -> bool:
 
 
 def add_paper_table4(table: pd.DataFrame) -> pd.DataFrame:
-    """Table 4 of the user study with all five methods and the paper's figures beside.
+    """Extend Table 4 of the user study to all five methods, with the paper's values beside ours.
 
     Args:
         table: result of `compute_table4`.
 
     Returns:
-        The methods of the paper, one run in another size under its own label, and any other; `note` says `not yet` for
-        those without clips.
+        Rows for the paper's methods, methods run in another size under their own labels, and any others; `note` is
+        `not yet` for those without clips.
 
     Source: paper, Table 4.
     """
@@ -208,13 +207,14 @@ def add_paper_table4(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_marks(table: pd.DataFrame) -> pd.DataFrame:
-    """Which measured values of Tables 2 and 3 are best and second best for their character and metric.
+    """Find the best and second best measured values of Tables 2 and 3 for each character and metric.
 
-    Ranked are two values or more that stand for the same: as many clips, and in a mean all finished characters. Equal
-    ones share a mark. Means of a measure that has a target are not ranked: what is over it and under it cancels out.
+    Only comparable values are ranked, if there are at least two: those over equally many clips and, in a mean, over all
+    finished characters. Equal values share a mark. Means of a measure with a target are not ranked, since deviations
+    above and below the target cancel out.
 
     Args:
-        table: any of the tables here; others than Tables 2 and 3 have no marks.
+        table: any table of this module; only Tables 2 and 3 have marks.
 
     Returns:
         A table of the same shape: `best`, `second` or empty.
@@ -231,7 +231,7 @@ def find_marks(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_table(table: pd.DataFrame, path: Path, *, caption: str) -> None:
-    """Write a table as CSV, and beside it as HTML and LaTeX with the paper's figures in grey.
+    """Write a table as CSV, and with the same stem as HTML and LaTeX with the paper's values in grey.
 
     Args:
         table: any of the tables here.
@@ -252,7 +252,7 @@ def save_table(table: pd.DataFrame, path: Path, *, caption: str) -> None:
 
 
 def style_table(table: pd.DataFrame, *, caption: str) -> "pd.io.formats.style.Styler":
-    """The table for a notebook: four decimals, best values marked, the paper's figures and empty cells in grey.
+    """Style a table for a notebook: four decimals, best values marked, the paper's values and empty cells in grey.
 
     Args:
         table: any of the tables here.
@@ -266,7 +266,7 @@ def style_table(table: pd.DataFrame, *, caption: str) -> "pd.io.formats.style.St
 
 
 def format_latex(table: pd.DataFrame, *, caption: str) -> str:
-    """The table as LaTeX to `\\input`, which needs the package xcolor only.
+    """Format a table as LaTeX for `\\input`; it needs only the package xcolor.
 
     Args:
         table: any of the tables here.
@@ -278,7 +278,7 @@ def format_latex(table: pd.DataFrame, *, caption: str) -> str:
 def _add_mean(
     scores: Mapping[str, Scores], rows: Sequence[str], open_metrics: Sequence[str], where: str, seed: int | None
 ) -> tuple[dict[str, Scores], str]:
-    """The characters' scores with their mean as one more, and the name of it."""
+    """Append the mean to the characters' scores, and return the name of its row."""
     for character, methods in scores.items():
         _check_names(methods, rows, open_metrics, f"{where}, character {character}")
     means, count = average_characters(scores, seed=seed)
@@ -298,7 +298,7 @@ def _lay_out(
     metrics: Sequence[str],
     labels: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Blocks and metrics down, names across, the paper's figures to the right."""
+    """Lay out blocks and metrics in rows, names in columns, and the paper's values to the right."""
     rows, index = [], []
     for block, scores in blocks.items():
         for metric in metrics:
@@ -310,7 +310,7 @@ def _lay_out(
 
 
 def _rank_cells(metric: str, cells: Sequence[object], least: int) -> list[str]:
-    """A mark for each cell; those over fewer than `least`, or over fewer than another's clips, have none."""
+    """Mark each cell; cells over fewer than `least` characters, or fewer clips than another cell, get no mark."""
     found = {place: to_estimate(cell) for place, cell in enumerate(cells) if not isinstance(cell, str)}
     counts = {place: math.inf if value.count is None else value.count for place, value in found.items()}
     most = max([least, *counts.values()])
@@ -320,7 +320,7 @@ def _rank_cells(metric: str, cells: Sequence[object], least: int) -> list[str]:
 
 
 def _find_styles(table: pd.DataFrame) -> pd.DataFrame:
-    """`find_marks`, with `grey` for the paper's figures and for what is not there yet."""
+    """Marks of `find_marks`, with `grey` for the paper's values and for missing ones."""
     grey = (table == NOT_YET).to_numpy() | [str(name).endswith(PAPER_SUFFIX) for name in table.columns]
     return find_marks(table).mask(grey, GREYED)
 
@@ -353,7 +353,7 @@ def _check_names(scores: Scores, rows: Sequence[str], open_metrics: Sequence[str
 
 
 def describe_measures(judges: Judges) -> Styler:
-    """Tabulate every measure of the notebook with its direction, ideal value, formula and region."""
+    """Every measure of the notebook with its direction, ideal value, formula and region, as a table."""
     pictures = (*image_measures.SSIM_METRICS, *image_measures.OPEN_METRICS, image_measures.FLICKER)
     names = [*judges.names, *pictures, LANDMARK_DISTANCE, LIKENESS, OFFSET]
     return style_table(describe_metrics(names), caption=SYMBOLS)

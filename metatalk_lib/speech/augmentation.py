@@ -1,4 +1,4 @@
-"""How recordings of one sentence differ: throat, room, microphone, noise, level. For training networks on speech."""
+"""Augmentation of speech for training: random vocal tract length, room, microphone, noise and level."""
 
 from dataclasses import replace
 
@@ -11,15 +11,15 @@ from metatalk_lib.media.audio import FEATURE_RATE
 from metatalk_lib.speech.synthesis import Phoneme, Speech
 
 EQ_POINTS_HZ = (60, 150, 400, 1000, 2500, 5000, 8000)
-"""Corners of the random frequency response."""
+"""Frequencies at which the random frequency response is given, Hz."""
 
 
 def scale_throat(speech: Speech, factor: float) -> Speech:
-    """Raise all resonances and the pitch by `factor`, which shortens the utterance by it: another, smaller speaker.
+    """Raise pitch and all resonances by `factor`, as of a smaller speaker; this shortens the utterance by `factor`.
 
     Args:
-        speech: any utterance; its phonemes are moved along.
-        factor: above 0; 1 changes nothing but the rate, which becomes 16 kHz.
+        speech: any utterance; its phonemes are rescaled, too.
+        factor: factor above 0; 1 only converts the sampling rate to 16 kHz.
 
     Source: Original to this project.
     """
@@ -29,14 +29,14 @@ def scale_throat(speech: Speech, factor: float) -> Speech:
 
 
 def degrade_recording(samples: Float[np.ndarray, " S"], generator: np.random.Generator) -> Float[np.ndarray, " S"]:
-    """Record the samples again in a random room with a random microphone, noise and level; time stays as it is.
+    """Simulate a recording with a random room, microphone, noise and level; timing is unchanged.
 
     Args:
         samples: 16 kHz mono.
         generator: source of every choice.
 
     Returns:
-        As many samples, rounded to 16 bits.
+        The same number of samples, rounded to 16 bits.
 
     Source: Original to this project.
     """
@@ -54,7 +54,7 @@ def degrade_recording(samples: Float[np.ndarray, " S"], generator: np.random.Gen
 
 
 def draw_other_sound(generator: np.random.Generator) -> Float[np.ndarray, " S"]:
-    """Two to six seconds in which nobody speaks: silence, chords of harmonic tones, or noise that swells.
+    """Generate two to six seconds without speech: silence, chords of harmonic tones, or noise that swells.
 
     Args:
         generator: source of every choice.
@@ -86,7 +86,7 @@ def _add_noise_floor(samples: Float[np.ndarray, " S"], generator: np.random.Gene
 
 
 def _draw_chords(time_s: Float[np.ndarray, " S"], generator: np.random.Generator) -> Float[np.ndarray, " S"]:
-    """One to six voices of tones with harmonics, held or struck, some with vibrato; half of the time with a drum."""
+    """Draw one to six voices of harmonic tones, held or struck, some with vibrato; half of the time with a drum."""
     samples, beat_s = np.zeros(len(time_s)), generator.uniform(0.15, 0.8)
     beat = (time_s / beat_s).astype(int)
     since_s = time_s - beat * beat_s
@@ -112,7 +112,7 @@ def shape_spectrum(samples: Float[np.ndarray, " S"], gains_db: Float[np.ndarray,
 
 
 def limit_band(samples: Float[np.ndarray, " S"], cutoff_hz: float) -> Float[np.ndarray, " S"]:
-    """Low-pass as a telephone or a lossy codec does, 60 dB down one tenth above the cutoff."""
+    """Apply a low-pass filter like that of a telephone or a lossy codec, 60 dB down one tenth above the cutoff."""
     frequencies = np.fft.rfftfreq(len(samples), 1 / FEATURE_RATE)
     gains_db = np.interp(frequencies, [cutoff_hz, 1.1 * cutoff_hz], [0.0, -60.0])
     return np.fft.irfft(np.fft.rfft(samples) * 10 ** (gains_db / 20), len(samples))
@@ -121,7 +121,7 @@ def limit_band(samples: Float[np.ndarray, " S"], cutoff_hz: float) -> Float[np.n
 def add_reverberation(
     samples: Float[np.ndarray, " S"], decay_s: float, amount: float, generator: np.random.Generator
 ) -> Float[np.ndarray, " S"]:
-    """Add a room: noise that decays by 60 dB in `decay_s`, with `amount` times the direct sound's energy."""
+    """Add reverberation: noise that decays by 60 dB in `decay_s`, with `amount` times the direct sound's energy."""
     length = int(decay_s * FEATURE_RATE)
     tail = generator.normal(size=length) * 10 ** (-3 * np.arange(length) / length)
     tail *= np.sqrt(amount / np.square(tail).sum())
@@ -135,8 +135,8 @@ def add_noise(
 
     Args:
         samples: 16 kHz mono.
-        ratio_db: energy of the whole signal over the noise's, dB.
-        slope: the noise's spectrum falls as frequency to minus this power: 0 is white, 1 is pink.
+        ratio_db: signal-to-noise ratio over the whole signal, dB.
+        slope: exponent by which the noise spectrum falls with frequency: 0 is white, 1 is pink.
         generator: source of the noise.
     """
     spectrum = np.fft.rfft(generator.normal(size=len(samples)))

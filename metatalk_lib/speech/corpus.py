@@ -21,12 +21,12 @@ from metatalk_lib.speech.synthesis import PAUSE, VOICES, Phoneme, Speech, pad_wi
 
 @dataclass(frozen=True)
 class Utterance:
-    """What is said in one clip of the pseudo video.
+    """The speech of one clip of the pseudo video.
 
     Attributes:
-        number: place in the corpus, from 0; the file's stem.
-        speech: 16 kHz, padded with silence.
-        frame_count: T at the video's rate.
+        number: index in the corpus, from 0; the stem of the files.
+        speech: speech at 16 kHz, padded with silence.
+        frame_count: number of video frames T.
     """
 
     number: int

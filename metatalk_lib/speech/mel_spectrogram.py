@@ -1,4 +1,4 @@
-"""Wav2Lip's mel spectrogram and the chunks of it that each video frame hears."""
+"""Wav2Lip's mel spectrogram, and its chunk for each video frame."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -16,7 +16,7 @@ MEL_HOP = 200
 """12.5 ms at 16 kHz, samples."""
 MEL_BANDS = 80
 CHUNK_COLUMNS = 16
-"""Columns that Wav2Lip sees at once, 0.2 s."""
+"""Columns in one chunk, the network's input for one frame; 0.2 s."""
 COLUMNS_PER_S = FEATURE_RATE // MEL_HOP
 
 _FFT_SIZE = 800
@@ -47,11 +47,11 @@ def compute_mel_spectrogram(samples_16k: Float[np.ndarray, " S"]) -> Float[np.nd
 def stream_mel_spectrogram(
     pieces: Iterable[Float[np.ndarray, " _"]], sample_count: int
 ) -> Iterator[Float[np.ndarray, "80 _"]]:
-    """The columns of `compute_mel_spectrogram` in groups; memory does not grow with the length.
+    """Yield the columns of `compute_mel_spectrogram` in groups; memory does not grow with the length.
 
     Args:
-        pieces: of a 16 kHz mono signal.
-        sample_count: its length, as `audio.mono_16k_length` gives it.
+        pieces: consecutive pieces of a 16 kHz mono signal.
+        sample_count: length of the whole signal, samples, as `audio.mono_16k_length` gives it.
 
     Raises:
         DataError: the signal is too short for the mirrored ends.
@@ -65,11 +65,11 @@ def stream_mel_spectrogram(
 
 
 def chunk_starts(column_count: int, frame_count: int, fps: Fraction) -> np.ndarray:
-    """First column of the 16 that each video frame hears: floor(80 i / fps), but never beyond the last whole chunk.
+    """Compute the first column of each frame's chunk: floor(80 i / fps), at most the start of the last whole chunk.
 
-    Wav2Lip's own list stops at the first chunk that would overrun, which it replaces by the last 16 columns, so that
-    its video ends some three frames early. Here every frame has a chunk: all frames whose chunk would overrun hear the
-    last 16 columns. Up to that frame the two lists agree.
+    Wav2Lip's own list stops at the first chunk that would overrun the spectrogram and replaces that chunk by the last
+    16 columns, so its video ends about three frames early. Here every frame has a chunk: each frame whose chunk would
+    overrun gets the last 16 columns. Up to the first such frame the two lists agree.
 
     Args:
         column_count: columns of the spectrogram, at least 16.
@@ -92,13 +92,13 @@ def chunk_starts(column_count: int, frame_count: int, fps: Fraction) -> np.ndarr
 
 
 def cut_mel_chunks(mel: Float[np.ndarray, "80 M"], starts: np.ndarray) -> Float[np.ndarray, "T 80 16"]:
-    """The 16 columns from each start on."""
+    """Cut the chunk of 16 columns at each start."""
     return np.lib.stride_tricks.sliding_window_view(mel, CHUNK_COLUMNS, axis=1)[:, starts].transpose(1, 0, 2)
 
 
 def _mirrored(signal: SampleWindow, start: int, stop: int, count: int) -> np.ndarray:
     """Pre-emphasised samples `start` to `stop`, mirrored beyond either end of the signal."""
-    # one sample more than the first window needs: the end's mirror may reach that far back
+    # one sample more than the first window needs: the mirrored end may reach that far back
     first = max(start - 1, 0)
     held = signal.cut(first - 1, min(stop, count))
     emphasised = held[1:] - np.float32(_PRE_EMPHASIS) * held[:-1]

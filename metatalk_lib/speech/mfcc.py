@@ -1,4 +1,4 @@
-"""Mel-frequency cepstra: AT-net's blocks, one for every video frame, and SyncNet's input."""
+"""Mel-frequency cepstral coefficients: AT-net's blocks, one for each video frame, and SyncNet's input."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.media.audio import FEATURE_RATE, SampleWindow, fit_length, frame_starts
 
 MFCC_STEP = 160
-"""10 ms at 16 kHz, samples."""
+"""Hop between MFCC windows, samples: 10 ms at 16 kHz."""
 MFCC_WINDOW = 400
-"""25 ms at 16 kHz, samples."""
+"""Length of an MFCC window, samples: 25 ms at 16 kHz."""
 MFCC_PADDING = 1920
-"""120 ms of zeros before and after a recording, samples."""
+"""Zeros before and after a recording, samples: 120 ms at 16 kHz."""
 BLOCK_STEPS = 28
-"""MFCC steps that AT-net sees at once."""
+"""MFCC steps in one block, AT-net's input for one frame."""
 GROUP_FRAMES = 512
-"""Blocks that are computed at once; neighbouring blocks share most of their steps."""
+"""Blocks computed at once; neighbouring blocks share most of their steps."""
 
 LIFTER = 22
 MEL_FILTERS = 26
@@ -30,7 +30,7 @@ _PRE_EMPHASIS = 0.97
 
 @dataclass(frozen=True)
 class _Bank:
-    """Sizes of an MFCC: FFT, mel filters, cepstra with the log energy as number 0."""
+    """Sizes of an MFCC computation: FFT, mel filters, and coefficients, of which number 0 is the log energy."""
 
     fft_size: int
     filters: int
@@ -38,11 +38,11 @@ class _Bank:
 
 
 _BANKS = {12: _Bank(512, MEL_FILTERS, 13), 80: _Bank(1024, 81, 81)}
-"""Coefficients after the log energy → sizes. 81 filters need the longer FFT: the low ones would hold no bin."""
+"""Number of coefficients after the log energy → sizes. With an FFT of 512, the lowest of 81 filters would be empty."""
 
 
 def compute_mfcc(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, "M 13"]:
-    """Mel-frequency cepstra of 25 ms windows every 10 ms, as AT-net and SyncNet expect them.
+    """Compute MFCCs of 25 ms windows every 10 ms, as AT-net and SyncNet expect them.
 
     Pre-emphasis x'[n] = x[n] - 0.97 x[n-1]; no window function; power |FFT_512|^2 / 512 in 26 triangular mel filters
     from 0 to 8000 Hz; natural logarithm; orthonormal DCT-II; lifter 1 + 11 sin(pi k / 22); coefficient 0 is replaced by
@@ -63,12 +63,12 @@ def compute_mfcc(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, "M 1
 
 
 def compute_syncnet_mfcc(pcm_16k: Int16[np.ndarray, " S"]) -> Float[np.ndarray, "13 M"]:
-    """SyncNet's input: the cepstra of 16-bit values, one row a coefficient; frame f is heard in columns 4f to 4f + 19.
+    """Compute SyncNet's input: MFCCs of 16-bit samples, one row a coefficient; frame f uses columns 4f to 4f + 19.
 
-    What the scores LSE-D and LSE-C are computed from.
+    LSE-D and LSE-C are computed from this input.
 
     Args:
-        pcm_16k: mono, whole numbers; coefficient 0, the log energy, depends on their scale.
+        pcm_16k: mono samples as integers; coefficient 0, the log energy, depends on their scale.
 
     Source: joonson/syncnet_python SyncNetInstance.py; its numbers were used.
     """
@@ -76,7 +76,7 @@ def compute_syncnet_mfcc(pcm_16k: Int16[np.ndarray, " S"]) -> Float[np.ndarray, 
 
 
 def compute_public_mfcc_blocks(samples_16k: Float[np.ndarray, " S"]) -> Float[np.ndarray, "W 28 12"]:
-    """AT-net's blocks with the public count: block i holds steps 4 i ... 4 i + 27, coefficients 1 to 12.
+    """Compute AT-net's blocks as the public code does: block i holds steps 4 i ... 4 i + 27, coefficients 1 to 12.
 
     With 120 ms of zeros on both sides there are n = 1 + ceil((S + 3840 - 400) / 160) steps and W = floor(n / 4) - 6
     blocks, one fewer than frames for whole seconds at 25 fps. `compute_mfcc_blocks` has one for every frame.
@@ -100,18 +100,18 @@ def compute_public_mfcc_blocks(samples_16k: Float[np.ndarray, " S"]) -> Float[np
 def compute_mfcc_blocks(
     samples_16k: Float[np.ndarray, " S"], frame_count: int, fps: Fraction, *, coefficients: int = 12
 ) -> Float[np.ndarray, "T 28 C"]:
-    """AT-net's blocks, exactly one a video frame, for any frame rate.
+    """Compute AT-net's blocks, exactly one for each video frame, at any frame rate.
 
-    Block i covers the sound from i / fps - 120 ms to i / fps + 175 ms: it is centred on frame i as AT-net's blocks are
-    at 25 fps, where the two agree to the last bit (the public count leaves out the last frame). Zeros stand before the
-    recording and after it.
+    Block i covers the sound from i / fps - 120 ms to i / fps + 175 ms. It is centred on frame i as AT-net's blocks are
+    at 25 fps, where the two are bit-identical (the public code leaves out the last frame). The recording is padded with
+    zeros on both sides.
 
     Args:
         samples_16k: mono.
         frame_count: number of video frames, T >= 1.
         fps: frames per second.
-        coefficients: 12 as the public AT-net and the open encoder read them, or 80 as the paper prints (81 mel
-            filters, FFT of 1024), for which no weights are published: `ATNet(coefficients=80)` is there to train.
+        coefficients: 12, as the public AT-net and the open encoder take, or 80, as the paper states (81 mel
+            filters, FFT of 1024); no weights are published for 80, but `ATNet(coefficients=80)` can be trained.
 
     Returns:
         T blocks of 28 steps and the 12 or 80 coefficients after the log energy.
@@ -127,10 +127,10 @@ def compute_mfcc_blocks(
 def stream_mfcc_blocks(
     pieces: Iterable[Float[np.ndarray, " _"]], frame_count: int, fps: Fraction, *, coefficients: int = 12
 ) -> Iterator[Float[np.ndarray, "_ 28 C"]]:
-    """The blocks of `compute_mfcc_blocks`, bit for bit, `GROUP_FRAMES` at a time; memory does not grow with the length.
+    """Yield the blocks of `compute_mfcc_blocks`, bit-identical, in groups; memory does not grow with the length.
 
     Args:
-        pieces: of a 16 kHz mono signal, such as `audio.stream_mono_16k` yields.
+        pieces: consecutive pieces of a 16 kHz mono signal, such as `audio.stream_mono_16k` yields.
         frame_count: number of video frames, T >= 1.
         fps: frames per second.
         coefficients: 12 or 80.
@@ -151,12 +151,12 @@ def stream_mfcc_blocks(
 
 
 def _pre_emphasise(samples: np.ndarray) -> np.ndarray:
-    """x[n] - 0.97 x[n-1] for all samples but the first, which only serves as predecessor; precision is kept."""
+    """Compute x[n] - 0.97 x[n-1] for all samples but the first, in the precision of the input."""
     return samples[1:] - samples.dtype.type(_PRE_EMPHASIS) * samples[:-1]
 
 
 def _cepstra(emphasised: np.ndarray, starts: np.ndarray, bank: _Bank, chunk: int = 4096) -> np.ndarray:
-    """Cepstra of the windows that begin at `starts`; in chunks, as the windows overlap and would fill the memory."""
+    """MFCCs of the windows that begin at `starts`, computed in chunks because overlapping windows need much memory."""
     windows = np.lib.stride_tricks.sliding_window_view(emphasised, MFCC_WINDOW)
     lifter = 1.0 + LIFTER / 2 * np.sin(np.pi * np.arange(bank.cepstra) / LIFTER)
     tiny = np.finfo(np.float64).eps
@@ -164,7 +164,7 @@ def _cepstra(emphasised: np.ndarray, starts: np.ndarray, bank: _Bank, chunk: int
     for begin in range(0, len(starts), chunk):
         spectrum = rfft(windows[starts[begin : begin + chunk]].astype(np.float64), bank.fft_size)
         power = (spectrum.real**2 + spectrum.imag**2) / bank.fft_size
-        # digital silence has no logarithm; python_speech_features puts the machine epsilon there
+        # the logarithm of digital silence is not finite; python_speech_features substitutes the machine epsilon
         energy = np.where((total := power.sum(axis=1)) == 0, tiny, total)
         mel = np.where((filtered := power @ _mel_filters(bank).T) == 0, tiny, filtered)
         cepstra = dct(np.log(mel), type=2, axis=1, norm="ortho")[:, : bank.cepstra] * lifter
@@ -175,7 +175,7 @@ def _cepstra(emphasised: np.ndarray, starts: np.ndarray, bank: _Bank, chunk: int
 
 @lru_cache(maxsize=2)
 def _mel_filters(bank: _Bank) -> np.ndarray:
-    """Triangles on the mel scale mel = 2595 log10(1 + f / 700), their corners rounded down to FFT bins."""
+    """Triangular filters on the mel scale mel = 2595 log10(1 + f / 700), with corners rounded down to FFT bins."""
     top = 2595.0 * np.log10(1.0 + FEATURE_RATE / 2 / 700.0)
     hertz = 700.0 * (10.0 ** (np.linspace(0.0, top, bank.filters + 2) / 2595.0) - 1.0)
     corner = np.floor((bank.fft_size + 1) * hertz / FEATURE_RATE)

@@ -1,4 +1,4 @@
-"""Phonemes in time from a recording: pocketsphinx hears the words, or is told them, and finds where each sound lies."""
+"""Phoneme alignment of recordings: pocketsphinx recognises words, or takes a transcript, and times every phoneme."""
 
 import itertools
 import re
@@ -23,15 +23,15 @@ ARPABET: dict[str, str] = {
     **{"M": "m", "N": "n", "NG": "ŋ", "P": "p", "R": "ɹ", "S": "s", "SH": "ʃ", "T": "t", "TH": "θ", "V": "v"},
     **{"W": "w", "Y": "j", "Z": "z", "ZH": "ʒ"},
 }
-"""The recogniser's phones → IPA."""
+"""Phones of the recogniser (ARPABET) → IPA."""
 
 RECOGNISERS = ("auto", "words", "phones")
 
 _FRAME_RATE = 100
 _LEVEL = 0.9
 _NOISES = (3e-4, 1e-3, 3e-3, 1e-2)
-"""Hiss that is mixed in, of full scale: digital silence confuses the recogniser. More of it where the alignment fails,
-which at the first level happens to one clean sentence in seven."""
+"""Noise levels mixed into the signal, relative to full scale, since digital silence confuses the recogniser. The next
+level is tried if the alignment fails, which at the first level happens to one clean sentence in seven."""
 _SPELLING: dict[str, str] = {
     **{"a": "AE", "ɐ": "AH", "ɑ": "AA", "ɒ": "AA", "æ": "AE", "ə": "AH", "ɚ": "ER", "ɜ": "ER", "ɛ": "EH", "e": "EY"},
     **{"i": "IY", "ɪ": "IH", "o": "OW", "ɔ": "AO", "ʌ": "AH", "u": "UW", "ʊ": "UH", "ᵻ": "IH", "ɹ": "R", "ɾ": "T"},
@@ -39,24 +39,24 @@ _SPELLING: dict[str, str] = {
     **{"ŋ": "NG", "p": "P", "r": "R", "s": "S", "ʃ": "SH", "t": "T", "θ": "TH", "v": "V", "w": "W", "z": "Z"},
     **{"ʒ": "ZH", "ʔ": "T", "x": "K"},
 }
-"""IPA letters of the synthesiser → the recogniser's phones, for words that its dictionary lacks."""
+"""IPA letters of the synthesiser → phones of the recogniser, for words missing from its dictionary."""
 _PAIRS = {"aɪ": "AY", "aʊ": "AW", "ɔɪ": "OY", "eɪ": "EY", "oʊ": "OW", "əʊ": "OW", "tʃ": "CH", "dʒ": "JH"}
 
 
 def recognise_phonemes(
     samples_16k: Float[np.ndarray, " S"], *, transcript: str = "", method: str = "auto"
 ) -> tuple[Phoneme, ...]:
-    """Phonemes of a recording, without gaps or overlap from its beginning to its end.
+    """Recognise the phonemes of a recording; they cover it from beginning to end without gap or overlap.
 
-    `words` hears English words (or takes the transcript), then finds the best place of their sounds in time. `phones`
-    hears sounds without any words, in any language, less surely. `auto` takes words, and phones where no words are
-    heard or the transcript is not in Latin letters.
+    `words` recognises English words (or takes the transcript), then aligns their phones with the sound. `phones`
+    recognises phones without words, in any language, less reliably. `auto` takes `words`, and falls back to `phones` if
+    no words are recognised or the transcript is not in Latin letters.
 
     Args:
         samples_16k: mono.
-        transcript: what is said, where it is known; numbers, and words that the dictionary lacks, are spelt by the
-            synthesiser as English.
-        method: as above; a transcript needs `auto` or `words`.
+        transcript: known text of the recording, or empty; the synthesiser gives the phones of numbers and of words
+            missing from the dictionary, read as English.
+        method: `words`, `phones` or `auto`, see above; a transcript needs `auto` or `words`.
 
     Returns:
         The phonemes in IPA; silence and noises are pauses.
@@ -64,8 +64,8 @@ def recognise_phonemes(
     Raises:
         ParameterError: an unknown method, a transcript without words, one together with `phones`, or one with words in
             other than Latin letters where `words` is asked for.
-        DataError: the transcript does not fit the recording, a word in it cannot be spelt, or no words are heard where
-            `words` is asked for.
+        DataError: the transcript does not fit the recording, a word in it cannot be transcribed, or no words are
+            recognised where `words` is asked for.
 
     Source: pocketsphinx 5 (BSD) with its own American English model; original to this project.
     """
@@ -93,7 +93,7 @@ def recognise_phonemes(
 
 
 def _hush(events: list[tuple[int, str]], samples_16k: np.ndarray) -> list[tuple[int, str]]:
-    """Phonemes of which more than half is silent become pauses: the recogniser hears sounds in digital silence."""
+    """Turn phonemes that are more than half silent into pauses: the recogniser finds sounds in digital silence."""
     silent = find_silence(samples_16k, max(1, len(samples_16k) * _FRAME_RATE // FEATURE_RATE), Fraction(_FRAME_RATE))
     edges = [start * _FRAME_RATE // FEATURE_RATE for start, _ in events] + [len(silent)]
     return [
@@ -103,7 +103,7 @@ def _hush(events: list[tuple[int, str]], samples_16k: np.ndarray) -> list[tuple[
 
 
 def _split_words(transcript: str) -> list[str]:
-    """Words and numbers in small letters, apostrophes inside them kept."""
+    """Split a transcript into words and numbers in lower case, keeping apostrophes inside words."""
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*", transcript.lower().replace("’", "'"))
 
 
@@ -112,7 +112,7 @@ def _is_latin(word: str) -> bool:
 
 
 def _to_pcm(samples_16k: np.ndarray, noise: float) -> bytes:
-    """16-bit samples at a level that the recogniser knows from its training; at least one of its windows."""
+    """Convert to 16-bit samples at a level similar to the recogniser's training data; at least one window long."""
     peak = float(np.abs(samples_16k).max(initial=0.0))
     loud = samples_16k * (_LEVEL / peak) if peak > 0 else samples_16k
     padded = np.pad(loud, (0, max(0, FEATURE_RATE // 10 - len(loud))))
@@ -120,7 +120,7 @@ def _to_pcm(samples_16k: np.ndarray, noise: float) -> bytes:
 
 
 def _align(samples_16k: np.ndarray, words: list[str]) -> list[tuple[str, int]] | None:
-    """(phone, first frame) of the words, heard where none are given; None where they do not fit the sound."""
+    """Align words, recognised if none are given, as (phone, first frame); None if they do not fit the sound."""
     decoder = pocketsphinx.Decoder(loglevel="FATAL")
     words = words or _hear_words(decoder, _to_pcm(samples_16k, _NOISES[0]))
     if not words:
@@ -163,7 +163,7 @@ def _decode(decoder: pocketsphinx.Decoder, pcm: bytes) -> None:
 
 @lru_cache(maxsize=4096)
 def _spell(word: str) -> str:
-    """Phones of a word that the dictionary lacks, as the synthesiser would say it."""
+    """Phones of a word missing from the dictionary, as the synthesiser pronounces it."""
     phones = []
     for phoneme in synthesize(word, "en-us").phonemes:
         letters = [letter for letter in phoneme.symbol if letter in _SPELLING]

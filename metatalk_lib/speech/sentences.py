@@ -1,4 +1,4 @@
-"""What the synthetic voices say. Own sentences, rich in different sounds; the two corpora share no sentence."""
+"""Sentences for the synthetic voices, original and phonetically rich; the two corpora share no sentence."""
 
 SENTENCES: tuple[str, ...] = (
     "Bob made a map of the marble paths by the pier.",
@@ -190,4 +190,4 @@ STUDIO_SENTENCES: dict[str, tuple[str, ...]] = {
         "If you have some cream to pour over it, so much the better.",
     ),
 }
-"""What studio characters A to G say, some 30 s each; never part of the teacher's corpus."""
+"""Sentences of studio characters A to G, about 30 s each; none is part of the teacher's corpus."""

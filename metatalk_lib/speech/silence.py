@@ -1,4 +1,4 @@
-"""Where a recording is silent: its level over time, and the frames during which nothing is said."""
+"""Silence detection: the level of a recording over time, and the frames without speech."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -10,21 +10,21 @@ from scipy.ndimage import uniform_filter1d
 from metatalk_lib.media.audio import FEATURE_RATE, fit_length, frame_starts
 
 LEVEL_STEP = 160
-"""10 ms at 16 kHz, samples."""
+"""Hop of the level measurement, samples: 10 ms at 16 kHz."""
 SILENCE_RELATIVE_DB = -32.0
-"""Silence lies this far below the recording's own loud level, dB."""
+"""Silence threshold relative to the recording's loud level, dB."""
 SILENCE_ABSOLUTE_DB = -60.0
-"""Below this RMS level everything is silent, dB re full scale."""
+"""RMS level below which everything is silent, dB re full scale."""
 SILENCE_SHORTEST_S = 0.2
-"""Shorter dips are part of the speech (the closure of a plosive lasts 50 to 150 ms)."""
+"""Shortest silence, s; shorter dips are part of the speech (the closure of a plosive lasts 50 to 150 ms)."""
 HEARING_WINDOW_S = 0.08
-"""Time over which the encoder's opinion on speech or pause is averaged, s."""
+"""Window over which the encoder's pause probability is averaged, s."""
 UNSPOKEN_SHORTEST_S = 0.4
-"""Shorter stretches that sound like a pause, but are not quiet, are left to A2E."""
+"""Shortest stretch without speech that is not quiet, s; shorter ones are left to A2E."""
 
 
 def find_silence(samples_16k: Float[np.ndarray, " S"], frame_count: int, fps: Fraction) -> Bool[np.ndarray, " T"]:
-    """Frames during which nothing is said; see `find_silent_frames`.
+    """Find the silent frames of a recording; see `find_silent_frames`.
 
     Args:
         samples_16k: mono.
@@ -38,14 +38,14 @@ def find_silence(samples_16k: Float[np.ndarray, " S"], frame_count: int, fps: Fr
 
 
 def find_silent_frames(power: Float[np.ndarray, " K"], frame_count: int, fps: Fraction) -> Bool[np.ndarray, " T"]:
-    """Frames during which nothing is said, from a recording's power over time.
+    """Find the silent frames from a recording's power over time.
 
     The level is the RMS of 20 ms windows every 10 ms. It is low where it is below the larger of -60 dB re full scale
     and the recording's own loud level (95th percentile) - 32 dB. A frame is silent where the level stays low for at
     least 0.2 s and the frame's whole display interval lies inside that stretch.
 
     Args:
-        power: from `measure_power`.
+        power: power from `measure_power`.
         frame_count: number of video frames, T >= 1; frames beyond the recording's end are silent.
         fps: frames per second.
 
@@ -68,10 +68,10 @@ def find_silent_frames(power: Float[np.ndarray, " K"], frame_count: int, fps: Fr
 
 
 def find_unspoken_frames(pause_share: Float[np.ndarray, " T"], fps: Fraction) -> Bool[np.ndarray, " T"]:
-    """Frames during which no speech is heard, whatever the level: music, noise, a pause with both.
+    """Find the frames without speech, regardless of their level: music, noise, or pauses with either.
 
-    A frame is unspoken where the mean share of it and its neighbours, some 80 ms but at least three frames, is above a
-    half, and stays so for at least 0.4 s.
+    A frame is unspoken where the mean pause probability over about 80 ms around it, but at least three frames, exceeds
+    one half, and does so for at least 0.4 s.
 
     Args:
         pause_share: probability that a frame is a pause, from `audio_encoder.hear_pauses`.
@@ -85,7 +85,7 @@ def find_unspoken_frames(pause_share: Float[np.ndarray, " T"], fps: Fraction) ->
 
 
 def measure_power(pieces: Iterable[Float[np.ndarray, " _"]]) -> Float[np.ndarray, " K"]:
-    """Mean square of each 10 ms of a 16 kHz signal that comes in pieces; zeros fill the last step."""
+    """Compute the mean square of each 10 ms of a 16 kHz signal that comes in pieces; zeros fill the last step."""
     powers, rest = [], np.zeros(0, np.float32)
     for piece in pieces:
         rest = np.concatenate([rest, piece])
@@ -98,7 +98,7 @@ def measure_power(pieces: Iterable[Float[np.ndarray, " _"]]) -> Float[np.ndarray
 
 
 def compute_level_db(power: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
-    """RMS level of the 20 ms round each 10 ms step, dB re full scale, never below -120."""
+    """Compute the RMS level of the 20 ms around each 10 ms step, dB re full scale, at least -120."""
     padded = np.pad(power, (0, 1), mode="edge")
     mean_square = (padded[:-1] + padded[1:]) / 2
     return 10.0 * np.log10(np.maximum(mean_square, 1e-12))
@@ -109,7 +109,7 @@ def _mean_squares(samples: np.ndarray) -> np.ndarray:
 
 
 def _keep_long_runs(flags: np.ndarray, shortest: int) -> np.ndarray:
-    """Clear runs of True that are shorter than `shortest`."""
+    """Clear runs of True shorter than `shortest`."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     kept = np.zeros_like(flags)
     for begin, end in zip(edges[::2], edges[1::2], strict=True):

@@ -1,7 +1,7 @@
-"""Synthetic speech with phonemes in time, from espeak-ng.
+"""Synthetic speech with timed phonemes, from espeak-ng.
 
-The voices are formant voices: clearly robotic, but every phoneme's place is known to the sample, which no recording
-offers.
+The voices are formant voices: clearly robotic, but the time of every phoneme is known to the sample, unlike in
+recordings.
 """
 
 import json
@@ -20,7 +20,7 @@ from metatalk_lib.media.audio import Audio
 from metatalk_lib.speech import espeak_worker
 
 PAUSE = "_"
-"""Symbol of a stretch without any phoneme."""
+"""Symbol of an interval without a phoneme."""
 
 VOICES = (
     "en-us",
@@ -48,7 +48,7 @@ VOICES = (
     "en-gb+Alicia",
     "en-us+m2",
 )
-"""Voices of the corpus: accent+variant, women and men in turn so that a short corpus is mixed too."""
+"""Voices of the corpus as accent+variant; female and male voices alternate, so a short corpus is mixed, too."""
 
 _ESPEAK_LANGUAGE = {"en-gb": "en"}  # espeak-ng lists British English under the plain language
 _WORKER_TIMEOUT_S = 60.0
@@ -56,12 +56,12 @@ _WORKER_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Phoneme:
-    """One phoneme in time.
+    """A phoneme and its time interval.
 
     Attributes:
         symbol: IPA, with stress marks, or `PAUSE`.
-        start_s: start, s from the first sample.
-        end_s: end, s; the next phoneme's start.
+        start_s: start of the interval, s from the first sample.
+        end_s: end of the interval, s; the start of the next phoneme.
     """
 
     symbol: str
@@ -76,9 +76,9 @@ class Speech:
     Attributes:
         samples: (S,) mono, in [-1, 1].
         rate: samples a second.
-        phonemes: without gaps or overlap, from 0 to the end of the samples.
-        text: what is said.
-        voice: who says it.
+        phonemes: phonemes without gaps or overlap, from 0 to the end of the samples.
+        text: spoken text.
+        voice: name of the voice.
     """
 
     samples: Float[np.ndarray, " S"]
@@ -94,18 +94,18 @@ class Speech:
 
     @property
     def audio(self) -> Audio:
-        """The sound alone, of one channel."""
+        """The mono sound without the phonemes."""
         return Audio(self.samples[:, None], self.rate)
 
 
 def synthesize(text: str, voice: str = "en-us", *, speed_wpm: int = 160, pitch: int = 50) -> Speech:
-    """Speak a text; equal arguments give equal samples, in any process and any order.
+    """Synthesise a text; equal arguments give equal samples, in any process and any order.
 
     Args:
         text: one or several sentences.
         voice: a language of espeak-ng, with `+` and a variant where wanted, such as `en-gb+f2`.
-        speed_wpm: speaking rate, words a minute, 80 to 450.
-        pitch: 0 (low) to 100 (high).
+        speed_wpm: speaking rate, words per minute, 80 to 450.
+        pitch: pitch of the voice, 0 (low) to 100 (high).
 
     Raises:
         ParameterError: no text, an unknown voice, or a rate or pitch out of range.
@@ -133,14 +133,14 @@ def synthesize(text: str, voice: str = "en-us", *, speed_wpm: int = 160, pitch: 
 
 
 def build_phonemes(events: list, sample_count: int, rate: int) -> tuple[Phoneme, ...]:
-    """Turn phoneme onsets into intervals that cover all samples without gap or overlap.
+    """Convert phoneme onsets to intervals that cover all samples without gap or overlap.
 
-    A phoneme lasts until the next onset; what lies before the first onset and what has an empty symbol is `PAUSE`;
-    neighbouring pauses are merged; onsets that leave a phoneme no sample drop it.
+    A phoneme lasts until the next onset. The time before the first onset and events with an empty symbol become
+    `PAUSE`; adjacent pauses are merged; phonemes without a sample are dropped.
 
     Args:
         events: (first sample, symbol) in any order.
-        sample_count: S.
+        sample_count: number of samples of the utterance.
         rate: samples a second.
 
     Source: original to this project.
@@ -164,7 +164,7 @@ def build_phonemes(events: list, sample_count: int, rate: int) -> tuple[Phoneme,
 
 
 def pad_with_pauses(speech: Speech, before_s: float, after_s: float) -> Speech:
-    """Put silence round an utterance; its phonemes, where there are any, move with the sound.
+    """Add silence before and after an utterance; its phonemes, if any, move with the sound.
 
     Args:
         speech: any utterance.
@@ -188,7 +188,7 @@ def pad_with_pauses(speech: Speech, before_s: float, after_s: float) -> Speech:
 def _known_names() -> tuple[frozenset[str], frozenset[str]]:
     """Language names and variant names of the installed espeak-ng."""
     data = Path(espeakng_loader.get_data_path())
-    # Only the file names are sure to be found: not every language that a file declares is also its name.
+    # Only file names can be relied on: not every language that a file declares is found under that name.
     languages = frozenset(path.name.lower() for path in (data / "lang").rglob("*") if path.is_file())
     variants = frozenset(path.name for path in (data / "voices" / "!v").iterdir())
     return languages | frozenset(_ESPEAK_LANGUAGE), variants
@@ -199,7 +199,7 @@ def _check_request(text: str, voice: str, speed_wpm: int, pitch: int) -> None:
         raise ParameterError(f"speech: the text to speak is {text!r}. Give at least one word, without NUL characters.")
     languages, variants = _known_names()
     language, plus, variant = voice.partition("+")
-    # espeak-ng itself ignores an unknown variant and keeps the former voice for an unknown language.
+    # espeak-ng itself ignores an unknown variant and keeps the previous voice for an unknown language.
     if language.lower() not in languages or (plus and variant not in variants):
         raise ParameterError(
             f"speech: no voice `{voice}`. Take a language of espeak-ng, such as en-us, with a variant such as +f2."

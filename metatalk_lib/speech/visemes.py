@@ -1,4 +1,4 @@
-"""From phonemes in time to the 52 facial actions: what the lips do while a sentence is spoken.
+"""Visemes: from timed phonemes to the 52 facial actions of a speaking face.
 
 Every phoneme maps to one or two visemes, poses of jaw and lips. Poses are blended with dominance functions: viseme s
 has, for each articulator g, a dominance
@@ -6,8 +6,8 @@ has, for each articulator g, a dominance
     D_sg(t) = a_sg exp(-r_sg d_s(t)),      F_g(t) = sum_s D_sg(t) T_sg / sum_s D_sg(t)
 
 with a peak a, a rate r (1/s, one before and one after the viseme), the time d from t to the core of the viseme's
-interval, and the target pose T. Jaw and lips have inertia and follow a running mean of F. Consonants that need the lips
-in contact get it whatever their neighbours want.
+interval, and the target pose T. Jaw and lips have inertia and follow a running mean of F. Consonants that need contact
+of the lips get it regardless of their neighbours.
 """
 
 import unicodedata
@@ -36,14 +36,14 @@ _GROUPS = np.array(
 
 @dataclass(frozen=True)
 class Viseme:
-    """A pose and how strongly it asserts itself.
+    """A pose with its dominance over neighbouring visemes.
 
     Attributes:
-        pose: action -> value; a name without Left or Right stands for both sides.
+        pose: mapping from action to value; a name without Left or Right stands for both sides.
         dominance: peak a for jaw, rounding and lips.
-        before: rate r before the viseme for jaw, rounding and lips, 1/s; small means early anticipation.
-        after: rate r after the viseme, 1/s.
-        contact: None, or the actions that survive a contact of the lips; all others yield to it.
+        before: rate r before the viseme for jaw, rounding and lips, 1/s; a small rate means early anticipation.
+        after: rate r after the viseme for jaw, rounding and lips, 1/s.
+        contact: actions that remain during a lip contact, while all others are suppressed; None without contact.
     """
 
     pose: dict[str, float]
@@ -143,25 +143,25 @@ _PHONES: dict[str, str] = {
 }
 _VOWELS = frozenset({"AA", "AE", "AH", "AX", "EH", "IH", "IY", "UH", "UW", "AO", "OW", "ER"})
 INERTIA_S = 0.05
-"""Standard deviation of the Gaussian window of time over which jaw and lips average what they are asked for, s.
+"""Standard deviation of the Gaussian time window over which jaw and lips average their targets, s.
 
-Without it a mouth moves faster than filmed ones do: `make bench-lips` prints both.
+Without it the mouth moves faster than filmed mouths do: `make bench-lips` prints both.
 """
 _INERTIA_NODES = 7
-"""Instants at which the window's integral is taken."""
+"""Number of quadrature nodes of the integral over the window."""
 _CONTACT_RAMP_S = 0.06
-"""Time in which lips without inertia reach or leave a contact, s."""
+"""Time in which lips without inertia close to or open from a contact, s."""
 _RAMP_PER_INERTIA = 0.8
-"""What a second of inertia adds to that time, s."""
+"""Increase of the contact ramp per second of inertia, s/s."""
 _PRIMARY_STRESS, _SECONDARY_STRESS = "ˈ", "ˌ"
 _STRESSED, _UNSTRESSED = 1.12, 0.92
-"""Openness of vowels with primary stress and without any, relative to the pose."""
+"""Openness of vowels with primary stress and without stress, relative to the pose."""
 
 
 def split_phoneme(symbol: str) -> tuple[str, ...]:
-    """Visemes of one phoneme in their order: two for diphthongs and affricates, otherwise one.
+    """Split a phoneme into its visemes in order: two for diphthongs and affricates, otherwise one.
 
-    Stress, length, tone marks and diacritics do not matter.
+    Stress, length, tone marks and diacritics are ignored.
 
     Raises:
         ParameterError: a letter that is no IPA phone.
@@ -183,7 +183,7 @@ def split_phoneme(symbol: str) -> tuple[str, ...]:
 
 
 def phoneme_to_viseme(symbol: str) -> str:
-    """The first viseme of a phoneme, a key of `VISEMES`.
+    """Return the first viseme of a phoneme, a key of `VISEMES`.
 
     Raises:
         ParameterError: a letter that is no IPA phone.
@@ -192,11 +192,11 @@ def phoneme_to_viseme(symbol: str) -> str:
 
 
 def viseme_at(phonemes: Sequence[Phoneme], time_s: float) -> str:
-    """The first viseme of the phoneme that is said at an instant; `sil` outside of all.
+    """Return the first viseme of the phoneme spoken at an instant; `sil` outside all phonemes.
 
     Args:
         phonemes: in time, not overlapping.
-        time_s: s.
+        time_s: instant, s.
     """
     return next((phoneme_to_viseme(p.symbol) for p in phonemes if p.start_s <= time_s < p.end_s), "sil")
 
@@ -212,9 +212,9 @@ def viseme_curves(
     lead_s: float = 0.0,
     inertia_s: float = INERTIA_S,
 ) -> Float[np.ndarray, "T 52"]:
-    """Facial actions of spoken phonemes: F_g of the module's docstring, followed with inertia, at frame times i / fps.
+    """Compute facial actions of phonemes: F_g of the module's docstring, followed with inertia, at frame times i / fps.
 
-    Contacts are kept at every frame rate: a frame nearest to a bilabial always has closed lips, whatever the style.
+    Contacts are kept at every frame rate: the frame nearest to a bilabial always has closed lips, in any style.
 
     Args:
         phonemes: in time, not overlapping.
@@ -223,8 +223,8 @@ def viseme_curves(
         strength: scales all actions but contacts; 1 is ordinary careful speech, 0 a closed mouth.
         jaw: scales jaw opening only.
         lips: scales rounding and spreading only.
-        lead_s: how much earlier than the sound the face moves, s.
-        inertia_s: standard deviation of the window of the running mean, s; at 0 the face is as quick as its targets.
+        lead_s: time by which the face leads the sound, s.
+        inertia_s: standard deviation of the window of the running mean, s; 0 follows the targets without delay.
 
     Returns:
         (T, 52) actions, 0 to about 1.2, columns as `ARKIT_ACTIONS`; only jaw, lips and tongue move.
@@ -256,7 +256,7 @@ class _Segment:
 
     @property
     def core_s(self) -> tuple[float, float]:
-        """Where the pose is fully meant: the middle of a phoneme, all of a pause but its transitions."""
+        """Interval in which the pose is fully reached: the middle of a phoneme, or a pause without its transitions."""
         duration = self.end_s - self.start_s
         margin = min(0.3 * duration, 0.09) if self.viseme == "sil" else 0.35 * duration
         return self.start_s + margin, self.end_s - margin
@@ -265,7 +265,7 @@ class _Segment:
 def _build_segments(phonemes: Sequence[Phoneme]) -> list[_Segment]:
     if not phonemes:
         raise ParameterError("visemes: no phonemes. Give at least one, a pause where nothing is said.")
-    # Silence around the utterance closes the mouth there.
+    # Silence around the utterance closes the mouth before and after it.
     segments = [_Segment("sil", phonemes[0].start_s - 1.0, phonemes[0].start_s, 1.0)]
     for phoneme in phonemes:
         if phoneme.end_s <= phoneme.start_s or phoneme.start_s < segments[-1].end_s - 1e-6:
@@ -288,7 +288,7 @@ def _stress_gain(symbol: str, viseme: str) -> float:
 
 
 def _columns(*names: str) -> list[int]:
-    """Columns of actions; a name without Left or Right finds both sides."""
+    """Columns of actions; a name without Left or Right gives both sides."""
     wanted = {side for name in names for side in (name, f"{name}Left", f"{name}Right")}
     return [column for column, action in enumerate(ARKIT_ACTIONS) if action in wanted]
 
@@ -304,7 +304,7 @@ _POSES = {name: _pose(name) for name in VISEMES}
 
 
 def _follow(segments: list[_Segment], times: Float[np.ndarray, " T"], inertia_s: float) -> Float[np.ndarray, "T 52"]:
-    """The running mean of the blended poses, by Gauss-Hermite quadrature."""
+    """Compute the running mean of the blended poses by Gauss-Hermite quadrature."""
     if inertia_s == 0:
         return _blend(segments, times)
     nodes, weights = hermegauss(_INERTIA_NODES)
@@ -316,7 +316,7 @@ def _blend(segments: list[_Segment], times: Float[np.ndarray, " T"]) -> Float[np
     cores = np.array([segment.core_s for segment in segments])
     late = np.maximum(times[:, None] - cores[:, 1], 0.0)
     early = np.maximum(cores[:, 0] - times[:, None], 0.0)
-    # A pause of a few milliseconds, before a stop for example, is no reason to close the mouth.
+    # A pause of a few milliseconds, as before a plosive, does not close the mouth.
     weights = np.array([min(1.0, (s.end_s - s.start_s) / 0.12) if s.viseme == "sil" else 1.0 for s in segments])
     targets = np.stack([_POSES[s.viseme] * s.gain for s in segments])
     actions = np.empty((len(times), len(ARKIT_ACTIONS)))
@@ -339,7 +339,7 @@ def _apply_contacts(
     half_frame_s: float,
     ramp_s: float,
 ) -> None:
-    """Close the lips (or tuck the lower lip) in place, full over the consonant and at least over one frame."""
+    """Apply lip contacts in place: closed lips (or a tucked lower lip) over the consonant, at least over one frame."""
     for segment in segments:
         kept = VISEMES[segment.viseme].contact
         if kept is None:

@@ -12,15 +12,15 @@ from metatalk_lib.tracking.crop import CropTransform, load_crop
 
 @dataclass(frozen=True)
 class Character:
-    """What stages 01 and 03 know of a person.
+    """Outputs of stages 01 and 03 for one person.
 
     Attributes:
         source: the source video.
-        fps: its frame rate.
-        frame_count: its frames.
-        codec: its codec family.
-        transform: the crop's place in it.
-        coefficients: of every frame.
+        fps: frame rate of the source video, Hz.
+        frame_count: number of frames of the source video.
+        codec: codec family of the source video.
+        transform: position of the crop in the source video.
+        coefficients: coefficients of every source frame.
     """
 
     source: Path
@@ -31,13 +31,13 @@ class Character:
     coefficients: Coefficients
 
     def check_start(self, start_frame: int) -> None:
-        """Refuse a first frame that the source does not have with a `ParameterError`."""
+        """Raise a `ParameterError` if the source does not have the first frame."""
         if not 0 <= start_frame < self.frame_count:
             raise ParameterError(f"start_frame is {start_frame}; the source has frames 0 to {self.frame_count - 1}.")
 
 
 def load_character(character_dir: Path) -> Character:
-    """Read what stages 01 and 03 left.
+    """Load the outputs of stages 01 and 03.
 
     Raises:
         DataError: a file is missing, the source video has changed since, or frames lack coefficients.

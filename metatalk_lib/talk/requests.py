@@ -1,4 +1,4 @@
-"""What is asked of `metatalk talk`, looked at before anything is spoken."""
+"""Validation of the arguments of `metatalk talk` before anything is spoken."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,10 @@ from metatalk_lib.media.video_writer import check_sound
 
 
 def name_outputs(recordings: Sequence[Path], output: Path) -> list[Path]:
-    """Where the video of each recording goes: `output` itself if it ends in .mp4, else `<output>/<recording>.mp4`.
+    """Name the video of each recording: `output` itself if it ends in .mp4, else `<output>/<recording>.mp4`.
 
     Raises:
-        ParameterError: several recordings but a file to write, or two that would give one name.
+        ParameterError: several recordings with a file as output, or two recordings with the same name.
     """
     is_folder = output.is_dir() or not output.suffix
     if len(recordings) == 1 and not is_folder:
@@ -28,10 +28,10 @@ def name_outputs(recordings: Sequence[Path], output: Path) -> list[Path]:
 
 
 def gather_recordings(paths: Sequence[Path], output: Path) -> list[Path]:
-    """The recordings, and for each folder those in it, without what an earlier run wrote into an output folder there.
+    """Expand folders to the recordings in them, except videos of an earlier run in an output folder there.
 
     Raises:
-        DataError: a folder holds no recording.
+        DataError: a folder contains no recording.
     """
     found, target = [], output.resolve()
     for path in paths:
@@ -42,10 +42,10 @@ def gather_recordings(paths: Sequence[Path], output: Path) -> list[Path]:
 
 
 def check_recordings(recordings: Sequence[Path]) -> None:
-    """Look through all recordings, so that a bad one is known before the first is spoken.
+    """Check all recordings, so that an unusable one is reported before the first is spoken.
 
     Raises:
-        DataError: recordings cannot be used; the message holds them all.
+        DataError: some recordings are unusable; the message lists them all.
     """
     bad = []
     for recording in recordings:
@@ -58,11 +58,11 @@ def check_recordings(recordings: Sequence[Path]) -> None:
 
 
 def check_talk(audio_path: Path, output: Path, source: Path | None = None) -> None:
-    """What can be told from the paths alone.
+    """Check what can be checked from the paths alone.
 
     Raises:
-        ParameterError: the output is no .mp4, or a file that is read.
-        DataError: the recording is not there.
+        ParameterError: the output does not end in .mp4, or is one of the inputs.
+        DataError: the recording does not exist.
     """
     if output.suffix != ".mp4":
         raise ParameterError(f"the output {output} must end in .mp4.")

@@ -1,4 +1,4 @@
-"""What a running talk keeps: its finished parts on disk, and the time that went into what."""
+"""Finished parts of a talk in progress, kept on disk for resuming, and a clock for the time spent on each task."""
 
 import hashlib
 import itertools
@@ -18,14 +18,14 @@ _Item = TypeVar("Item")
 
 
 class Parts:
-    """The parts of a video, in a folder beside it.
+    """The parts of a video in progress, in a folder next to it.
 
     Attributes:
-        paths: of all of them, in order.
-        lengths: frames of each.
-        finished: so many of the first ones are there and whole.
-        digest: of what they are made from; the finished video's comment.
-        is_joined: whether the finished video is there already.
+        paths: paths of all parts, in order.
+        lengths: number of frames of each part.
+        finished: number of leading parts that are complete.
+        digest: digest of the inputs, stored as the comment of the finished video.
+        is_joined: whether the finished video already exists.
     """
 
     def __init__(self, output: Path, digest: str, frames: int, length: int) -> None:
@@ -42,7 +42,7 @@ def _folder_of(output: Path) -> Path:
 
 
 def _is_whole(path: Path, length: int, comment: str = "") -> bool:
-    """Whether a video is there with all its frames; a machine that lost its power may leave another one."""
+    """Whether a video exists with all its frames; a power failure may leave an incomplete one."""
     try:
         return path.exists() and (info := probe_video(path)).frame_count == length and info.comment == comment
     except DataError:
@@ -51,13 +51,13 @@ def _is_whole(path: Path, length: int, comment: str = "") -> bool:
 
 @contextmanager
 def open_parts(output: Path, description: dict, frames: int, length: int) -> Iterator[Parts]:
-    """Parts, or the whole video, that were made from the same things, or none; after an error only whole parts stay.
+    """Open the parts of a video; parts of other inputs are deleted first. After an error complete parts stay.
 
     Args:
         output: the finished video.
-        description: what the parts are made from.
-        frames: of the whole video.
-        length: frames of each part but the last.
+        description: description of all inputs of the video.
+        frames: number of frames of the whole video.
+        length: number of frames of each part except the last.
     """
     folder = _folder_of(output)
     key = folder / "made_from.json"

@@ -1,8 +1,8 @@
-"""The test phase: any recording → expressions → synthetic lower faces → painted ones → sewn into the source → video.
+"""The test phase: recording → expressions → synthetic lower faces → painted faces → blended into the source → video.
 
-Everything streams, so that memory does not grow with the length of the recording. The source plays forth and back
-where the recording is longer, which repeats no frame at a turn and never jumps. The picture is written in parts of two
-seconds beside the output; a run that was killed goes on after the last whole one.
+Everything streams, so memory does not grow with the length of the recording. If the recording is longer than the
+source, the source plays forwards and backwards, without repeated frames at the turns and without jumps. The video is
+written in parts of two seconds next to the output; a restarted run resumes after the last complete part.
 """
 
 import hashlib
@@ -44,11 +44,11 @@ from metatalk_lib.talk.requests import check_talk
 from metatalk_lib.talk.resumable_video import open_parts
 
 PART_S = 2
-"""Length of the parts that a killed run keeps, s of video: seconds of work, at most a minute on a slow machine."""
+"""Length of the parts in which the video is written, s; each takes seconds, at most a minute on a slow machine."""
 PREVIEW_REDUCTION = 2
-"""A preview is painted and written at this fraction of the size."""
+"""Factor by which a preview is smaller than the full size."""
 ACCELERATOR_BATCH = 8
-"""Frames that an accelerator paints at once; a CPU is not faster for it."""
+"""Frames that an accelerator paints in one batch; batches do not speed up a CPU."""
 DRAWING_THREADS = max(1, min(8, CORES // 2))
 
 _Item = TypeVar("Item")
@@ -56,18 +56,18 @@ _Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class TalkReport:
-    """What a finished video is.
+    """Report on a finished video.
 
     Attributes:
-        output: the file.
-        frame_count, fps: of the video.
-        audio_s, video_s: lengths, s; they differ by less than a frame.
-        silent_frames: frames in which nothing is said and the mouth is closed; of a resumed run, only of what it made.
-        reversed_frames: frames during which the source plays backwards.
-        resumed_frames: frames that an earlier run had finished.
-        changed_outside_px: pixels outside the mask that differ from the source before encoding, in the frames that this
-            run made; always 0.
-        seconds: time of the parts; they overlap, so that `total` is less than their sum.
+        output: path of the video.
+        frame_count, fps: number of frames and frame rate of the video, Hz.
+        audio_s, video_s: lengths of sound and picture, s; they differ by less than a frame.
+        silent_frames: number of silent frames, in which the mouth is closed; a resumed run counts only its own.
+        reversed_frames: number of frames during which the source plays backwards.
+        resumed_frames: number of frames that an earlier run had finished.
+        changed_outside_px: number of pixels outside the mask that differ from the source before encoding, in the frames
+            that this run made; always 0.
+        seconds: time spent on each part of the work, s; parts overlap, so `total` is less than their sum.
     """
 
     output: Path
@@ -82,7 +82,7 @@ class TalkReport:
     seconds: dict[str, float]
 
     def describe(self) -> str:
-        """One line for a person who waits."""
+        """Summarise the report in one line for the user."""
         total, first = self.seconds["total"], self.seconds.get("first frame", 0.0)
         made = self.frame_count - self.resumed_frames
         text = f"{self.output}: {self.video_s:.2f} s, {made} frames in {total:.1f} s ({made / total:.1f} frames/s)"
@@ -93,13 +93,13 @@ class TalkReport:
 
 
 class Talker:
-    """A character with the networks loaded, ready to speak any number of recordings.
+    """A character with its networks loaded, which can speak any number of recordings.
 
     Args:
-        character_dir: `outputs/<character>`, with stages 01, 03, 04 and 05.
-        a2e_dir: another folder for the A2E network.
-        renderer_dir: another folder for the neural renderer.
-        device: where the painting runs; CPU by default.
+        character_dir: folder `outputs/<character>` with stages 01, 03, 04 and 05.
+        a2e_dir: folder of the A2E network, if not the character's.
+        renderer_dir: folder of the neural renderer, if not the character's.
+        device: device of the neural renderer; CPU by default.
 
     Raises:
         DataError: a stage's file is missing or does not fit.
@@ -131,18 +131,18 @@ class Talker:
     def speak(
         self, audio_path: Path, output: Path, *, start_frame: int = 0, preview: bool = False, crf: int | None = None
     ) -> TalkReport:
-        """Make the person speak a recording; what is there already, made from the same things, stays.
+        """Make the person speak a recording; parts or videos already made from the same inputs are kept.
 
         Args:
             audio_path: any recording that can be decoded.
-            output: the .mp4 to write, in the codec family, size and rate of the source; it appears when it is whole.
+            output: .mp4 file to write, in the codec family, size and rate of the source; it appears when complete.
             start_frame: source frame shown first.
             preview: paint and write at half the size, for a quick look.
-            crf: the encoder's constant rate factor, smaller for a better picture; None takes a visually lossless one.
+            crf: constant rate factor of the encoder, lower is better quality; None is visually lossless.
 
         Raises:
-            ParameterError: `start_frame` is not in the source, `output` is no .mp4 file or one that is read, or the
-                encoder knows no such `crf`.
+            ParameterError: `start_frame` is not in the source, `output` is not .mp4 or is an input, or the
+                encoder does not support `crf`.
             DataError: the recording cannot be used, or a file cannot be written.
 
         Source: paper section 2 (test phase), Fig. 1.
@@ -189,7 +189,7 @@ class Talker:
         return sha256_file(self.character.source)
 
     def _describe(self, audio_path: Path, start_frame: int, preview: bool, crf: int | None) -> dict:
-        """What a video is made from: what a killed run left must have been made from the same to be of use."""
+        """Describe all inputs of a video; results of an interrupted run are reused only if their inputs are equal."""
         renderer = ["generator.safetensors", "renderer.json"] + [
             name for name in BANK_FILES if self.renderer.bank is not None
         ]
@@ -230,9 +230,9 @@ class _Prepared(NamedTuple):
     """One frame before it is painted.
 
     Attributes:
-        source: of the source video.
-        crop: its rectangle in the crop.
-        drawn: the lower face in it.
+        source: frame of the source video.
+        crop: the renderer's rectangle of the cropped frame.
+        drawn: rendered input in this rectangle.
     """
 
     source: UInt8[np.ndarray, "H W 3"]
@@ -241,7 +241,7 @@ class _Prepared(NamedTuple):
 
 
 class _Job:
-    """One recording being spoken: the stream of finished frames, and what is counted on the way."""
+    """One recording in progress: the stream of finished frames, and the counts for the report."""
 
     def __init__(
         self,
@@ -261,7 +261,7 @@ class _Job:
         self.silent_frames = self.changed_outside_px = 0
 
     def frames(self, lengths: Sequence[int]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-        """The finished frames from `first` on; none of different parts, with these lengths, are painted together."""
+        """Yield the finished frames from `first` on; a batch never spans two parts, which have these lengths."""
         torch.set_num_threads(self.talker.threads)
         roi = self.renderer.settings.roi
         prepared = self._prepared()
@@ -283,7 +283,7 @@ class _Job:
         return Condition(window[None], known[None], crop[None], centre.mask[None], centre.references[None])
 
     def _prepared(self) -> Iterator[list[_Prepared | None]]:
-        """What is shown and drawn of each frame from `first` on, with its neighbours."""
+        """Yield for each frame from `first` on the prepared frame with its neighbours in the renderer's window."""
         window = self.renderer.settings.window
         begin = max(0, self.first - window // 2)
         sources = self.clock.timed("decode", read_in_order(self.talker.character.source, self.order[begin:]))
@@ -303,7 +303,7 @@ class _Job:
         return _Prepared(source, crop, drawn)
 
     def _driven(self) -> Iterator[tuple[Coefficients, int, list[Reference]]]:
-        """Coefficients and row of every frame, and the reference frames that are nearest to it."""
+        """Yield coefficients, row and chosen references of every frame."""
         bank, count = self.renderer.bank, self.renderer.settings.references
         follower = ReferenceFollower(bank, count) if bank is not None else None
         spoken = stream_speech(self.audio, self.talker.character.fps, self.talker.a2e)
@@ -319,6 +319,6 @@ class _Job:
 
 
 def reduce_frame(image: UInt8[np.ndarray, "H W 3"], reduction: int) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture made smaller by a whole number, with even sides, which every player takes."""
+    """Reduce a picture by an integer factor, with even sides, which every player supports."""
     height, width = (max(2, side // reduction // 2 * 2) for side in image.shape[:2])
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

@@ -1,6 +1,6 @@
-"""Preflight: what a source video is good for, before hours are spent on it.
+"""Preflight check: whether a source video is suitable, before hours are spent on it.
 
-Every check has a status, a figure and advice. `error` means that the suite cannot work with the video, `notice` that
+Every check has a status, a measured value and advice. `error` means that the suite cannot use the video, `notice` that
 the result will be worse than it could be.
 """
 
@@ -23,7 +23,7 @@ from metatalk_lib.tracking.landmarks import LandmarkTrack, format_frames
 Status = Literal["ok", "notice", "error"]
 
 MOST_SQUEEZED = 0.01
-"""Pixels may differ so much from squares."""
+"""Largest deviation of the pixel aspect ratio from 1 that counts as square."""
 
 # bridge and tip of the nose, nostrils, corners of the eyes (landmarks 27-35, 36, 39, 42, 45) of the open face
 # model's mean face (CC0 data); centimetres, x right, y up, z towards the camera
@@ -37,13 +37,13 @@ _RIGID_HEAD_CM = np.array(
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report.
+    """One check of the report.
 
     Attributes:
-        name: what was checked.
+        name: name of the check.
         status: `ok`, `notice` or `error`.
-        figure: what was found, with its unit.
-        advice: what to do; empty where all is well.
+        figure: measured value with its unit.
+        advice: recommended action; empty if the check passed.
     """
 
     name: str
@@ -107,10 +107,10 @@ def run_preflight(
 
     Args:
         video_path: the video.
-        track: its landmarks where they are known; otherwise faces are searched for at 24 places.
-        face_position: which of several faces is meant.
+        track: landmarks of the video; if None, faces are detected in 24 sampled frames.
+        face_position: position of the face to use among several.
         max_missing_fraction: largest share of frames without a face.
-        sampler: what watched the video's frames, with the same `face_position`; None reads some of them again.
+        sampler: sampler that has already seen the frames, with the same `face_position`; None reads some of them again.
 
     Raises:
         DataError: the file is missing, cut off, or not a video.
@@ -132,13 +132,13 @@ def run_preflight(
 
 
 def estimate_head_pose(landmarks: Float[np.ndarray, "*T 68 2"]) -> Float[np.ndarray, "*T 3"]:
-    """Yaw, pitch and roll of a head, degrees, to about five degrees; 0 is a view from the front.
+    """Estimate yaw, pitch and roll of a head, degrees, accurate to about five degrees; 0 is a frontal view.
 
     A scaled orthographic camera, x = A X + b with A (2, 3), is fitted to the rigid points of a mean head by least
     squares; the nearest pair of orthonormal rows to A gives the rotation M = Rz Ry Rx.
 
     Args:
-        landmarks: px.
+        landmarks: 68 landmarks, px.
 
     Returns:
         Yaw is positive where the head turns to the picture's right, pitch where it looks down, roll where it tilts
@@ -223,7 +223,7 @@ def _check_faces(
     if len(missing) == total:
         advice = f"Give a video that shows a face from the front, at least {MINIMUM_FACE_PX} px wide."
         return [Check("face", "error", "found in no frame", advice)]
-    # a few sampled frames cannot tell 2 % from 0: they condemn a video only where many lack a face
+    # a few sampled frames cannot tell 2 % from 0, so they reject a video only if many of them lack a face
     limit = max_missing * total if track is not None else max(max_missing, 0.1) * total
     if len(missing) > limit:
         checks.append(Check("face", "error", found, "Cut these frames out, or raise max_missing_fraction."))
@@ -249,7 +249,7 @@ def _check_face_quality(samples: Samples, track: LandmarkTrack | None) -> list[C
     else:
         size = Check("face width", "ok", f"{width:.0f} px")
     pose = estimate_head_pose(points)
-    # extremes without the odd bad frame
+    # extremes, robust against single bad frames
     yaw, pitch = (np.percentile(np.abs(pose[:, axis] - (0, np.median(pose[:, 1]))[axis]), 98) for axis in (0, 1))
     figure = f"turns by up to {yaw:.0f}, nods by up to {pitch:.0f} degrees"
     turned = Check("head pose", "ok", figure)

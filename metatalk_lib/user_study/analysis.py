@@ -9,17 +9,17 @@ from metatalk_lib.user_study.store import SCALE, load_ratings, open_existing
 
 
 def compute_table4(database: Path, *, seed: int = 0) -> pd.DataFrame:
-    """The paper's Table 4 from the ratings so far, with 95 % intervals.
+    """Compute the paper's Table 4 from the ratings so far, with 95 % intervals.
 
     Args:
         database: path of `ratings.sqlite`.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
-        One row a method of the study: `Average` (1 to 5, higher is better) with `low` and `high` from resampling
-        participants (not given for a single participant); shares of the ratings 1 to 5 in %; `sync %` with Wilson
-        `sync low`, `sync high`, which take the ratings as independent; `ratings`, `participants`; `note` says
-        `no ratings yet` where there are none, and the figures are then empty.
+        One row for each method: `Average` (1 to 5, higher is better) with `low` and `high` from resampling participants
+        (absent for a single participant); shares of the ratings 1 to 5 in %; `sync %` with Wilson intervals `sync low`,
+        `sync high`, which treat the ratings as independent; `ratings`, `participants`; `note` is `no ratings yet` if
+        there are none, and the values are then empty.
 
     Raises:
         DataError: there is no study.

@@ -21,9 +21,9 @@ class StudyClip:
     """One finished video to be rated.
 
     Attributes:
-        method: what made it, such as `Ours`.
-        character: whose face it shows.
-        audio: name of the recording it speaks.
+        method: method that made the video, such as `Ours`.
+        character: character whose face the video shows.
+        audio: name of the recording that the face speaks.
         path: the video file, with its audio.
     """
 
@@ -34,11 +34,11 @@ class StudyClip:
 
 
 def find_clips(outputs_dir: Path, characters: Sequence[str]) -> list[StudyClip]:
-    """The clips that stage 06 listed in `clips.json`: method, recording and file of each.
+    """Find the clips that stage 06 lists in `clips.json`: method, recording and file of each.
 
     Args:
         outputs_dir: folder of all characters.
-        characters: whose clips are rated together.
+        characters: characters whose clips are rated together.
 
     Raises:
         DataError: a character's stage 06 is not finished, or a listed video does not exist.
@@ -57,18 +57,18 @@ def find_clips(outputs_dir: Path, characters: Sequence[str]) -> list[StudyClip]:
 
 
 def session_order(clips: Sequence[tuple[str, str]], *, participant_number: int, seed: int) -> list[str]:
-    """Order in which one participant sees the clips.
+    """Compute the order in which one participant sees the clips.
 
-    Each round shows one clip of every method; the order of methods turns by one place from participant to participant
-    (a Latin square, so that no method is always first), and each method's clips are shuffled for each participant.
+    Each round shows one clip of every method; the order of methods rotates by one place from participant to participant
+    (a Latin square, so no method is always first), and each method's clips are shuffled for each participant.
 
     Args:
         clips: (token, method) of each clip.
         participant_number: 0 for the first participant, and so on.
-        seed: of the study.
+        seed: seed of the study.
 
     Returns:
-        All tokens, each once.
+        All tokens, once each.
 
     Source: Original to this project.
     """

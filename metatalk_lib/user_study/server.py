@@ -1,4 +1,4 @@
-"""The rating page's server: the standard library's, one HTML file, no request to anywhere else."""
+"""Server of the rating page: the standard library's HTTP server and one HTML file, without requests to other hosts."""
 
 import json
 import re
@@ -46,7 +46,7 @@ class StudyHandler(BaseHTTPRequestHandler):
         self._answer(self._post)
 
     def log_message(self, format: str, *args) -> None:
-        """Stay quiet: a log of requests would tie answers to network addresses."""
+        """Log nothing: a log of requests would link answers to network addresses."""
 
     def _answer(self, action) -> None:
         try:
@@ -88,7 +88,7 @@ class StudyHandler(BaseHTTPRequestHandler):
         self._send_json(HTTPStatus.CREATED, {"stored": True})
 
     def _send_video(self, content: bytes) -> None:
-        """Send the clip, or the byte range that the browser asks for: some browsers play nothing without ranges."""
+        """Send the clip, or the byte range that the browser requests: some browsers need ranges to play a video."""
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if not wanted:
             self._send(HTTPStatus.OK, content, "video/mp4", {"Accept-Ranges": "bytes"})
@@ -118,11 +118,11 @@ class StudyHandler(BaseHTTPRequestHandler):
 
 
 def make_server(study_dir: Path, *, host: str = "127.0.0.1", port: int = 8700) -> ThreadingHTTPServer:
-    """A server for a study, bound but not yet running; port 0 takes any free one.
+    """Create a server for a study, bound but not yet running; port 0 takes any free port.
 
     Args:
         study_dir: folder that `create_study` filled.
-        host: address to listen on; the default is reachable from this machine only.
+        host: address to listen on; the default accepts connections from this machine only.
         port: TCP port.
 
     Returns:
@@ -140,11 +140,11 @@ def make_server(study_dir: Path, *, host: str = "127.0.0.1", port: int = 8700) -
 
 
 def serve_study(study_dir: Path, *, host: str = "127.0.0.1", port: int = 8700) -> None:
-    """Serve the rating page until interrupted; every rating is on disk when the page says so.
+    """Serve the rating page until interrupted; every rating is on disk before the page confirms it.
 
     Args:
         study_dir: folder that `create_study` filled.
-        host: address to listen on; `0.0.0.0` lets other machines in.
+        host: address to listen on; `0.0.0.0` accepts connections from other machines.
         port: TCP port.
 
     Raises:

@@ -34,26 +34,26 @@ CREATE TABLE IF NOT EXISTS ratings (
 
 
 class DuplicateRatingError(ParameterError):
-    """This participant has rated this clip already; the first rating stands."""
+    """The participant has already rated this clip; the first rating stands."""
 
 
 def create_study(clips: Sequence[StudyClip], study_dir: Path, *, seed: int, max_seconds: float | None = None) -> Path:
-    """Copy the clips under blind names and open the ratings file; ratings that exist are kept.
+    """Copy the clips under blind names and create the ratings database; existing ratings are kept.
 
-    A clip's token is a hash of the seed, what the clip is, and its bytes: the same video keeps its ratings when the
-    study is made again, and a video that was made anew starts without any.
+    The token of a clip is a hash of the seed, the clip's description and its bytes: an unchanged video keeps its
+    ratings when the study is recreated, and a changed one starts without ratings.
 
     Args:
-        clips: what to rate; one for each method, character and recording.
+        clips: clips to rate; one for each method, character and recording.
         study_dir: folder for `ratings.sqlite` and `clips/`.
-        seed: fixes tokens and orders.
-        max_seconds: longer clips are cut here, and encoded once more; the paper shows 15 s.
+        seed: seed of tokens and orders.
+        max_seconds: length to which longer clips are cut, with re-encoding, s; the paper shows 15 s.
 
     Returns:
         Path of `ratings.sqlite`.
 
     Raises:
-        ParameterError: no clips, or two of the same method, character and recording.
+        ParameterError: there are no clips, or two with the same method, character and recording.
         DataError: a video does not exist, or the folder cannot be written.
 
     Source: paper, section 3 and Table 4; blinding and balancing are original to this project.
@@ -78,7 +78,7 @@ def create_study(clips: Sequence[StudyClip], study_dir: Path, *, seed: int, max_
 
 
 def _register_clips(connection: sqlite3.Connection, tokens: Mapping[StudyClip, str], seed: int) -> None:
-    """Make these clips the ones to rate; a study that has them already stays as it is, byte for byte."""
+    """Replace the clips to rate; a study that already has these clips stays unchanged, byte for byte."""
     rows = [(token, clip.method, clip.character, clip.audio) for clip, token in tokens.items()]
     active = connection.execute("SELECT token, method, character, audio FROM clips WHERE active = 1").fetchall()
     if sorted(active) == sorted(rows) and connection.execute("SELECT seed FROM study").fetchall() == [(seed,)]:
@@ -91,7 +91,7 @@ def _register_clips(connection: sqlite3.Connection, tokens: Mapping[StudyClip, s
 
 
 def load_clips(database: Path) -> list[tuple[str, str]]:
-    """(token, method) of the study's present clips.
+    """Load (token, method) of the study's current clips.
 
     Raises:
         DataError: there is no study.
@@ -101,14 +101,14 @@ def load_clips(database: Path) -> list[tuple[str, str]]:
 
 
 def next_clip(database: Path, participant: str) -> tuple[str | None, int, int]:
-    """The clip a participant is to rate next; a new participant is registered.
+    """Choose the clip that a participant rates next; a new participant is registered.
 
     Args:
         database: path of `ratings.sqlite`.
-        participant: name chosen by the rater: letters, digits, `_`, `-`.
+        participant: name chosen by the rater, of letters, digits, `_` and `-`.
 
     Returns:
-        Token, or None when all are rated; number of clips rated so far; number of clips.
+        Token, or None if all clips are rated; number of clips rated so far; number of clips.
 
     Raises:
         ParameterError: the name is not allowed.
@@ -130,18 +130,18 @@ def next_clip(database: Path, participant: str) -> tuple[str | None, int, int]:
 
 
 def add_rating(database: Path, *, participant: str, token: str, realism: int, in_sync: bool) -> None:
-    """Store one rating at once.
+    """Store one rating immediately.
 
     Args:
         database: path of `ratings.sqlite`.
         participant: a registered participant.
-        token: a clip of the study.
-        realism: realism and definition, 1 (worst) to 5 (best).
-        in_sync: whether lips and audio fit.
+        token: token of a clip of the study.
+        realism: rating of realism and definition, 1 (worst) to 5 (best).
+        in_sync: whether lips and audio match.
 
     Raises:
-        ParameterError: an answer is missing or out of range, or participant or clip is unknown.
-        DuplicateRatingError: this participant has rated this clip already.
+        ParameterError: an answer is missing or out of range, or the participant or clip is unknown.
+        DuplicateRatingError: the participant has already rated this clip.
         DataError: there is no study.
     """
     _check_participant(participant)
@@ -162,7 +162,7 @@ def add_rating(database: Path, *, participant: str, token: str, realism: int, in
 
 
 def load_ratings(database: Path) -> pd.DataFrame:
-    """All ratings of the study's present clips: participant, method, character, audio, realism, in_sync, rated_at.
+    """Load all ratings of the current clips: participant, method, character, audio, realism, in_sync, rated_at.
 
     Raises:
         DataError: there is no study.
@@ -177,7 +177,7 @@ def load_ratings(database: Path) -> pd.DataFrame:
 
 
 def export_ratings(database: Path, path: Path) -> int:
-    """Write all ratings of the study's present clips as CSV, and return their number.
+    """Write all ratings of the study's current clips as CSV, and return their number.
 
     Raises:
         DataError: there is no study.
@@ -195,7 +195,7 @@ def _check_participant(participant: str) -> None:
 
 @contextmanager
 def _open_database(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that commits on success, rolls back on failure, and is closed either way."""
+    """Open a connection that commits on success, rolls back on failure, and is closed in either case."""
     connection = sqlite3.connect(path, timeout=30)
     try:
         connection.execute("PRAGMA foreign_keys = ON")

@@ -1,6 +1,6 @@
 """The coefficient explorer: a thin ipywidgets shell around the pure functions of the `coefficient_*` modules.
 
-The widget only looks. What it finds is copied as YAML; no later cell reads a slider.
+The widget only displays. Its settings can be copied as YAML; no later cell reads a slider.
 """
 
 import html
@@ -48,16 +48,16 @@ _WIDTH = 4 * VIEW_SIZE + 48  # of the explorer, px; a narrower page shrinks the 
 
 
 class CoefficientExplorer:
-    """All 257 coefficients on sliders, with what each does, beside the frame, the drawn face and their difference.
+    """All 257 coefficients on sliders with their effects, next to the frame, the rendered face and their difference.
 
     Attributes:
         view: the widget to display.
-        scrubber: the frame's row.
+        scrubber: slider of the frame's row.
         sliders: the page of sliders.
         pictures: `original`, `render`, `overlay`, `error`; strip: `lowered`, `as fitted`, `raised`, `difference`.
         curve: the selected coefficient over time.
         seed, random_button, reset_button, copy_button, apply_button: the actions.
-        yaml, status, errors: where the YAML text, the last action and messages appear.
+        yaml, status, errors: outputs for the YAML text, the last action and messages.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class CoefficientExplorer:
         Args:
             model: the face model.
             coefficients: a fit of the video.
-            load_frame: gives the square RGB picture of a row.
-            fps: frames a second, for a curve over seconds; over frame_id where absent.
+            load_frame: function that returns the square RGB picture of a row.
+            fps: frame rate, Hz, for curves over seconds; None shows them over frame_id.
             size: side of the large pictures, px.
         """
         self._model, self._coefficients, self._load_frame, self._size = model, coefficients, load_frame, size
@@ -106,7 +106,7 @@ class CoefficientExplorer:
 
     @property
     def changes(self) -> dict[str, dict[int, float]]:
-        """Part -> {number: amount} of everything that is not as fitted."""
+        """Return part -> {number: amount} of all coefficients that differ from the fit."""
         return self.sliders.changes
 
     def _lay_out(self) -> ipywidgets.Widget:
@@ -138,7 +138,7 @@ class CoefficientExplorer:
 
     @contextmanager
     def _errors_shown(self) -> Iterator[None]:
-        """Show what goes wrong instead of raising it, and take away what was shown before."""
+        """Show errors instead of raising them, and clear those shown before."""
         self.errors.outputs = ()
         try:
             with torch_threads(1):
@@ -187,7 +187,7 @@ class CoefficientExplorer:
         self.curve.value = draw_curve(values, self._times, row, value=value, label=label, time_label=self._time_label)
 
     def _show_selected(self) -> None:
-        """The strip and the curve of the selected coefficient; a strip is drawn once."""
+        """Show the strip and the curve of the selected coefficient; each strip is drawn only once."""
         with self._errors_shown():
             part, number = self.sliders.selected
             if (part, number) not in self._strips:
@@ -223,7 +223,7 @@ class CoefficientExplorer:
     def _apply(self, _event: object = None) -> None:
         with self._errors_shown():
             frame_id, changes = parse_yaml(self.yaml.value)
-            self._coefficients.select(np.array([frame_id]))  # refuses a frame that is not there
+            self._coefficients.select(np.array([frame_id]))  # raises if there is no such frame
             self.scrubber.value = int(np.searchsorted(self._coefficients.frame_id, frame_id))
             self._take(changes)
             self.status.value = "applied"
@@ -234,7 +234,7 @@ class CoefficientExplorer:
 
 
 def frame_loader(video_path: Path) -> Callable[[int], UInt8[np.ndarray, "S S 3"]]:
-    """A function that reads one frame of a video by its number."""
+    """Make a function that reads one frame of a video by its number."""
     return lambda row: next(iter(read_frames(video_path, start=row, stop=row + 1)))
 
 

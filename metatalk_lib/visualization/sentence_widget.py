@@ -1,4 +1,4 @@
-"""A field for a sentence, which is then heard and seen on a person's lips."""
+"""Widget with a text field for a sentence, which is then played and shown on a person's lips."""
 
 import html
 import io
@@ -22,14 +22,14 @@ FIRST_SENTENCE = "My mother makes a very good apple pie."
 
 
 class SpeakingLips:
-    """Types a sentence, speaks it and shows the lips: a thin shell over `sentence_preview.speak_sentence`.
+    """Widget that speaks a typed sentence and shows the lips: a thin shell over `sentence_preview.speak_sentence`.
 
     Attributes:
         view: the widget to display.
         text, voice, button: the controls.
-        player: the sound.
-        phonemes, curves, faces: pictures of waveform with phonemes, lip curves, and drawn faces.
-        errors: messages about what cannot be spoken.
+        player: audio player.
+        phonemes, curves, faces: figures of the waveform with phonemes, the lip curves and the drawn faces.
+        errors: error messages.
     """
 
     def __init__(self, model: FaceModel, coefficients: Coefficients, a2e: TrainedA2E, *, fps: Fraction) -> None:

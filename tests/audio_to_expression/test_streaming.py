@@ -1,4 +1,4 @@
-"""What drives the lips: blocks that join without a seam, poses that stay, audio that is cut and chosen."""
+"""Driving of the lips: blocks that join without a seam, poses that are kept, audio that is cut and chosen."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the judging benchmark compares when a character is scored again."""
+"""The judging benchmark's comparison of tables when a character is scored again."""
 
 from pathlib import Path
 

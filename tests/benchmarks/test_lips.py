@@ -1,4 +1,4 @@
-"""What the lips benchmark measures with: alignment in time, and curves that are what they say."""
+"""The lips benchmark's tools: alignment in time, and correct curves."""
 
 import numpy as np
 import pytest

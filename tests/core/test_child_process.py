@@ -1,4 +1,4 @@
-"""Work in a process of its own: progress, failure, and nothing left running."""
+"""Work in a separate process: progress, failure, and nothing left running."""
 
 import os
 import time

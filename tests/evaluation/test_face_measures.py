@@ -1,4 +1,4 @@
-"""What is measured on faces: landmarks, likeness and the Fréchet distance, on drawn faces that dlib sees."""
+"""Face measures: landmarks, likeness and the Fréchet distance, on drawn faces that dlib detects."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The edge along which a region was sewn in: no change scores 0, and each measure sees what the other misses."""
+"""Seam measures: no change scores 0, and each measure detects what the other misses."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""Our generator: what it paints before any training, at which sizes, and what it refuses."""
+"""Our generator: output before training, sizes, and refusals."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Surroundings of a carried picture, fitted to those of the frame that is painted."""
+"""Alignment of a warped picture's surroundings with those of the painted frame."""
 
 from concurrent.futures import ThreadPoolExecutor
 

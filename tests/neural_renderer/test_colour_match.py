@@ -1,4 +1,4 @@
-"""Matching colours: known on the ring, continued inwards, and nothing else is looked at."""
+"""Colour matching: known on the ring, continued inwards, and independent of all other pixels."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Sewing: nothing outside the mask changes, and the crop's transform is undone exactly."""
+"""Compositing: nothing outside the mask changes, and the crop's transform is undone exactly."""
 
 import cv2
 import numpy as np

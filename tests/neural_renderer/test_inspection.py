@@ -1,4 +1,4 @@
-"""Looking at the neural renderer: painting, measures, close-ups, and its figures."""
+"""Inspection of the neural renderer: painting, measures, close-ups and figures."""
 
 import dataclasses
 from fractions import Fraction

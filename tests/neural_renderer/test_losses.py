@@ -1,4 +1,4 @@
-"""What the renderer is trained to make small, against values worked out by hand."""
+"""The renderer's losses against values computed by hand."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Carrying pixels: fields continued outwards, and a picture moved with the points of its surface."""
+"""Warping: fields extrapolated outwards, and a picture moved with the points of its surface."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Looking at the pseudo video: mouths cut where they are, openings compared frame by frame."""
+"""Inspection of the pseudo video: mouths are cut in the right place, openings are compared frame by frame."""
 
 from fractions import Fraction
 

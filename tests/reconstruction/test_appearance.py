@@ -1,4 +1,4 @@
-"""Texture and light: drawn colours give them back; outliers, clipping and gaps do not matter; bad input is refused."""
+"""Texture and light are recovered from drawn colours despite outliers, clipping and gaps; bad input is refused."""
 
 from dataclasses import replace
 

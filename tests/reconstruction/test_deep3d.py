@@ -76,7 +76,7 @@ def landmarks(points, truth) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def perfect_rows(model, truth, points, landmarks) -> torch.Tensor:
-    """What a perfect network answers: for each aligned picture the pose that fits its landmarks best, by scipy."""
+    """Compute a perfect network's output: for each aligned picture the pose that fits its landmarks best, by scipy."""
     rows = truth.copy()
     for index, alignment in enumerate(align_faces(landmarks, SIZE, SIZE)):
         target = alignment.to_aligned(landmarks[index])

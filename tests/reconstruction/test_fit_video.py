@@ -1,4 +1,4 @@
-"""The landmark fit: what was put in comes out, in vertex space; bad input is refused."""
+"""The landmark fit: known faces are recovered in vertex space; bad input is refused."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The photometric rows: skin is learnt as it was drawn, and a disturbed face finds its way back to its pixels."""
+"""The photometric rows: skin colours are recovered, and a disturbed face returns to its pixels."""
 
 from dataclasses import replace
 

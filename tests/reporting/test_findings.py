@@ -1,4 +1,4 @@
-"""What the tables say in words: every loss and every row that moves otherwise than the paper's is named."""
+"""Findings from the tables in words: every loss and every row that differs in direction from the paper's is named."""
 
 from metatalk_lib.reporting.characters import describe_ablation, describe_against_baseline
 

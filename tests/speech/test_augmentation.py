@@ -1,4 +1,4 @@
-"""What the augmentations do to sound and phonemes."""
+"""Effects of the speech augmentations on sound and phonemes."""
 
 import numpy as np
 import pytest

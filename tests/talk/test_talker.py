@@ -59,7 +59,7 @@ def character_dir(tmp_path: Path, source: Path) -> Path:
 
 
 def finish_character(folder: Path, source: Path, **square: int) -> Path:
-    """What stages 01, 03, 04 and 05 leave, for the first `FRAMES` frames of any source."""
+    """Write the outputs of stages 01, 03, 04 and 05 for the first `FRAMES` frames of any source."""
     info = probe_video(source)
     crop = square | {"size": CROP_SIZE, "source": str(source), "width": info.width, "height": info.height}
     crop |= {"fps": list(info.fps.as_integer_ratio()), "frame_count": info.frame_count, "held_out_start": 8}

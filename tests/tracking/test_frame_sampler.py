@@ -1,4 +1,4 @@
-"""frame_sampler: the frames that pass by are seen as the frames that are read, and little of them is kept."""
+"""frame_sampler: streamed frames give the same samples as frames that are read, in little memory."""
 
 from pathlib import Path
 

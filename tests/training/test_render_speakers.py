@@ -1,4 +1,4 @@
-"""What the open SyncNet learnt from has nothing of the characters that it judges."""
+"""The open SyncNet's training data has nothing in common with the characters that it judges."""
 
 import numpy as np
 

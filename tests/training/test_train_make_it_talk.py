@@ -1,4 +1,4 @@
-"""What the open MakeItTalk learns from: voices, faces in the networks' space, motions, drawings of rendered people."""
+"""Training data of the open MakeItTalk: voices, faces in the networks' space, motions, drawings of rendered people."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the coefficients are said to do, against models whose modes are known."""
+"""Descriptions of the coefficients' effects, against models with known modes."""
 
 import numpy as np
 import pytest
