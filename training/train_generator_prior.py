@@ -30,6 +30,7 @@ from metatalk_lib.renderer_training import train_renderer
 from metatalk_lib.roi import Roi
 from metatalk_lib.stage import code_fingerprint
 from metatalk_lib.studio.truth import true_coefficients
+from training.licences import describe_licence
 from training.people import run_parallel, split_jpegs
 
 REFERENCES = 3
@@ -130,8 +131,9 @@ Start of every person's neural renderer: a `ReferenceUNet` of width {MODEL.width
 {table}
 
 Limits: studio people are computer-made. On real people the prior is a start, not a result: the person's own training
-follows. Licence: that of this project; no picture of a real person took part.
-"""
+follows.
+
+{describe_licence("pictures", "movements", "texts", "synthetic voices")}"""
     with atomic_path(path) as temporary:
         temporary.write_text(text)
 

@@ -36,6 +36,7 @@ from metatalk_lib.networks.wav2lip import FACE_SIZE, Wav2LipGenerator
 from metatalk_lib.progress import track
 from metatalk_lib.visemes import viseme_curves
 from metatalk_lib.wav2lip import PADS_PX, pad_boxes, smooth_boxes
+from training.licences import SOURCES, describe_licence
 from training.people import RUNS, halve_weights, load_speakers, read_runs, split_jpegs
 from training.precision import low_precision
 from training.render_speakers import FPS, draw_speech
@@ -250,8 +251,9 @@ weight with the published checkpoints and is no measure of what they can do.
 |---|---|---|---|
 {chr(10).join(f"| {name} | {' | '.join(f'{value:.2f}' for value in row)} |" for name, row in figures.items())}
 
-Limits: studio people only; 96 px faces. Licence: that of this project; no picture of a real person took part.
-"""
+Limits: studio people only; 96 px faces.
+
+{describe_licence(*SOURCES)}"""
     with atomic_path(output / f"{OPEN_PATH.stem}.md") as temporary:
         temporary.write_text(text, "utf-8")
     print(text)
