@@ -67,4 +67,4 @@ bench-lab: $(STAMP)
 	$(BIN)/python -m benchmarks.lab
 
 clean:
-	rm -rf $(VENV) outputs
+	rm -rf $(VENV) outputs/*/

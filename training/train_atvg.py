@@ -58,6 +58,7 @@ from training.atvg_people import (
     mouth_box,
     speak_clips,
 )
+from training.licences import SOURCES, describe_licence
 from training.people import halve_weights, load_speakers
 from training.precision import low_precision
 from training.speech_corpus import make_training
@@ -208,9 +209,9 @@ VG-net, before the contrast is stretched:
 
 Limits: it has seen studio people only, whose lips move by the project's own rule of visemes; AT-net's utterances are
 spoken by the audio encoder's voices, some of them characters' own. VG-net learned by the absolute error alone, so its
-mouths are softer than the published one's, which had a discriminator. Licence: that of this project; no picture or
-sound of a real person is in the weights' training but Flite's and Festival's voices.
-"""
+mouths are softer than the published one's, which had a discriminator.
+
+{describe_licence(*SOURCES)}"""
 
 
 def write_published_landmarks(golden: Path, output: Path) -> None:

@@ -32,6 +32,7 @@ from metatalk_lib.speech.mfcc import LIFTER, MEL_FILTERS
 from metatalk_lib.speech.visemes import VISEMES
 from metatalk_lib.tracking.landmarks import mouth_opening
 from training import recorded_voices, speech_corpus, words
+from training.licences import describe_licence
 from training.speech_corpus import (
     FPS,
     HELD_OUT_RECORDED,
@@ -199,8 +200,8 @@ mean face, 1 is perfect, 0 is the mean; r is a correlation over frames at zero l
 {chr(10).join(rows)}
 
 Limits: the truth here is the teacher's. How real people's lips compare is what `make bench-lips` measures.
-Licence: as the project; the weights hold no third party's data.
-"""
+
+{describe_licence("movements", "texts", "synthetic voices", "recorded voices")}"""
     with atomic_path(path) as temporary:
         temporary.write_text(text, "utf-8")
 

@@ -37,6 +37,7 @@ from metatalk_lib.reconstruction.dense_landmarks import (
 )
 from metatalk_lib.reconstruction.gauss_newton import OUTER_EYE
 from metatalk_lib.studio.ground_truth import project_truth, true_control_vertices
+from training.licences import describe_licence
 from training.precision import PRECISION, low_precision
 
 HELD_OUT_SHARE, HELD_OUT_LEAST = 0.06, 2
@@ -345,8 +346,8 @@ Measured on people that were never trained on: mean distance of the points, in p
 
 Limits: computer-made faces only; how well real ones work is measured by `make bench-reconstruction`. Turned by more
 than about 35 degrees, a face is outside of what it saw.
-Licence: as the project; the weights hold no third party's data.
-"""
+
+{describe_licence("pictures", "movements", "texts", "synthetic voices")}"""
     with atomic_path(path) as temporary:
         temporary.write_text(text, "utf-8")
 

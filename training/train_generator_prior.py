@@ -31,6 +31,7 @@ from metatalk_lib.neural_renderer.training_pairs import RendererPairs, find_pair
 from metatalk_lib.reconstruction.appearance import fit_appearance
 from metatalk_lib.studio.ground_truth import true_coefficients
 from metatalk_lib.tracking.crop import CropTransform
+from training.licences import describe_licence
 from training.people import run_parallel, split_jpegs
 
 REFERENCES = 3
@@ -131,8 +132,9 @@ Start of every person's neural renderer: a `ReferenceUNet` of width {MODEL.width
 {table}
 
 Limits: studio people are computer-made. On real people the prior is a start, not a result: the person's own training
-follows. Licence: that of this project; no picture of a real person took part.
-"""
+follows.
+
+{describe_licence("pictures", "movements", "texts", "synthetic voices")}"""
     with atomic_path(path) as temporary:
         temporary.write_text(text)
 

@@ -41,6 +41,7 @@ from training import (
     train_make_it_talk_landmarks,
     train_make_it_talk_sound,
 )
+from training.licences import SOURCES, describe_licence
 from training.make_it_talk_speech import (
     STEPS_PER_S,
     Spoken,
@@ -243,9 +244,8 @@ Measured with the weights as shipped, on {measured_on}:
 {table}
 
 Limits: {limits}.
-Licence: that of this project; no picture or sound of a real person is in the weights' training but Flite's and
-Festival's voices.
-"""
+
+{describe_licence(*SOURCES)}"""
     with atomic_path(path.with_suffix(".md")) as temporary:
         temporary.write_text(text, "utf-8")
     print(text)

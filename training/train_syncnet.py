@@ -48,6 +48,7 @@ from metatalk_lib.speech.augmentation import degrade_recording
 from metatalk_lib.speech.mfcc import compute_syncnet_mfcc
 from metatalk_lib.speech.visemes import viseme_curves
 from metatalk_lib.tracking.face_detector import boxes_of_faces
+from training.licences import SOURCES, describe_licence
 from training.people import halve_weights, load_speakers, split_jpegs
 from training.precision import low_precision
 from training.render_speakers import FPS, draw_speech
@@ -329,9 +330,9 @@ characters A to G.
 {rows}
 
 Limits: it has seen studio people only, whose lips move by the project's own rule of visemes. `make bench-judging`
-measures it on the characters and on real clips. Licence: that of this project. No picture of a real person took part,
-and no sound of one but the voices that Flite and Festival built from recordings.
-"""
+measures it on the characters and on real clips.
+
+{describe_licence(*SOURCES)}"""
     with atomic_path(output / f"{OPEN_SYNCNET_PATH.stem}.md") as temporary:
         temporary.write_text(text, "utf-8")
     print(text)
