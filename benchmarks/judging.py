@@ -67,7 +67,12 @@ def run_all(names: str, outputs: Path, *, force: bool = False) -> None:
     for name in names:
         files = character_params_path(name), profile_params_path("demo")
         # the ablation of notebook 05 takes long, and nothing here reads it
-        overrides = {"outputs_dir": str(outputs), "audiodvp_equal_time": True, "ablation_steps": 0, **JUDGED_BY}
+        overrides = {
+            "outputs_dir": str(outputs),
+            "audiodvp_equal_time": True,
+            "renderer_ablation_steps": 0,
+            **JUDGED_BY,
+        }
         run_character({"character": name} | load_params(*files, overrides=overrides), stages, force=force)
 
 

@@ -55,7 +55,7 @@ ACCELERATOR_MINUTES = 10.0
 def make_character(name: str, *, outputs: Path = OUTPUTS, **overrides: object) -> Path:
     """A character's finished folder in `outputs`, stages 01 to 05, without the ablation."""
     files = character_params_path(name), profile_params_path("demo")
-    values = load_params(*files, overrides={"outputs_dir": str(outputs), "ablation_steps": 0, **overrides})
+    values = load_params(*files, overrides={"outputs_dir": str(outputs), "renderer_ablation_steps": 0, **overrides})
     run_character(values, STAGES[:5])
     return outputs / name
 
@@ -204,7 +204,7 @@ def kill_rows(folder: Path) -> list[Row]:
     trained, again = folder / "generator.safetensors", stage / "generator.safetensors"
     shutil.copyfile(again, trained)
     train = [*METATALK, "run", "--character", "A", "--from", "05", "--to", "05", "-p", f"outputs_dir={outputs}"]
-    train += ["-p", "ablation_steps=0", "-p", f"renderer_steps={KILLED_STEPS}"]
+    train += ["-p", "renderer_ablation_steps=0", "-p", f"renderer_steps={KILLED_STEPS}"]
     training = kill_late([*train, "--force"], lambda: kept_by_stage_05(stage / "work"), 8)
     is_torn = (stage / "summary.json").exists()
     subprocess.run(train, check=True, capture_output=True)

@@ -7,23 +7,47 @@ from typing import Annotated
 import typer
 import yaml
 
+from metatalk_lib import __version__
 from metatalk_lib.core import assets
 from metatalk_lib.core.errors import MetaTalkError, ParameterError
-from metatalk_lib.core.params import CHARACTERS, StageConfig, character_params_path, load_params, profile_params_path
+from metatalk_lib.core.params import (
+    CHARACTERS,
+    StageConfig,
+    character_params_path,
+    count_from,
+    load_params,
+    profile_params_path,
+)
 from metatalk_lib.core.paths import resolve_path
 from metatalk_lib.core.stage import stage_dir
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 assets_app = typer.Typer(no_args_is_help=True, help="What models and data are used, and where official ones must lie.")
 study_app = typer.Typer(no_args_is_help=True, help="The user study: collect ratings, compute Table 4.")
 app.add_typer(assets_app, name="assets")
 app.add_typer(study_app, name="study")
 
-Outputs = Annotated[Path, typer.Option("--outputs", help="Folder for everything that is written.")]
+Outputs = Annotated[
+    Path | None, typer.Option("--outputs", help="Folder of all characters; `outputs` of the project by default.")
+]
 
 
-@app.command()
-def run(
+@app.callback(invoke_without_command=True)
+def describe(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Make the person in a video speak any recording, and judge how well it was done."""
+    if show_version:
+        print(f"metatalk {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
+
+
+@app.command("run")
+def run_notebooks(
     character: Annotated[list[str] | None, typer.Option(help="Name of a file in params/; may be repeated.")] = None,
     run_all: Annotated[bool, typer.Option("--all", help="All characters A to G.")] = False,
     profile: Annotated[str, typer.Option(help="Name of a file in params/profiles/.")] = "demo",
@@ -39,7 +63,7 @@ def run(
     if not names:
         raise ParameterError("no character given. Add --character A (may be repeated) or --all.")
     stages = select_stages(first, last)
-    overrides = dict(_parse_assignment(text) for text in param or [])
+    overrides = count_from(Path.cwd(), dict(_parse_assignment(text) for text in param or []))
     resolved = [
         {"character": name}
         | load_params(character_params_path(name), profile_params_path(profile), overrides=overrides)
@@ -55,8 +79,8 @@ def run(
         print(f"Tables of all characters: {write_tables(resolve_path(config.outputs_dir), seed=config.seed)}")
 
 
-@app.command()
-def preflight(
+@app.command("preflight")
+def check_video(
     video: Annotated[Path, typer.Argument(help="The video of a person.")],
     face_position: Annotated[str, typer.Option(help="only, largest, left, right or centre.")] = "only",
 ) -> None:
@@ -69,8 +93,8 @@ def preflight(
         raise typer.Exit(1)
 
 
-@app.command()
-def talk(
+@app.command("talk")
+def speak_recordings(
     character: Annotated[str, typer.Option(help="A character whose stages 01 to 05 are finished.")],
     audio: Annotated[list[Path], typer.Option(help="A recording, or a folder of them; may be repeated.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The video; of several recordings, a folder.")],
@@ -80,7 +104,7 @@ def talk(
         int | None, typer.Option(min=0, max=63, help="The encoder's rate factor; visually lossless by default.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda: where the painting runs.")] = "auto",
-    outputs: Outputs = Path("outputs"),
+    outputs: Outputs = None,
 ) -> None:
     """Make the character speak recordings. A run that was killed goes on where it stopped, in a batch, too."""
     from metatalk_lib.core.stage import choose_device
@@ -91,7 +115,7 @@ def talk(
     videos = name_outputs(recordings, output)
     for recording, video in zip(recordings, videos, strict=True):
         check_talk(recording, video)
-    talker = Talker(resolve_path(outputs) / character, device=choose_device(device))
+    talker = Talker(_locate(outputs) / character, device=choose_device(device))
     if len(recordings) > 1:  # a single one is looked through when it is spoken
         check_recordings(recordings)
     for recording, video in zip(recordings, videos, strict=True):
@@ -99,8 +123,8 @@ def talk(
         print(report.describe())
 
 
-@app.command()
-def compare(
+@app.command("compare")
+def score_videos_against(
     videos: Annotated[list[Path], typer.Argument(help="The videos to judge.")],
     reference: Annotated[Path, typer.Option(help="The true video: same size, rate and length.")],
     audio: Annotated[Path | None, typer.Option(help="What all lips should say; else each video's own sound.")] = None,
@@ -161,24 +185,24 @@ def assets_where(
 @study_app.command("serve")
 def study_serve(
     character: Annotated[str, typer.Option(help="The character whose stage 07 made the study.")],
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8765,
-    outputs: Outputs = Path("outputs"),
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port; 8765 by default.")] = None,
+    outputs: Outputs = None,
 ) -> None:
     """Serve the rating page on this machine until interrupted."""
-    from metatalk_lib.user_study.server import serve_study
+    from metatalk_lib.user_study.server import DEFAULT_PORT, serve_study
 
-    serve_study(stage_dir(outputs, character, "07_user_study"), port=port)
+    serve_study(stage_dir(_locate(outputs), character, "07_user_study"), port=port or DEFAULT_PORT)
 
 
 @study_app.command("report")
 def study_report(
     character: Annotated[str, typer.Option(help="The character whose stage 07 made the study.")],
-    outputs: Outputs = Path("outputs"),
+    outputs: Outputs = None,
 ) -> None:
     """Print Table 4 from the ratings collected so far."""
     from metatalk_lib.user_study.analysis import compute_table4
 
-    print(compute_table4(stage_dir(outputs, character, "07_user_study") / "ratings.sqlite").to_string())
+    print(compute_table4(stage_dir(_locate(outputs), character, "07_user_study") / "ratings.sqlite").to_string())
 
 
 def main() -> None:
@@ -188,6 +212,11 @@ def main() -> None:
     except MetaTalkError as error:
         print(f"metatalk: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _locate(outputs: Path | None) -> Path:
+    """The folder of all characters: one that was given counts from the working folder."""
+    return resolve_path("outputs") if outputs is None else Path.cwd() / outputs.expanduser()
 
 
 def _parse_assignment(text: str) -> tuple[str, object]:

@@ -16,9 +16,9 @@ import torch
 
 from benchmarks.report import machine
 from metatalk_lib.core.artifacts import atomic_path, load_arrays, save_weights, sha256_file
+from metatalk_lib.core.code_fingerprint import fingerprint_modules
 from metatalk_lib.core.params import RendererConfig
 from metatalk_lib.core.progress import track
-from metatalk_lib.core.stage import code_fingerprint
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel, load_face_model
 from metatalk_lib.neural_renderer.generator import PRIOR_PATH, NeuralRenderer, RendererSettings, build_generator
@@ -72,7 +72,9 @@ def prepare_person(source: Path, folder: Path) -> None:
 def describe(source: Path) -> str:
     """Describe the inputs of a person's pairs; pairs with other inputs are remade."""
     constants = (HIDDEN_FRAMES, ACTION_NOISE, ROTATION_NOISE_RAD, TRANSLATION_NOISE_DM, LARGEST_CHANGE, REFERENCES)
-    return f"{sha256_file(source)} {constants} {code_fingerprint('05_neural_renderer')}"
+    return (
+        f"{sha256_file(source)} {constants} {fingerprint_modules(render_pairs.__module__, add_references.__module__)}"
+    )
 
 
 def disturb(model: FaceModel, exact: Coefficients, generator: np.random.Generator) -> Coefficients:
@@ -170,8 +172,8 @@ def prior_settings(steps: int) -> TrainingSettings:
     """Settings with the losses of a person's training except the discriminator's, and a higher learning rate."""
     config = RendererConfig()
     return TrainingSettings(
-        steps, BATCH, LEARNING_RATE, 0.0, 1.0, config.gan_width, CHECKPOINT_STEPS, SEED,
-        patch=config.renderer_patch, edge_weight=config.edge_weight, detail_weight=config.detail_weight,
+        steps, BATCH, LEARNING_RATE, 0.0, 1.0, config.renderer_gan_width, CHECKPOINT_STEPS, SEED,
+        patch=config.renderer_patch, edge_weight=config.renderer_edge_weight, detail_weight=config.renderer_detail_weight,
     )  # fmt: skip
 
 

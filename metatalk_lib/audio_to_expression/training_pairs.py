@@ -1,6 +1,6 @@
 """Training data of A2E: the sound of each pseudo utterance and the expressions fitted to its video, joined by frame."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 
 from metatalk_lib.core.artifacts import load_json
 from metatalk_lib.core.errors import DataError
-from metatalk_lib.core.stage import Stage
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.media.audio import read_audio, to_mono_16k
@@ -92,22 +91,23 @@ def load_pair(description_path: Path, sound_path: Path, taught_path: Path, fit_p
     )
 
 
-def load_pairs(stage: Stage) -> list[PseudoPair]:
-    """Load all utterances of a character in order, and record the checksums of their files with the stage.
+def load_pairs(taught_dir: Path, fits_dir: Path, *, record: Callable[[Path], Path] = Path) -> list[PseudoPair]:
+    """Load all utterances of a character in order.
 
     Args:
-        stage: an open stage that comes after 03.
+        taught_dir: the folder `pairs` of stage 02.
+        fits_dir: the folder `pseudo` of stage 03.
+        record: is called with the first folder and with every file that is read, such as `Stage.external_input`.
 
     Raises:
-        DataError: 02 or 03 is not finished, or an utterance is missing or damaged.
+        DataError: an utterance is missing or damaged.
     """
-    folder = stage.input("02_pseudo_video", "summary.json").parent / "pairs"
     return [
         load_pair(
-            *(stage.input("02_pseudo_video", f"pairs/{path.stem}{suffix}") for suffix in (".json", ".wav", ".npz")),
-            stage.input("03_reconstruction", f"pseudo/{path.stem}.npz"),
+            *(record(taught_dir / f"{path.stem}{suffix}") for suffix in (".json", ".wav", ".npz")),
+            record(fits_dir / f"{path.stem}.npz"),
         )
-        for path in list_pairs(folder)
+        for path in list_pairs(record(taught_dir))
     ]
 
 

@@ -22,6 +22,7 @@ from jaxtyping import Float, UInt8
 from torch import nn
 
 from metatalk_lib.baselines.atvg_landmarks import LANDMARK_SCALE, FacePlace, LandmarkSpace, PublishedSpace
+from metatalk_lib.baselines.opening import open_talk
 from metatalk_lib.core.artifacts import load_json, load_weights
 from metatalk_lib.core.assets import find_asset, require_file
 from metatalk_lib.core.checkpoints import Weights, load_published, load_strictly, takes_open
@@ -35,8 +36,6 @@ from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.networks.at_net import ATNet
 from metatalk_lib.networks.vg_net import VGNet
 from metatalk_lib.speech.mfcc import stream_mfcc_blocks
-from metatalk_lib.talk.character import load_character
-from metatalk_lib.talk.requests import check_talk
 from metatalk_lib.tracking.landmarks import read_frame_landmarks
 
 ATVG_FPS = Fraction(25)
@@ -112,9 +111,7 @@ def talk_atvg(
 
     Source: Chen et al. 2019; facts of lelechen63/ATVGnet code/demo.py (MIT).
     """
-    character = load_character(character_dir)
-    character.check_start(start_frame)
-    check_talk(audio_path, output, character.source)
+    character = open_talk(character_dir, audio_path, output, start_frame)
     atvg = load_atvg(weights, device)
     audio = open_audio(audio_path)
     landmarks = read_frame_landmarks(character_dir / "01_crop" / "landmarks.npz", start_frame)

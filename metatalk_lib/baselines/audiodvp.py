@@ -27,6 +27,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from metatalk_lib.audio_to_expression.model import TrainedA2E, load_a2e, predict_expression, save_a2e
 from metatalk_lib.audio_to_expression.streaming import predict_speech
 from metatalk_lib.audio_to_expression.training import train_a2e
+from metatalk_lib.baselines.opening import open_talk
 from metatalk_lib.baselines.timed_training import train_for
 from metatalk_lib.core.artifacts import save_json
 from metatalk_lib.core.errors import DataError
@@ -49,7 +50,6 @@ from metatalk_lib.neural_renderer.training_pairs import PairRow, RendererPairs, 
 from metatalk_lib.speech.audio_encoder import encode_audio, load_audio_encoder
 from metatalk_lib.speech.mfcc import compute_mfcc_blocks, compute_public_mfcc_blocks
 from metatalk_lib.talk.character import Character, load_character
-from metatalk_lib.talk.requests import check_talk
 from metatalk_lib.tracking.crop import load_crop
 
 SIZE_PX = 256
@@ -271,9 +271,7 @@ def talk_audiodvp(
     Source: Wen et al. 2020; facts of xinwen-cs/AudioDVP reenact.py, comp.py (BSD). AudioDVP stops at the end of the
     source; here the source plays forth and back, as for every method.
     """
-    character = load_character(character_dir)
-    check_talk(audio_path, output, character.source)
-    character.check_start(start_frame)
+    character = open_talk(character_dir, audio_path, output, start_frame)
     renderer = load_renderer(trained_dir / "renderer", load_face_model(character.coefficients.face_model), device)
     a2e, audio = load_a2e(a2e_dir or trained_dir / "a2e"), read_audio(audio_path)
     expression = predict(audio, character.fps, a2e)

@@ -47,6 +47,7 @@ from metatalk_lib.baselines.make_it_talk_landmarks import (
     smooth_in_image,
 )
 from metatalk_lib.baselines.make_it_talk_weights import MAKE_IT_TALK_ASSETS, Networks, load_networks
+from metatalk_lib.baselines.opening import open_talk
 from metatalk_lib.core.checkpoints import Weights, takes_open
 from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.progress import track
@@ -56,8 +57,7 @@ from metatalk_lib.media.video import read_frames
 from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.networks.make_it_talk import MAX_WINDOWS, NOISE_SIZE, WINDOW_STEPS
 from metatalk_lib.networks.residual_unet import RESIDUAL_UNET_FACE_SIZE
-from metatalk_lib.talk.character import Character, load_character
-from metatalk_lib.talk.requests import check_talk
+from metatalk_lib.talk.character import Character
 from metatalk_lib.tracking.crop import CropTransform
 from metatalk_lib.tracking.landmarks import read_frame_landmarks
 
@@ -121,9 +121,7 @@ def talk_make_it_talk(
 
     Source: Zhou et al. 2020; facts of adobe-research/MakeItTalk main_end2end.py.
     """
-    character = load_character(character_dir)
-    character.check_start(start_frame)
-    check_talk(audio_path, output, character.source)
+    character = open_talk(character_dir, audio_path, output, start_frame)
     still, audio = load_still(character_dir, character, start_frame), read_audio(audio_path)
     networks = load_networks(weights, device)
     points = move_still_landmarks(networks, to_mono_16k(audio), still.landmarks)

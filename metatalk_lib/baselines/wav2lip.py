@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from metatalk_lib.baselines.opening import open_talk
 from metatalk_lib.core.artifacts import load_weights, sha256_file
 from metatalk_lib.core.assets import require_file
 from metatalk_lib.core.checkpoints import Weights, load_strictly, takes_open
@@ -20,8 +21,6 @@ from metatalk_lib.media.video import probe_video
 from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.networks.wav2lip import Wav2LipGenerator
 from metatalk_lib.pseudo_video.wav2lip_teacher import Wav2LipTeacher, load_wav2lip
-from metatalk_lib.talk.character import load_character
-from metatalk_lib.talk.requests import check_talk
 from metatalk_lib.tracking.landmarks import LandmarkTrack
 
 WAV2LIP_ASSET = "wav2lip"
@@ -87,9 +86,7 @@ def talk_wav2lip(
     Source: Prajwal et al. 2020; facts of Rudrabha/Wav2Lip inference.py. Wav2Lip restarts the source with a jump if the
     recording is longer; here it plays forth and back, as for every method.
     """
-    character = load_character(character_dir)
-    check_talk(audio_path, output, character.source)
-    character.check_start(start_frame)
+    character = open_talk(character_dir, audio_path, output, start_frame)
     network, checksum = load_generator(weights)
     known = LandmarkTrack.load(character_dir / "01_crop" / "landmarks.npz")
     info, audio = probe_video(character.source), read_audio(audio_path)

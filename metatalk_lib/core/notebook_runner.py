@@ -1,5 +1,6 @@
 """Headless execution of the notebooks with papermill; stages that are up to date are skipped."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from traitlets.config import Config
 from metatalk_lib.core import errors
 from metatalk_lib.core.artifacts import load_json, sha256_input
 from metatalk_lib.core.assets import list_placed
+from metatalk_lib.core.code_fingerprint import describe_change, digest_stage
 from metatalk_lib.core.errors import DataError, MetaTalkError, ParameterError
 from metatalk_lib.core.params import STAGE_CONFIGS, StageConfig
-from metatalk_lib.core.paths import NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
-from metatalk_lib.core.stage import code_fingerprint, stage_dir
+from metatalk_lib.core.paths import HOME_DIR, HOME_VARIABLE, NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
+from metatalk_lib.core.stage import stage_dir
 
 
 class StageError(MetaTalkError):
@@ -47,13 +49,15 @@ def run_character(values: Mapping[str, Any], stages: Sequence[str] = STAGES, *, 
         StageError: a notebook failed.
     """
     configs = {stage: STAGE_CONFIGS[stage].from_values(values) for stage in stages}
+    reason = "--force" if force else ""
     for stage, config in configs.items():
-        if not force and is_up_to_date(stage, config):
+        reason = reason or explain_run(stage, config)
+        if not reason:
             print(f"{stage} ({config.character}): up to date", flush=True)
             continue
-        print(f"{stage} ({config.character}): running", flush=True)
+        print(f"{stage} ({config.character}): running: {reason}", flush=True)
         execute_stage(stage, config)
-        force = True  # later stages read the files just rewritten
+        reason = f"{stage} was run again"  # later stages read the files just rewritten
 
 
 def execute_stage(stage: str, config: StageConfig) -> Path:
@@ -68,6 +72,7 @@ def execute_stage(stage: str, config: StageConfig) -> Path:
         StageError: the notebook failed or did not finish its stage.
     """
     executed = ensure_dir(resolve_path(config.outputs_dir) / config.character / "notebooks") / f"{stage}.ipynb"
+    os.environ.setdefault(HOME_VARIABLE, str(HOME_DIR))  # the kernel's working folder is another one
     try:
         papermill.execute_notebook(
             str(NOTEBOOKS_DIR / f"{stage}.ipynb"),
@@ -91,19 +96,44 @@ def execute_stage(stage: str, config: StageConfig) -> Path:
     return executed
 
 
-def is_up_to_date(stage: str, config: StageConfig) -> bool:
-    """Whether a stage was finished with the same parameters, code, input checksums and choice of official files."""
+def explain_run(stage: str, config: StageConfig) -> str:
+    """Say in a few words why a stage must run: what differs from its finished run; empty where it is up to date.
+
+    It is out of date when its parameters, the code that its notebook reaches by imports, a checksum of its inputs, or
+    the official files that it chooses from changed.
+
+    Args:
+        stage: name of the stage.
+        config: its parameters.
+    """
     folder = stage_dir(config.outputs_dir, config.character, stage)
+    if not (folder / "summary.json").exists():
+        return "not finished yet"
     try:
         summary = load_json(folder / "summary.json")
     except DataError:
-        return False
-    if summary.get("parameters") != config.model_dump() or summary.get("code") != code_fingerprint(stage):
-        return False
+        return "its summary.json cannot be read"
+    if change := _compare_parameters(summary.get("parameters", {}), config.model_dump()):
+        return change
+    code = summary.get("code")
+    if not isinstance(code, dict):
+        return "finished by an earlier version"
+    if change := describe_change(code, digest_stage(stage)):
+        return change
     if config.takes_what_is_placed and summary.get("official_files") != list_placed():
-        return False
-    inputs = {Path(path): checksum for path, checksum in summary.get("inputs", {}).items()}
-    return all(path.exists() and sha256_input(path) == checksum for path, checksum in inputs.items())
+        return "other official files are placed"
+    for name, checksum in summary.get("inputs", {}).items():
+        path = Path(name)
+        if not path.exists() or sha256_input(path) != checksum:
+            return f"{name} changed since" if path.exists() else f"{name} is gone"
+    return ""
+
+
+def _compare_parameters(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    for name in [*now, *(name for name in before if name not in now)]:
+        if before.get(name) != now.get(name):
+            return f"{name} is {now.get(name)!r}, was {before.get(name)!r}"
+    return ""
 
 
 def _stage_index(name: str) -> int:

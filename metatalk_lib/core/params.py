@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metatalk_lib.core.errors import ParameterError
-from metatalk_lib.core.paths import PARAMS_DIR
+from metatalk_lib.core.paths import HOME_DIR, PARAMS_DIR
 
 Config = TypeVar("Config", bound="StageConfig")
 
@@ -160,7 +160,7 @@ class RendererConfig(StageConfig):
     renderer_references: int = Field(default=3, ge=0, le=8)
     """Number of real frames that are warped to the drawn face as input of the network; the last of several is chosen by
     pose. 0 is a plain U-Net without references, as in the paper."""
-    fit_surroundings: bool = True
+    renderer_background_flow: bool = True
     """Align the references with the pixels around the mask; false moves neck, hair and background with the face."""
     renderer_bank: int = Field(default=200, ge=1)
     """Size of the bank of frames that references are chosen from; it holds the frames that differ most."""
@@ -176,7 +176,7 @@ class RendererConfig(StageConfig):
     """Number of downsamplings in the U-Net; the sides of the painted rectangle are multiples of 2 to this power."""
     renderer_refine: bool = False
     """Use the refinement blocks of the paper's code, at three times the cost; only without references."""
-    colour_match: bool = True
+    renderer_colour_match: bool = True
     """Match the painted colours to those of the skin around the mask; only with references."""
     renderer_steps: int = Field(default=200, ge=1)
     """Optimiser steps of the renderer; without the prior, use twice as many."""
@@ -186,27 +186,27 @@ class RendererConfig(StageConfig):
     """Side of the square training patches, px; 0 takes the whole rectangle."""
     renderer_learning_rate: float = Field(default=5.0e-4, gt=0)
     """Initial learning rate of the renderer; it decays along a cosine."""
-    edge_weight: float = Field(default=0.5, ge=0)
+    renderer_edge_weight: float = Field(default=0.5, ge=0)
     """Weight of the gradient difference loss, which puts edges in their place."""
-    detail_weight: float = Field(default=4.0, ge=0)
+    renderer_detail_weight: float = Field(default=4.0, ge=0)
     """Weight of the local sharpness loss, which asks for as much detail as the real image has."""
-    motion_weight: float = Field(default=0.0, ge=0)
+    renderer_motion_weight: float = Field(default=0.0, ge=0)
     """Weight of the loss on changes from frame to frame; above 0, batches consist of pairs of consecutive frames."""
-    gan_weight: float = Field(default=0.002, ge=0)
+    renderer_gan_weight: float = Field(default=0.002, ge=0)
     """Weight of the adversarial loss, lambda of Eq. 4; 0 trains without a discriminator."""
-    gan_start: float = Field(default=0.5, ge=0, le=1)
+    renderer_gan_start: float = Field(default=0.5, ge=0, le=1)
     """Fraction of the steps after which adversarial training begins."""
-    gan_width: int = Field(default=16, ge=1, le=128)
+    renderer_gan_width: int = Field(default=16, ge=1, le=128)
     """Channels of the discriminator's first layer; the paper uses 64."""
-    gan_scales: int = Field(default=1, ge=1, le=4)
+    renderer_gan_scales: int = Field(default=1, ge=1, le=4)
     """Number of image scales with a discriminator each."""
-    feature_weight: float = Field(default=0.0, ge=0)
-    """Weight of the feature matching loss, in units of `gan_weight`."""
-    ablation_steps: int = Field(default=60, ge=0)
+    renderer_feature_weight: float = Field(default=0.0, ge=0)
+    """Weight of the feature matching loss, in units of `renderer_gan_weight`."""
+    renderer_ablation_steps: int = Field(default=60, ge=0)
     """Steps of each training in notebook 05's ablation, which changes one choice at a time; 0 skips it."""
     renderer_devices: int = Field(default=1, ge=1)
     """Number of accelerators for the training of the renderer."""
-    checkpoint_steps: int = Field(default=100, ge=1)
+    renderer_checkpoint_steps: int = Field(default=100, ge=1)
     """Steps between checkpoints, from which a killed training resumes; one is written at least every 30 s."""
 
 
@@ -270,6 +270,25 @@ STAGE_CONFIGS: dict[str, type[StageConfig]] = {
 }
 
 
+RENAMED_PARAMETERS = {
+    "fit_surroundings": "renderer_background_flow",
+    "colour_match": "renderer_colour_match",
+    "edge_weight": "renderer_edge_weight",
+    "detail_weight": "renderer_detail_weight",
+    "motion_weight": "renderer_motion_weight",
+    "gan_weight": "renderer_gan_weight",
+    "gan_start": "renderer_gan_start",
+    "gan_width": "renderer_gan_width",
+    "gan_scales": "renderer_gan_scales",
+    "feature_weight": "renderer_feature_weight",
+    "ablation_steps": "renderer_ablation_steps",
+    "checkpoint_steps": "renderer_checkpoint_steps",
+}
+"""Former names of parameters to their present ones."""
+PATH_PARAMETERS = ("outputs_dir", "video", "corpus_dir", "driving_audio")
+"""Parameters that hold a path; an empty one, and the video `studio`, stand for something else."""
+
+
 def known_parameters() -> frozenset[str]:
     """Names that at least one stage declares."""
     return frozenset(name for config in STAGE_CONFIGS.values() for name in config.model_fields)
@@ -283,6 +302,8 @@ def check_known(values: Mapping[str, Any]) -> None:
     """
     known = sorted(known_parameters())
     for name in values:
+        if name in RENAMED_PARAMETERS:
+            raise ParameterError(f"the parameter `{name}` is called `{RENAMED_PARAMETERS[name]}` now. Rename it.")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"Did you mean `{near[0]}`?" if near else f"Valid names: {', '.join(known)}."
@@ -305,28 +326,46 @@ def load_params(*paths: Path, overrides: Mapping[str, Any] | None = None) -> dic
     return merged
 
 
+def count_from(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the paths among some parameters absolute, counted from a folder; all others stay.
+
+    Args:
+        folder: such as the working folder of a command line.
+        values: parameters by name.
+    """
+    return {
+        name: str(folder / Path(value).expanduser())
+        if name in PATH_PARAMETERS and isinstance(value, str) and value and (name, value) != ("video", "studio")
+        else value
+        for name, value in values.items()
+    }
+
+
 def character_params_path(character: str) -> Path:
-    """Path of `params/<character>.yaml`.
+    """`params/<character>.yaml` of the user's folder or, of an installed package, the one that comes with it.
 
     Raises:
         ParameterError: there is no such file.
     """
-    return _named_file(PARAMS_DIR / f"{character}.yaml", "character")
+    return _named_file(f"{character}.yaml", "character")
 
 
 def profile_params_path(profile: str) -> Path:
-    """Path of `params/profiles/<profile>.yaml`.
+    """`params/profiles/<profile>.yaml`, found as `character_params_path` finds a character.
 
     Raises:
         ParameterError: there is no such file.
     """
-    return _named_file(PARAMS_DIR / "profiles" / f"{profile}.yaml", "profile")
+    return _named_file(f"profiles/{profile}.yaml", "profile")
 
 
-def _named_file(path: Path, kind: str) -> Path:
-    if not path.exists():
-        found = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml")))
-        raise ParameterError(f"no {kind} `{path.stem}`: {path} does not exist. There are: {found}.")
+def _named_file(name: str, kind: str) -> Path:
+    places = dict.fromkeys((HOME_DIR / "params" / name, PARAMS_DIR / name))
+    path = next((place for place in places if place.exists()), None)
+    if path is None:
+        found = ", ".join(sorted({other.stem for place in places for other in place.parent.glob("*.yaml")}))
+        missing = next(iter(places))
+        raise ParameterError(f"no {kind} `{missing.stem}`: {missing} does not exist. There are: {found}.")
     return path
 
 

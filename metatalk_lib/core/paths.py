@@ -1,4 +1,8 @@
-"""Paths of the project. None depends on the working folder, which differs between JupyterLab and papermill."""
+"""Where things lie. Nothing but `HOME_DIR` depends on the working folder, which JupyterLab and papermill choose.
+
+In a source tree, notebooks and parameter files are its own, and relative paths count from its root. An installed
+package carries both, and relative paths count from the folder that `metatalk` was started in.
+"""
 
 import os
 from pathlib import Path
@@ -7,9 +11,14 @@ from metatalk_lib.core.errors import DataError
 
 PACKAGE_DIR = Path(__file__).resolve().parent.parent
 PROJECT_ROOT = PACKAGE_DIR.parent
-NOTEBOOKS_DIR = PROJECT_ROOT / "notebooks"
-PARAMS_DIR = PROJECT_ROOT / "params"
+"""Root of the source tree; of an installed package, the folder that it is installed in."""
+IS_SOURCE_TREE = (PROJECT_ROOT / "notebooks").is_dir() and (PROJECT_ROOT / "params").is_dir()
+NOTEBOOKS_DIR = (PROJECT_ROOT if IS_SOURCE_TREE else PACKAGE_DIR) / "notebooks"
+PARAMS_DIR = (PROJECT_ROOT if IS_SOURCE_TREE else PACKAGE_DIR) / "params"
 PACKAGE_DATA_DIR = PACKAGE_DIR / "data"
+HOME_VARIABLE = "METATALK_HOME"
+HOME_DIR = Path(os.environ.get(HOME_VARIABLE) or (PROJECT_ROOT if IS_SOURCE_TREE else Path.cwd())).absolute()
+"""Folder that relative paths in parameters count from; `$METATALK_HOME` overrides it."""
 
 STAGES = (
     "01_crop",
@@ -23,13 +32,13 @@ STAGES = (
 
 
 def resolve_path(path: str | Path) -> Path:
-    """Make a path absolute; a relative path is resolved against the project root, `~` is the home folder."""
+    """Make a path absolute; a relative one counts from `HOME_DIR`, `~` is the user's home folder."""
     path = Path(path).expanduser()
-    return path if path.is_absolute() else PROJECT_ROOT / path
+    return path if path.is_absolute() else HOME_DIR / path
 
 
 def cache_dir() -> Path:
-    """Folder for files that can be rebuilt at any time: `$METATALK_CACHE`, else `outputs/cache`. Created on first use.
+    """Folder for what can be rebuilt at any time: `$METATALK_CACHE`, else `outputs/cache`. Created on first use.
 
     Raises:
         DataError: the folder cannot be created or written.
@@ -38,7 +47,7 @@ def cache_dir() -> Path:
 
 
 def ensure_dir(path: Path) -> Path:
-    """Create a folder (with parents) and check that it is writable.
+    """Create a folder (with parents) and check that it can be written.
 
     Raises:
         DataError: the folder cannot be created or written.

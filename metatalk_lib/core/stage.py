@@ -1,6 +1,5 @@
 """A run of one stage: its folder, inputs with checksums, timing, and the summary, which is written last."""
 
-import functools
 import hashlib
 import json
 import platform
@@ -16,9 +15,10 @@ import torch
 
 from metatalk_lib.core.artifacts import load_json, save_json, sha256_input
 from metatalk_lib.core.assets import list_placed
+from metatalk_lib.core.code_fingerprint import digest_stage
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.core.params import StageConfig
-from metatalk_lib.core.paths import NOTEBOOKS_DIR, PROJECT_ROOT, STAGES, ensure_dir, resolve_path
+from metatalk_lib.core.paths import PROJECT_ROOT, STAGES, ensure_dir, resolve_path
 
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "av", "dlib-bin", "opencv-python-headless", "anny")
 
@@ -55,13 +55,21 @@ class Stage:
         Raises:
             DataError: the earlier stage was not finished, or did not write the file.
         """
+        return self.external_input(self.finished_dir(stage) / file)
+
+    def finished_dir(self, stage: str) -> Path:
+        """Return the folder of an earlier stage.
+
+        Raises:
+            DataError: the earlier stage was not finished.
+        """
         folder = stage_dir(self.config.outputs_dir, self.config.character, stage)
         if not (folder / "summary.json").exists():
             raise DataError(
                 f"{self.name}: {stage} is not finished for character {self.config.character}: no summary.json in "
                 f"{folder}. Run notebooks/{stage}.ipynb first."
             )
-        return self.external_input(folder / file)
+        return folder
 
     def external_input(self, path: Path) -> Path:
         """Record the checksum of any other file that the stage reads, or of the file names in a folder.
@@ -82,7 +90,7 @@ class Stage:
 
     def fingerprint(self) -> str:
         """Compute a hex digest of parameters, code and inputs so far; equal digests mean equal work."""
-        described = [self.config.model_dump(), code_fingerprint(self.name), self._inputs]
+        described = [self.config.model_dump(), digest_stage(self.name), self._inputs]
         return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
     def lap(self, label: str) -> float:
@@ -104,7 +112,7 @@ class Stage:
         summary = {
             "stage": self.name,
             "parameters": self.config.model_dump(),
-            "code": code_fingerprint(self.name),
+            "code": digest_stage(self.name),
             "commit": _commit(),
             "versions": {name: version(name) for name in RECORDED_PACKAGES} | {"python": platform.python_version()},
             "machine": f"{platform.machine()}, {self.config.threads} threads, {self.device}",
@@ -149,22 +157,6 @@ def load_summary(outputs_dir: str | Path, character: str, stage: str) -> dict[st
     return load_json(stage_dir(outputs_dir, character, stage) / "summary.json")
 
 
-@functools.cache
-def code_fingerprint(stage: str) -> str:
-    """Compute a hex digest of the library's sources and the notebook's code cells; a change makes a stage out of date.
-
-    Text cells, outputs and injected parameters are ignored, so the notebook may be run and saved in place.
-    """
-    digest = hashlib.sha256()
-    for path in sorted((PROJECT_ROOT / "metatalk_lib").rglob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
-    notebook = NOTEBOOKS_DIR / f"{stage}.ipynb"
-    cells = json.loads(notebook.read_text("utf-8"))["cells"] if notebook.exists() else []
-    code = [cell for cell in cells if cell["cell_type"] == "code" and not _is_injected(cell)]
-    digest.update("\n".join("".join(cell["source"]) for cell in code).encode())
-    return digest.hexdigest()
-
-
 def choose_device(device: str) -> torch.device:
     """Choose the device named by a parameter; `auto` takes the accelerator if there is one.
 
@@ -176,10 +168,6 @@ def choose_device(device: str) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("device is cuda, but torch sees no accelerator. Use device: auto or cpu.")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _is_injected(cell: dict[str, Any]) -> bool:
-    return "injected-parameters" in cell["metadata"].get("tags", ())
 
 
 def _commit() -> str:

@@ -1,4 +1,4 @@
-from .audiodvp_baseline import describe_training, train_baseline
+from .audiodvp_baseline import describe_training, load_renderer_history, train_baseline
 from .cheats import find_passing_cheats
 from .controls import check_controls, describe_verdict, order_controls
 from .face_measures import add_controls, compare_faces, measure_held_out_faces
@@ -50,6 +50,7 @@ __all__ = [
     "list_methods",
     "load_judges",
     "load_references",
+    "load_renderer_history",
     "load_tail",
     "make_videos",
     "measure_held_out_faces",

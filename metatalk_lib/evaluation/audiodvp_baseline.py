@@ -3,60 +3,75 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from metatalk_lib.baselines import audiodvp
 from metatalk_lib.core.artifacts import load_json, save_json, sha256_file
+from metatalk_lib.core.code_fingerprint import fingerprint_modules
 from metatalk_lib.core.errors import DataError
-from metatalk_lib.core.stage import Stage, code_fingerprint
 from metatalk_lib.evaluation.methods import PERSON_FILES
 
 
-def train_baseline(stage: Stage, settings: audiodvp.AudioDVPSettings) -> dict[str, object]:
-    """Train AudioDVP into `audiodvp/`, or reuse an existing training with the same inputs.
+def train_baseline(
+    character_dir: Path, folder: Path, settings: audiodvp.AudioDVPSettings, *, device: torch.device | None = None
+) -> dict[str, object]:
+    """Train AudioDVP, or reuse an existing training with the same inputs, settings and code.
+
+    Args:
+        character_dir: `outputs/<character>`, with stages 01 to 03.
+        folder: folder of the trained networks and their history.
+        settings: size and length of the training.
+        device: device on which the training runs; the CPU by default.
 
     Returns:
         Training history, as returned by `audiodvp.train`.
     """
-    folder, person = stage.output("audiodvp/history.json").parent, stage.dir.parent
     wanted = {
         "settings": asdict(settings),
-        "files": [sha256_file(person / name) for name in PERSON_FILES],
-        "code": code_fingerprint(stage.name),
+        "files": [sha256_file(character_dir / name) for name in PERSON_FILES],
+        "code": fingerprint_modules(audiodvp.__name__),
     }
     made_from, history = folder / "made_from.json", folder / "history.json"
     if made_from.is_file() and history.is_file() and load_json(made_from) == json.loads(json.dumps(wanted)):
         return load_json(history)
     made_from.unlink(missing_ok=True)
-    trained = audiodvp.train(person, folder, settings, device=stage.device)
+    trained = audiodvp.train(character_dir, folder, settings, device=device)
     save_json(made_from, wanted)
     return trained
 
 
-def describe_training(history: Mapping[str, object], stage: Stage) -> tuple[dict[str, object], dict[str, tuple]]:
+def describe_training(
+    theirs: Mapping[str, object], ours: Mapping[str, list]
+) -> tuple[dict[str, object], dict[str, tuple]]:
     """Summarise the training time of both renderers, and return both loss curves over time.
 
     Args:
-        history: history from `train_baseline`.
-        stage: the evaluation stage; the history of ours is read from stage 05.
+        theirs: history from `train_baseline`.
+        ours: history from `load_renderer_history`.
 
     Returns:
         A table row, and label to (seconds, loss) for `paper_figures.plot_training_plateaus`.
     """
-    ours, theirs = load_our_history(stage), history["renderer"]
+    losses = theirs["renderer"]
     row = {
-        "steps": theirs["step"][-1],
-        "seconds": theirs["seconds"][-1],
+        "steps": losses["step"][-1],
+        "seconds": losses["seconds"][-1],
         "seconds of ours": ours["seconds"][-1],
-        "own-speech frames of A2E": history["a2e"]["frames"],
-        "frames of the renderer": history["renderer_frames"],
+        "own-speech frames of A2E": theirs["a2e"]["frames"],
+        "frames of the renderer": theirs["renderer_frames"],
     }
-    return row, {str(history["label"]): _over_time(theirs), "Ours": _over_time(ours)}
+    return row, {str(theirs["label"]): _over_time(losses), "Ours": _over_time(ours)}
 
 
-def load_our_history(stage: Stage) -> dict[str, list]:
-    path = stage.input("05_neural_renderer", "history.json")
+def load_renderer_history(path: Path) -> dict[str, list]:
+    """Load the losses and times of our renderer's training, the `history.json` of stage 05.
+
+    Raises:
+        DataError: the file is missing, or has no times.
+    """
     history = load_json(path)
     if "seconds" not in history:
         raise DataError(f"{path} does not tell how long the training took. Run 05_neural_renderer again.")

@@ -10,16 +10,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import torch
 
-from metatalk_lib.baselines import atvg, audiodvp, make_it_talk, wav2lip
+from metatalk_lib.baselines.atvg import label_atvg, list_atvg_files, talk_atvg
+from metatalk_lib.baselines.audiodvp import talk_audiodvp
+from metatalk_lib.baselines.make_it_talk import label_make_it_talk, talk_make_it_talk
+from metatalk_lib.baselines.make_it_talk_weights import list_make_it_talk_files
+from metatalk_lib.baselines.wav2lip import label_wav2lip, list_wav2lip_files, talk_wav2lip
 from metatalk_lib.core.artifacts import load_json, save_json, sha256_file
+from metatalk_lib.core.code_fingerprint import fingerprint_modules
 from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.parallel import draw_ahead
-from metatalk_lib.core.stage import code_fingerprint
 from metatalk_lib.talk.talker import talk
 
 ABLATIONS = {"Baseline": "AudioDVP", "Our A2E": "Our A2E", "High definition": "High definition", "Ours": "Ours"}
@@ -47,12 +50,14 @@ class Method:
         name: column or row in the tables.
         label: heading in the tables, which includes weights and size.
         talk: function of the recording, the output and the first source frame.
-        depends_on: files that determine the method's video, besides `PERSON_FILES`.
+        module: module whose code, with all that it imports, determines the method's video.
+        depends_on: files that determine it, besides `PERSON_FILES`.
     """
 
     name: str
     label: str
     talk: Callable[[Path, Path, int], object]
+    module: str
     depends_on: tuple[Path, ...] = field(default=())
 
 
@@ -85,23 +90,22 @@ def list_methods(
     )
     small = {"trained_dir": audiodvp_dir, "device": device}
 
-    def published(name: str, module: ModuleType) -> Method:
+    def published(name: str, label: Callable, speak: Callable, files: Callable) -> Method:
         options = {"weights": weights, "device": device}
-        speak = partial(_speak, module.talk, character_dir, options)
-        return Method(name, module.label(weights), speak, module.weight_files(weights))
+        return Method(
+            name, label(weights), partial(_speak, speak, character_dir, options), speak.__module__, files(weights)
+        )
 
     def trained(name: str, label: str, speak: Callable, options: dict, files: tuple[Path, ...]) -> Method:
-        return Method(name, label, partial(_speak, speak, character_dir, options), files)
+        return Method(name, label, partial(_speak, speak, character_dir, options), speak.__module__, files)
 
     methods = [
-        published("ATVG", atvg),
-        published("Wav2Lip", wav2lip),
-        trained("AudioDVP", audiodvp_label, audiodvp.talk_audiodvp, small, audiodvp_files),
-        published("MakeItTalk", make_it_talk),
+        published("ATVG", label_atvg, talk_atvg, list_atvg_files),
+        published("Wav2Lip", label_wav2lip, talk_wav2lip, list_wav2lip_files),
+        trained("AudioDVP", audiodvp_label, talk_audiodvp, small, audiodvp_files),
+        published("MakeItTalk", label_make_it_talk, talk_make_it_talk, list_make_it_talk_files),
         trained("Ours", "Ours", talk, {"device": device}, renderer_files + a2e_files),
-        trained(
-            "Our A2E", "Our A2E", audiodvp.talk_audiodvp, {**small, "a2e_dir": our_a2e_dir}, audiodvp_files + a2e_files
-        ),
+        trained("Our A2E", "Our A2E", talk_audiodvp, {**small, "a2e_dir": our_a2e_dir}, audiodvp_files + a2e_files),
         trained(
             "High definition",
             "High definition",
@@ -188,7 +192,7 @@ def describe_video(method: Method, character_dir: Path, audio: Path, start_frame
         "audio": sha256_file(audio),
         "start_frame": start_frame,
         "files": hashlib.sha256(json.dumps(sums).encode()).hexdigest(),
-        "code": code_fingerprint("06_evaluation"),
+        "code": fingerprint_modules(method.module),
     }
 
 

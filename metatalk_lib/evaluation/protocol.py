@@ -11,7 +11,6 @@ from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.core.params import EvaluationConfig
 from metatalk_lib.core.stage import Stage, load_summary
 from metatalk_lib.evaluation import image_measures
-from metatalk_lib.evaluation.audiodvp_baseline import load_our_history
 from metatalk_lib.evaluation.cheats import CHEATS
 from metatalk_lib.evaluation.controls import CONTROL_ROWS, GROUND_TRUTH, REENCODED
 from metatalk_lib.evaluation.frechet_judge import load_frechet_judge
@@ -101,11 +100,13 @@ def write_recordings(stage: Stage, config: EvaluationConfig, tail: Tail) -> dict
     }
 
 
-def choose_baseline(stage: Stage, config: EvaluationConfig) -> audiodvp.AudioDVPSettings:
-    """Choose size and length of the AudioDVP baseline; `audiodvp_equal_time` takes the training time of stage 05."""
-    seconds = 0.0
-    if config.audiodvp_equal_time:
-        seconds = float(load_our_history(stage)["seconds"][-1])
+def choose_baseline(config: EvaluationConfig, ours: Mapping[str, list]) -> audiodvp.AudioDVPSettings:
+    """Choose size and length of the AudioDVP baseline; `audiodvp_equal_time` takes the training time of ours.
+
+    Args:
+        config: parameters of the stage.
+        ours: history of our renderer, from `audiodvp_baseline.load_renderer_history`.
+    """
     return audiodvp.AudioDVPSettings(
         width=config.audiodvp_width,
         depth=config.audiodvp_depth,
@@ -114,7 +115,7 @@ def choose_baseline(stage: Stage, config: EvaluationConfig) -> audiodvp.AudioDVP
         batch=config.audiodvp_batch,
         learning_rate=config.audiodvp_learning_rate,
         seed=config.seed,
-        seconds=seconds,
+        seconds=float(ours["seconds"][-1]) if config.audiodvp_equal_time else 0.0,
     )
 
 

@@ -45,7 +45,7 @@ class RendererSettings:
         surroundings: whether the input includes the real surroundings and the mask; AudioDVP's does not.
         references: number of warped real frames in the input (`ReferenceUNet`); 0 is a plain U-Net, as in the paper.
         fits_surroundings: whether the references are aligned with the pixels around the mask (`surroundings`).
-        matches_colours: whether the painted colours are matched to those around the mask (`colour_match`).
+        matches_colours: whether the painted colours are matched to those around the mask (`renderer_colour_match`).
     """
 
     window: int
@@ -85,8 +85,8 @@ class RendererSettings:
             roi,
             references=config.renderer_references,
             # a network without references is not trained outside the mask, so its colours there mean nothing
-            fits_surroundings=config.fit_surroundings,
-            matches_colours=config.colour_match and config.renderer_references > 0,
+            fits_surroundings=config.renderer_background_flow,
+            matches_colours=config.renderer_colour_match and config.renderer_references > 0,
         )
 
     @property

@@ -58,7 +58,9 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         if self.motion_weight > 0 and self.batch % 2:
-            raise ParameterError(f"motion_weight needs pairs of frames: renderer_batch must be even, got {self.batch}.")
+            raise ParameterError(
+                f"renderer_motion_weight needs pairs of frames: renderer_batch must be even, got {self.batch}."
+            )
         needed = SMALLEST_JUDGED_PX * 2 ** (self.gan_scales - 1)
         if self.gan_weight > 0 and 0 < self.patch < needed:
             raise ParameterError(
@@ -86,14 +88,15 @@ class TrainingSettings:
             )
         names = (
             "gan_weight", "gan_start", "gan_width", "gan_scales", "feature_weight", "edge_weight", "detail_weight",
-            "motion_weight", "checkpoint_steps", "seed",
+            "motion_weight", "checkpoint_steps",
         )  # fmt: skip
         return cls(
             steps=config.renderer_steps,
             batch=config.renderer_batch,
             learning_rate=config.renderer_learning_rate,
             patch=config.renderer_patch,
-            **{name: getattr(config, name) for name in names},
+            seed=config.seed,
+            **{name: getattr(config, f"renderer_{name}") for name in names},
         )
 
     def rate(self, step: int, *, is_begun: bool = False) -> float:

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from metatalk_lib.core.artifacts import save_weights
 from metatalk_lib.core.child_process import run_in_process
+from metatalk_lib.core.code_fingerprint import fingerprint_modules
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.core.parallel import read_ahead
-from metatalk_lib.core.stage import code_fingerprint
 from metatalk_lib.networks.initialization import initialize_normal
 from metatalk_lib.networks.patch_gan import MultiScalePatchGAN
 from metatalk_lib.neural_renderer.conditioning import Condition, assemble_input, to_tensor
@@ -261,8 +261,8 @@ def check_devices(device: torch.device | None, devices: int, training: TrainingS
         raise ParameterError(f"renderer_devices is {devices}; this machine has {there} of type {kind}.")
     if training.batch % (devices * (2 if training.motion_weight > 0 else 1)):
         raise ParameterError(
-            f"renderer_batch is {training.batch}; {devices} devices must get equal parts of it, and with motion_weight "
-            "whole pairs of frames."
+            f"renderer_batch is {training.batch}; {devices} devices must get equal parts of it, and with "
+            "renderer_motion_weight whole pairs of frames."
         )
 
 
@@ -359,7 +359,7 @@ def compute_fingerprint(
         torch.get_num_threads(),
         torch.__version__,
         kind,
-        code_fingerprint("05_neural_renderer"),
+        fingerprint_modules(__name__),
         [pairs.digest for pairs in sources],
     ]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())

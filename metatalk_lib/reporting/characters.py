@@ -12,10 +12,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from metatalk_lib.core.artifacts import atomic_path, load_json, sha256_file
+from metatalk_lib.core.code_fingerprint import combine_digests, digest_stage
 from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.params import EvaluationConfig, StageConfig
 from metatalk_lib.core.paths import ensure_dir
-from metatalk_lib.core.stage import code_fingerprint
 from metatalk_lib.evaluation import methods as evaluation_methods
 from metatalk_lib.evaluation.methods import ABLATIONS
 from metatalk_lib.metrics.catalogue import METRICS, find_metric, is_better
@@ -111,7 +111,7 @@ def describe_protocol(config: EvaluationConfig, weights: Iterable[Path], person_
     others = {*StageConfig.model_fields, *choices, "controls_must_hold"}
     settings = {name: value for name, value in config.model_dump().items() if name not in others}
     sums = {path.name: sha256_file(path)[:12] for path in weights if not path.is_relative_to(person_dir)}
-    return {**settings, **sums, "code": code_fingerprint("06_evaluation")[:12]}
+    return {**settings, **sums, "code": combine_digests(digest_stage("06_evaluation"))[:12]}
 
 
 def load_finished(outputs_dir: Path, *, current: str = "") -> Finished:

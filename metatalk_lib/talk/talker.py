@@ -24,10 +24,10 @@ from jaxtyping import Int, UInt8
 from metatalk_lib.audio_to_expression.model import load_a2e
 from metatalk_lib.audio_to_expression.streaming import stream_speech
 from metatalk_lib.core.artifacts import sha256_file
+from metatalk_lib.core.code_fingerprint import fingerprint_modules
 from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.parallel import CORES, draw_ahead, read_ahead
 from metatalk_lib.core.progress import track
-from metatalk_lib.core.stage import code_fingerprint
 from metatalk_lib.core.timing import Clock
 from metatalk_lib.face3d.coefficients import Coefficients, repose
 from metatalk_lib.face3d.face_model import load_face_model
@@ -201,7 +201,7 @@ class Talker:
             "clip": [str(character.fps), character.frame_count, character.codec, asdict(character.transform)],
             "coefficients": hashlib.sha256(character.coefficients.pack().tobytes()).hexdigest(),
             "files": [sha256_file(path) for path in files],
-            "code": code_fingerprint("05_neural_renderer"),
+            "code": fingerprint_modules(__name__),
             "device": next(self.renderer.network.parameters()).device.type,
             "threads": self.threads,
             "versions": [version(name) for name in ("torch", "av", "numpy", "opencv-python-headless")],

@@ -13,6 +13,8 @@ from metatalk_lib.core.paths import PACKAGE_DATA_DIR
 from metatalk_lib.user_study.store import RATINGS_FILE, DuplicateRatingError, add_rating, next_clip
 
 PAGE_PATH = PACKAGE_DATA_DIR / "study_page.html"
+DEFAULT_PORT = 8765
+"""TCP port of the rating page."""
 MAX_BODY_BYTES = 10_000
 ANSWERS = {
     "participant": (str, "a name"),
@@ -117,7 +119,7 @@ class StudyHandler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def make_server(study_dir: Path, *, host: str = "127.0.0.1", port: int = 8700) -> ThreadingHTTPServer:
+def make_server(study_dir: Path, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> ThreadingHTTPServer:
     """Create a server for a study, bound but not yet running; port 0 takes any free port.
 
     Args:
@@ -139,7 +141,7 @@ def make_server(study_dir: Path, *, host: str = "127.0.0.1", port: int = 8700) -
         raise DataError(f"cannot listen on {host}:{port} ({error.strerror}). Choose another port.") from error
 
 
-def serve_study(study_dir: Path, *, host: str = "127.0.0.1", port: int = 8700) -> None:
+def serve_study(study_dir: Path, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
     """Serve the rating page until interrupted; every rating is on disk before the page confirms it.
 
     Args:

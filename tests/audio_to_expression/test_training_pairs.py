@@ -76,7 +76,7 @@ def test_missing_files_are_named(tmp_path: Path):
 def test_all_pairs_of_a_character_are_found_and_recorded(tmp_path: Path):
     config = AudioToExpressionConfig(outputs_dir=str(tmp_path), character="X", device="cpu")
     with pytest.raises(DataError, match="02_pseudo_video is not finished"):
-        load_pairs(open_stage("04_audio_to_expression", config))
+        open_stage("04_audio_to_expression", config).finished_dir("02_pseudo_video")
     pairs_dir, fits_dir = tmp_path / "X/02_pseudo_video/pairs", tmp_path / "X/03_reconstruction/pseudo"
     pairs_dir.mkdir(parents=True)
     fits_dir.mkdir(parents=True)
@@ -85,9 +85,10 @@ def test_all_pairs_of_a_character_are_found_and_recorded(tmp_path: Path):
     for folder in (pairs_dir, fits_dir):
         save_json(folder.parent / "summary.json", {})
     stage = open_stage("04_audio_to_expression", config)
-    assert [pair.name for pair in load_pairs(stage)] == ["000"]
+    assert stage.finished_dir("02_pseudo_video") == pairs_dir.parent
+    assert [pair.name for pair in load_pairs(pairs_dir, fits_dir, record=stage.external_input)] == ["000"]
     summary = stage.finish()
-    assert {Path(path).name for path in summary["inputs"]} == {"summary.json", "000.json", "000.wav", "000.npz"}
+    assert {Path(path).name for path in summary["inputs"]} == {"pairs", "000.json", "000.wav", "000.npz"}
 
 
 def test_description_counts_frames_and_measures_the_fit(tmp_path: Path):

@@ -70,9 +70,10 @@ def test_all_methods_say_the_tail_and_other_peoples_speech(stage):
 
 
 def test_the_baseline_gets_the_time_that_ours_had(stage):
-    assert protocol.choose_baseline(stage, stage.config).seconds == 0
+    ours = audiodvp_baseline.load_renderer_history(stage.input("05_neural_renderer", "history.json"))
+    assert protocol.choose_baseline(stage.config, ours).seconds == 0
     equal = stage.config.model_copy(update={"audiodvp_equal_time": True})
-    assert protocol.choose_baseline(stage, equal).seconds == 12.5
+    assert protocol.choose_baseline(equal, ours).seconds == 12.5
 
 
 def test_lips_are_judged_on_the_face_that_was_cropped(stage):
@@ -81,9 +82,10 @@ def test_lips_are_judged_on_the_face_that_was_cropped(stage):
 
 
 def test_a_history_without_times_is_named(stage):
-    save_json(stage.dir.parent / "05_neural_renderer" / "history.json", {"step": [10], "reconstruction": [0.1]})
+    path = stage.dir.parent / "05_neural_renderer" / "history.json"
+    save_json(path, {"step": [10], "reconstruction": [0.1]})
     with pytest.raises(DataError, match="does not tell how long the training took. Run 05_neural_renderer again"):
-        audiodvp_baseline.describe_training({"renderer": LOSSES}, stage)
+        audiodvp_baseline.load_renderer_history(path)
 
 
 def test_a_trained_baseline_is_kept_until_something_changes(stage, monkeypatch: pytest.MonkeyPatch):
@@ -95,13 +97,14 @@ def test_a_trained_baseline_is_kept_until_something_changes(stage, monkeypatch: 
         return {"steps": settings.steps}
 
     monkeypatch.setattr(audiodvp, "train", train)
-    settings = protocol.choose_baseline(stage, stage.config)
+    person, folder = stage.dir.parent, stage.dir / "audiodvp"
+    settings = protocol.choose_baseline(stage.config, {})
     for _ in range(2):
-        assert audiodvp_baseline.train_baseline(stage, settings) == {"steps": 400}
+        assert audiodvp_baseline.train_baseline(person, folder, settings) == {"steps": 400}
     other = audiodvp.AudioDVPSettings(4, 5, False, 7, 2, 1e-3, 0)
-    assert audiodvp_baseline.train_baseline(stage, other) == {"steps": 7}
+    assert audiodvp_baseline.train_baseline(person, folder, other) == {"steps": 7}
     (stage.dir.parent / "03_reconstruction" / "coefficients.npz").write_bytes(b"another fit")
-    audiodvp_baseline.train_baseline(stage, other)
+    audiodvp_baseline.train_baseline(person, folder, other)
     assert trained == [400, 7, 7]
 
 
@@ -168,7 +171,8 @@ def test_people_rate_every_method(tmp_path: Path):
 def test_loss_curves_run_over_time(stage):
     losses = LOSSES | {"seconds": [2.0, 4.0, 8.0]}
     history = {"label": "AudioDVP", "renderer": losses, "a2e": {"frames": 25}}
-    row, curves = audiodvp_baseline.describe_training({**history, "renderer_frames": 40}, stage)
+    ours = audiodvp_baseline.load_renderer_history(stage.input("05_neural_renderer", "history.json"))
+    row, curves = audiodvp_baseline.describe_training({**history, "renderer_frames": 40}, ours)
     assert curves["AudioDVP"][0].tolist() == [0, 2, 4, 8]
     assert curves["Ours"][0].tolist() == [0, 3, 6, 12.5]
     assert (row["steps"], row["seconds"], row["seconds of ours"]) == (40, 8.0, 12.5)

@@ -403,7 +403,7 @@ def test_a_renderer_is_saved_with_its_bank_and_reduced_for_previews(tmp_path: Pa
     [
         ({"renderer_patch": 100}, "renderer_patch is 100 px; with renderer_depth 4 it must be a multiple of 16"),
         ({"renderer_patch": 16, "renderer_depth": 4}, "1 discriminators need at least 24"),
-        ({"renderer_batch": 3, "motion_weight": 1.0}, "renderer_batch must be even"),
+        ({"renderer_batch": 3, "renderer_motion_weight": 1.0}, "renderer_batch must be even"),
         ({"renderer_depth": 6}, "renderer_depth is 6; with references it is at most 5"),
         ({"renderer_refine": True}, "renderer_refine: a renderer with references"),
         ({"renderer_window": 2}, "renderer_window must be odd"),
