@@ -29,8 +29,9 @@ import yaml
 
 from benchmarks.report import Row, finish
 from metatalk_lib.core.artifacts import save_json
-from metatalk_lib.core.params import STAGE_CONFIGS, character_params_path, load_params, profile_params_path
+from metatalk_lib.core.params import character_params_path, load_params, profile_params_path
 from metatalk_lib.core.paths import NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
+from metatalk_lib.core.stage_configs import STAGE_CONFIGS
 from metatalk_lib.visualization.coefficient_changes import random_changes
 from metatalk_lib.visualization.coefficient_effects import label_coefficient
 

@@ -17,8 +17,8 @@ from metatalk_lib.reconstruction.lip_curves import compute_lip_curves
 from metatalk_lib.speech.audio_encoder import encode_audio, load_audio_encoder
 from metatalk_lib.speech.corpus import plan_utterances
 from metatalk_lib.speech.mfcc import compute_mfcc_blocks
+from metatalk_lib.speech.sentences import SENTENCES_SEEN
 from metatalk_lib.speech.visemes import viseme_curves
-from training.speech_corpus import SENTENCES_SEEN
 
 FPS = Fraction(25)
 PAIR_SECONDS = 300.0

@@ -43,16 +43,14 @@ from metatalk_lib.metrics.correlation import correlation
 from metatalk_lib.metrics.mouth_opening_sync import compute_sync
 from metatalk_lib.reconstruction.lip_curves import compute_lip_curves, compute_r2
 from metatalk_lib.speech.phoneme_recognition import recognise_phonemes
-from metatalk_lib.speech.sentences import SENTENCES, STUDIO_SENTENCES
+from metatalk_lib.speech.recorded_voices import HELD_OUT_RECORDED, RECORDED_VOICES, synthesize_recorded
+from metatalk_lib.speech.sentences import HELD_OUT_SENTENCES, SENTENCES, STUDIO_SENTENCES
 from metatalk_lib.speech.silence import find_silence
 from metatalk_lib.speech.synthesis import Speech, pad_with_pauses, synthesize
 from metatalk_lib.speech.visemes import viseme_curves
+from metatalk_lib.speech.words import draw_text
 from metatalk_lib.studio.character_definitions import STUDIO_CHARACTERS
 from metatalk_lib.studio.performance import write_script
-from training.recorded_voices import VOICES as RECORDED_VOICES
-from training.recorded_voices import synthesize_recorded
-from training.speech_corpus import HELD_OUT_RECORDED, HELD_OUT_SENTENCES
-from training.words import draw_text
 
 REAL = PROJECT_ROOT.parent / "shared" / "real"
 UNSEEN_VOICES = ("en-us+Alex", "en-us+linda", "en-gb+steph", "en-us+Denis", "en-us+belinda", "en-us+max", "en-gb+adam")

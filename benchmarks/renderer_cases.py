@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.reconstruction import SECONDS, Clip, open_clip
 from metatalk_lib.core.artifacts import load_arrays
-from metatalk_lib.core.params import RendererConfig
+from metatalk_lib.core.stage_configs import RendererConfig
 from metatalk_lib.evaluation import cheats
 from metatalk_lib.evaluation.image_measures import measure_frame
 from metatalk_lib.face3d.coefficients import Coefficients

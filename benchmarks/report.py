@@ -1,7 +1,5 @@
 """Rows of a benchmark: printed as a table, written to `outputs/bench/<name>.json`, judged against their bars."""
 
-import os
-import platform
 import resource
 import statistics
 import sys
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from metatalk_lib.core.artifacts import save_json
+from metatalk_lib.core.machine import describe_machine
 from metatalk_lib.core.paths import resolve_path
 
 
@@ -42,11 +41,6 @@ class Row:
             return True
         is_met = self.value >= self.limit if self.op == ">=" else self.value <= self.limit
         return is_met != self.is_cheat
-
-
-def machine() -> str:
-    """The machine in words: processor, cores, operating system."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
 def time_of(work: Callable[[], object], repeats: int = 1) -> float:
@@ -95,8 +89,8 @@ def finish(name: str, rows: list[Row]) -> int:
         verdict = "" if row.op is None else "ok" if row.holds else "CHEAT PASSES" if row.is_cheat else "SHORT"
         print(f"{row.name:70} {row.value:10.4g} {row.unit:6} {bar:12} {verdict}")
     seconds = calibrate()
-    print(f"machine: {machine()}; calibration loop {seconds:.2f} s")
+    print(f"machine: {describe_machine()}; calibration loop {seconds:.2f} s")
     path = resolve_path("outputs/bench") / f"{name}.json"
-    save_json(path, {"rows": [asdict(row) for row in rows], "machine": machine(), "calibration_s": seconds})
+    save_json(path, {"rows": [asdict(row) for row in rows], "machine": describe_machine(), "calibration_s": seconds})
     print(f"written: {path}")
     return int(not all(row.holds for row in rows))

@@ -20,8 +20,9 @@ import psutil
 
 from benchmarks.report import Row, finish
 from metatalk_lib.core.artifacts import load_json, sha256_file
-from metatalk_lib.core.params import CropConfig, character_params_path, load_params, profile_params_path
+from metatalk_lib.core.params import character_params_path, load_params, profile_params_path
 from metatalk_lib.core.paths import STAGES
+from metatalk_lib.core.stage_configs import CropConfig
 from metatalk_lib.studio.render_video import studio_video_path
 
 TIMES = {"summary.json": "timings_s", "history.json": "seconds"}

@@ -10,16 +10,10 @@ import yaml
 from metatalk_lib import __version__
 from metatalk_lib.core import assets
 from metatalk_lib.core.errors import MetaTalkError, ParameterError
-from metatalk_lib.core.params import (
-    CHARACTERS,
-    StageConfig,
-    character_params_path,
-    count_from,
-    load_params,
-    profile_params_path,
-)
+from metatalk_lib.core.params import character_params_path, count_from, load_params, profile_params_path
 from metatalk_lib.core.paths import resolve_path
 from metatalk_lib.core.stage import stage_dir
+from metatalk_lib.core.stage_configs import CHARACTERS, StageConfig
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 assets_app = typer.Typer(no_args_is_help=True, help="What models and data are used, and where official ones must lie.")

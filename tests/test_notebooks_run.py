@@ -14,10 +14,11 @@ import pytest
 import soundfile
 
 from benchmarks.resume import checksums, compare, kill_and_rerun
-from metatalk_lib.core.notebook_runner import is_up_to_date
-from metatalk_lib.core.params import STAGE_CONFIGS, load_params
+from metatalk_lib.core.notebook_runner import explain_run
+from metatalk_lib.core.params import load_params
 from metatalk_lib.core.paths import NOTEBOOKS_DIR, PARAMS_DIR, STAGES
 from metatalk_lib.core.stage import load_summary
+from metatalk_lib.core.stage_configs import STAGE_CONFIGS
 from metatalk_lib.evaluation.controls import CONTROL_ROWS, GROUND_TRUTH, REENCODED
 from metatalk_lib.evaluation.methods import METHODS
 from metatalk_lib.media.video import probe_video
@@ -90,7 +91,7 @@ def test_the_evaluation_writes_its_tables_with_controls_and_the_figure(outputs: 
 def test_a_finished_stage_is_not_run_again(outputs: Path):
     files = PARAMS_DIR / "B.yaml", PARAMS_DIR / "profiles" / "smoke.yaml"
     values = load_params(*files, overrides={"outputs_dir": str(outputs)})
-    stale = [stage for stage in STAGES if not is_up_to_date(stage, STAGE_CONFIGS[stage].from_values(values))]
+    stale = [stage for stage in STAGES if explain_run(stage, STAGE_CONFIGS[stage].from_values(values))]
     assert not stale
 
 

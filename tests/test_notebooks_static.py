@@ -9,8 +9,8 @@ import nbformat
 import pytest
 import yaml
 
-from metatalk_lib.core.params import STAGE_CONFIGS, known_parameters
 from metatalk_lib.core.paths import NOTEBOOKS_DIR, PARAMS_DIR
+from metatalk_lib.core.stage_configs import STAGE_CONFIGS, known_parameters
 
 STAGE_NAMES = tuple(STAGE_CONFIGS)
 

@@ -25,13 +25,13 @@ from metatalk_lib.core.progress import track
 from metatalk_lib.face3d.anny_data import ACTION_NAMES
 from metatalk_lib.media.audio import FEATURE_RATE, to_pcm16
 from metatalk_lib.speech.augmentation import degrade_recording, scale_throat
+from metatalk_lib.speech.recorded_voices import HELD_OUT_RECORDED, RECORDED_VOICES, synthesize_recorded
+from metatalk_lib.speech.sentences import HELD_OUT_SENTENCES, SENTENCES_SEEN
 from metatalk_lib.speech.synthesis import Speech, pad_with_pauses, synthesize
 from metatalk_lib.speech.visemes import viseme_curves
-from training.recorded_voices import VOICES as RECORDED_VOICES
-from training.recorded_voices import synthesize_recorded
+from metatalk_lib.speech.words import WORDS, draw_text
 from training.render_speakers import ENGLISH, FOREIGN_VARIANTS, FPS, TEST_ENGLISH
-from training.speech_corpus import HELD_OUT_RECORDED, HELD_OUT_SENTENCES, RECORDED, SENTENCES_SEEN
-from training.words import WORDS, draw_text
+from training.speech_corpus import RECORDED
 
 THROATS = (0.86, 0.92, 0.98, 1.04, 1.10, 1.16)
 """Factors on the resonances of a voice; each factor makes a different voice."""

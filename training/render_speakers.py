@@ -15,25 +15,17 @@ import numpy as np
 
 from metatalk_lib.media.audio import FEATURE_RATE, to_mono_16k, to_pcm16
 from metatalk_lib.speech.augmentation import scale_throat
+from metatalk_lib.speech.recorded_voices import HELD_OUT_RECORDED, RECORDED_VOICES, synthesize_recorded
+from metatalk_lib.speech.sentences import HELD_OUT_SENTENCES, SENTENCES_SEEN
 from metatalk_lib.speech.synthesis import Speech, pad_with_pauses, synthesize
+from metatalk_lib.speech.words import WORDS, draw_text
 from metatalk_lib.studio.character_definitions import STUDIO_CHARACTERS
 from metatalk_lib.studio.characters import StudioCharacter
 from metatalk_lib.studio.performance import perform
 from metatalk_lib.studio.random_people import sample_extra
 from metatalk_lib.studio.scene import Scene
 from training.people import is_test, render_people, save_person
-from training.recorded_voices import VOICES as RECORDED_VOICES
-from training.recorded_voices import synthesize_recorded
-from training.speech_corpus import (
-    HELD_OUT_RECORDED,
-    HELD_OUT_SENTENCES,
-    HELD_OUT_SYNTHETIC,
-    RECORDED,
-    SENTENCES_SEEN,
-    SYNTHETIC,
-    VARIANTS,
-)
-from training.words import WORDS, draw_text
+from training.speech_corpus import HELD_OUT_SYNTHETIC, RECORDED, SYNTHETIC, VARIANTS
 
 PEOPLE, FPS = 300, 25
 SIZE, FACE_PX = 288, 150.0

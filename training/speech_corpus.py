@@ -11,23 +11,19 @@ from metatalk_lib.core.progress import track
 from metatalk_lib.media.audio import FEATURE_RATE
 from metatalk_lib.speech.augmentation import degrade_recording, draw_other_sound, scale_throat
 from metatalk_lib.speech.mfcc import BLOCK_STEPS, MFCC_PADDING, MFCC_STEP, MFCC_WINDOW, compute_mfcc
-from metatalk_lib.speech.sentences import SENTENCES
+from metatalk_lib.speech.recorded_voices import HELD_OUT_RECORDED, RECORDED_VOICES, synthesize_recorded
+from metatalk_lib.speech.sentences import HELD_OUT_SENTENCES, SENTENCES_SEEN
 from metatalk_lib.speech.synthesis import VOICES, Phoneme, Speech, pad_with_pauses, synthesize
 from metatalk_lib.speech.visemes import VISEMES, split_phoneme, viseme_curves
-from training.recorded_voices import VOICES as RECORDED_VOICES
-from training.recorded_voices import synthesize_recorded
-from training.words import WORDS, draw_text
+from metatalk_lib.speech.words import WORDS, draw_text
 
 FPS = 25
 SPARED_SYNTHETIC = ("en-gb+f4", "en-us+m7", "en-us+Annie", "en-gb+m2")
 """Voices of the teacher's corpus that are excluded from training."""
 HELD_OUT_SYNTHETIC = ("en-us+m7", "en-us+Annie", "en-us+Alex", "en-gb+linda")
 """Voices whose variants are excluded from training in all languages."""
-HELD_OUT_RECORDED = ("rms", "lp_diphone")
-HELD_OUT_SENTENCES = SENTENCES[::8]
 SYNTHETIC = tuple(voice for voice in VOICES if voice not in SPARED_SYNTHETIC)
 RECORDED = tuple(voice for voice in RECORDED_VOICES if voice not in HELD_OUT_RECORDED)
-SENTENCES_SEEN = tuple(text for text in SENTENCES if text not in HELD_OUT_SENTENCES)
 VARIANTS = ("", *sorted({voice[voice.index("+") :] for voice in SYNTHETIC if "+" in voice}))
 """espeak-ng variants of the English training voices, used for the other languages, too."""
 SHORTEST_FRAMES = 60

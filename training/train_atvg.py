@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.report import machine
 from metatalk_lib.baselines.atvg import (
     ATVG,
     COMPONENTS,
@@ -39,6 +38,7 @@ from metatalk_lib.baselines.atvg import (
 from metatalk_lib.baselines.atvg_landmarks import LANDMARK_SCALE
 from metatalk_lib.core.artifacts import atomic_path, load_weights, save_json, save_weights
 from metatalk_lib.core.checkpoints import load_strictly
+from metatalk_lib.core.machine import describe_machine
 from metatalk_lib.core.progress import track
 from metatalk_lib.metrics.image_quality import to_psnr
 from metatalk_lib.networks.vg_net import VG_NET_FACE_SIZE
@@ -190,7 +190,7 @@ components of what people's own faces do. Called "ATVG (open weights)"; it share
 
 - Made by: `python -m training.render_speakers`, then `python -m training.train_atvg`
 {chr(10).join(f"- {name}: {value}" for name, value in counts.items())}
-- Machine: {machine()}
+- Machine: {describe_machine()}
 
 Measured on {people} studio people, voices and sentences that were not trained on, from each one's first frame; none of
 the people or voices is one of the characters A to G.

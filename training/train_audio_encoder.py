@@ -26,19 +26,19 @@ from metatalk_lib.networks.audio_to_expression import A2E_WINDOW
 from metatalk_lib.networks.open_audio_encoder import LIP_SIZE, OpenAudioEncoder, SpeechHeads
 from metatalk_lib.reconstruction.lip_curves import compute_r2
 from metatalk_lib.speech import augmentation as speech_augmentation
-from metatalk_lib.speech import mfcc, synthesis, visemes
+from metatalk_lib.speech import mfcc, recorded_voices, synthesis, visemes, words
 from metatalk_lib.speech.audio_encoder import OPEN_FILE
 from metatalk_lib.speech.mfcc import LIFTER, MEL_FILTERS
+from metatalk_lib.speech.recorded_voices import HELD_OUT_RECORDED
+from metatalk_lib.speech.sentences import HELD_OUT_SENTENCES, SENTENCES_SEEN
 from metatalk_lib.speech.visemes import VISEMES
+from metatalk_lib.speech.words import WORDS
 from metatalk_lib.tracking.landmarks import mouth_opening
-from training import recorded_voices, speech_corpus, words
+from training import speech_corpus
 from training.licences import describe_licence
 from training.speech_corpus import (
     FPS,
-    HELD_OUT_RECORDED,
-    HELD_OUT_SENTENCES,
     RECORDED,
-    SENTENCES_SEEN,
     SHORTEST_FRAMES,
     SYNTHETIC,
     VARIANTS,
@@ -46,7 +46,6 @@ from training.speech_corpus import (
     make_test,
     make_training,
 )
-from training.words import WORDS
 
 MARGIN = A2E_WINDOW // 2
 CHUNKS_PER_STEP = 16

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.report import machine
 from metatalk_lib.core.artifacts import atomic_path, load_arrays, save_weights, sha256_file
 from metatalk_lib.core.code_fingerprint import fingerprint_modules
-from metatalk_lib.core.params import RendererConfig
+from metatalk_lib.core.machine import describe_machine
 from metatalk_lib.core.progress import track
+from metatalk_lib.core.stage_configs import RendererConfig
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel, load_face_model
 from metatalk_lib.neural_renderer.generator import PRIOR_PATH, NeuralRenderer, RendererSettings, build_generator
@@ -124,7 +124,7 @@ Start of every person's neural renderer: a `ReferenceUNet` of width {MODEL.width
 
 - Made by: `python -m training.render_talkers`, then `python -m training.train_generator_prior` (defaults).
 - Learnt from: {people} random studio people; {training.steps} steps of {training.batch} patches of {training.patch} px.
-- Seed {training.seed}. Machine: {machine()}.
+- Seed {training.seed}. Machine: {describe_machine()}.
 - Losses: L1 inside the mask, edges {training.edge_weight:g}, detail {training.detail_weight:g}; no discriminator.
 
 {unknown} other studio people, {MEASURED_FRAMES} frames each, inside the mask; coefficients as wrong as fitted ones:
@@ -173,7 +173,8 @@ def prior_settings(steps: int) -> TrainingSettings:
     config = RendererConfig()
     return TrainingSettings(
         steps, BATCH, LEARNING_RATE, 0.0, 1.0, config.renderer_gan_width, CHECKPOINT_STEPS, SEED,
-        patch=config.renderer_patch, edge_weight=config.renderer_edge_weight, detail_weight=config.renderer_detail_weight,
+        patch=config.renderer_patch, edge_weight=config.renderer_edge_weight,
+        detail_weight=config.renderer_detail_weight,
     )  # fmt: skip
 
 

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.report import machine
 from metatalk_lib.baselines.make_it_talk_weights import (
     OPEN_AUTO_VC_WIDTH,
     OPEN_IMAGE_PATH,
@@ -34,6 +33,7 @@ from metatalk_lib.baselines.make_it_talk_weights import (
     unpack_sound,
 )
 from metatalk_lib.core.artifacts import atomic_path, load_json, load_weights, save_json, save_weights
+from metatalk_lib.core.machine import describe_machine
 from metatalk_lib.networks.residual_unet import ResidualUNet
 from training import (
     make_it_talk_speech,
@@ -237,7 +237,7 @@ def write_card(path: Path, what: str, facts: dict[str, str], measured_on: str, t
 
 - Made by: `python -m training.render_speakers`, then `python -m training.train_make_it_talk`
 {made}
-- Machine: {machine()}
+- Machine: {describe_machine()}
 
 Measured with the weights as shipped, on {measured_on}:
 

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.report import machine
 from metatalk_lib.core.artifacts import atomic_path, load_arrays, save_weights
+from metatalk_lib.core.machine import describe_machine
 from metatalk_lib.core.progress import track
 from metatalk_lib.evaluation.syncnet_tracks import crop_faces
 from metatalk_lib.media.audio import to_mono_16k, to_pcm16
@@ -320,7 +320,7 @@ SyncNet's topology at {OPEN_SYNCNET_WIDTH:g} of its width: five face crops of 22
 
 - Made by: `python -m training.render_speakers`, then `python -m training.train_syncnet` (defaults)
 {chr(10).join(f"- {name}: {value}" for name, value in counts.items())}
-- Machine: {machine()}
+- Machine: {describe_machine()}
 
 Measured on studio people, voices and sentences that were not trained on; none of the people or voices is one of the
 characters A to G.

@@ -24,9 +24,9 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.report import machine
 from metatalk_lib.baselines.wav2lip import OPEN_WAV2LIP_PATH, OPEN_WAV2LIP_WIDTH
 from metatalk_lib.core.artifacts import atomic_path, load_arrays, load_weights, save_weights
+from metatalk_lib.core.machine import describe_machine
 from metatalk_lib.core.progress import track
 from metatalk_lib.media.audio import FEATURE_RATE, to_mono_16k
 from metatalk_lib.metrics.image_quality import to_psnr
@@ -241,7 +241,7 @@ no weight with the published checkpoints and is no measure of what they can do.
 
 - Made by: `python -m training.render_speakers`, then `python -m training.train_wav2lip`
 {chr(10).join(f"- {name}: {value}" for name, value in facts.items())}
-- Machine: {machine()}
+- Machine: {describe_machine()}
 - Loss: L1, most of all on the mouth; no lip-sync expert, no discriminator; the audio encoder tells the lips beside it
 
 {len(unknown)} other studio people, voices and sentences, {MEASURED_FRAMES} frames each, PSNR in dB:

@@ -20,10 +20,10 @@ from metatalk_lib.core.checkpoints import Weights, load_published, load_strictly
 from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.paths import PACKAGE_DATA_DIR
 from metatalk_lib.face3d.face_model import load_face_model
-from metatalk_lib.networks.auto_vc import AUTO_VC_MEL_BANDS, VOICE_SIZE, AutoVC
+from metatalk_lib.networks.auto_vc import AUTO_VC_MEL_BANDS, AutoVC
 from metatalk_lib.networks.make_it_talk import ContentBranch, SpeakerBranch
 from metatalk_lib.networks.residual_unet import ResidualUNet
-from metatalk_lib.networks.voice_encoder import VoiceEncoder
+from metatalk_lib.networks.voice_encoder import VOICE_SIZE, VoiceEncoder
 
 MAKE_IT_TALK_ASSETS = (
     "make_it_talk_auto_vc",

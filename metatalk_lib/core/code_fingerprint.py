@@ -14,9 +14,9 @@ from pathlib import Path
 from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.paths import NOTEBOOKS_DIR, PACKAGE_DIR
 
-PACKAGE = PACKAGE_DIR.name
+_PACKAGE = PACKAGE_DIR.name
 _DIGITS = 16
-_NOT_FOLLOWED = f"{PACKAGE}.studio."
+_NOT_FOLLOWED = f"{_PACKAGE}.studio."
 
 Digests = Mapping[str, str]
 """File of the project, such as `metatalk_lib/speech/visemes.py`, to a digest of its code."""
@@ -113,8 +113,8 @@ def _list_imports(tree: ast.Module) -> Iterator[str]:
     """Modules of this library that some code imports; names that a package passes on lead to their own modules."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE and not node.level:
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == _PACKAGE)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == _PACKAGE and not node.level:
             for alias in node.names:
                 if _is_package(f"{node.module}.{alias.name}"):
                     attributes = set(_list_attributes(tree, alias.asname or alias.name))

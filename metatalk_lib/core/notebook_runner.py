@@ -14,9 +14,9 @@ from metatalk_lib.core.artifacts import load_json, sha256_input
 from metatalk_lib.core.assets import list_placed
 from metatalk_lib.core.code_fingerprint import describe_change, digest_stage
 from metatalk_lib.core.errors import DataError, MetaTalkError, ParameterError
-from metatalk_lib.core.params import STAGE_CONFIGS, StageConfig
 from metatalk_lib.core.paths import HOME_DIR, HOME_VARIABLE, NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
 from metatalk_lib.core.stage import stage_dir
+from metatalk_lib.core.stage_configs import STAGE_CONFIGS, StageConfig
 
 
 class StageError(MetaTalkError):

@@ -8,8 +8,8 @@ import pandas as pd
 
 from metatalk_lib.baselines import audiodvp
 from metatalk_lib.core.errors import ParameterError
-from metatalk_lib.core.params import EvaluationConfig
 from metatalk_lib.core.stage import Stage, load_summary
+from metatalk_lib.core.stage_configs import EvaluationConfig
 from metatalk_lib.evaluation import image_measures
 from metatalk_lib.evaluation.cheats import CHEATS
 from metatalk_lib.evaluation.controls import CONTROL_ROWS, GROUND_TRUTH, REENCODED

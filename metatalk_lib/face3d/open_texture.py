@@ -14,7 +14,7 @@ from metatalk_lib.face3d import anny_data
 # Absorbance of RGB: of the palest skin, per unit of melanin, per unit of haemoglobin. Chosen by eye so that melanin 0,
 # 0.4 and 1 give pale, olive and dark skin.
 BASE_ABSORBANCE = np.array((0.02, 0.15, 0.25))
-MELANIN_ABSORBANCE = np.array((0.95, 1.20, 1.40))
+_MELANIN_ABSORBANCE = np.array((0.95, 1.20, 1.40))
 HAEMOGLOBIN_ABSORBANCE = np.array((0.04, 0.28, 0.24))
 LIP_ABSORBANCE = np.array((0.12, 0.46, 0.34))
 HAIR_COLOURS = np.array(((0.10, 0.08, 0.07), (0.24, 0.16, 0.11), (0.45, 0.32, 0.20), (0.50, 0.48, 0.46)))
@@ -119,7 +119,7 @@ def _paint_one(masks, noise, generator) -> Float[np.ndarray, "N 3"]:
     blood = blood + blush * (masks["cheeks"] + 0.8 * masks["nose"]) + generator.uniform(0, 0.25) * masks["sockets"]
     spots = generator.uniform(0, 0.35) * _soft_step(fine, 1.3, 2.2) * (masks["cheeks"] + masks["nose"]).clip(0, 1)
     melanin = (melanin + spots).clip(0, 1.3)
-    absorbance = BASE_ABSORBANCE + melanin[:, None] * MELANIN_ABSORBANCE + blood[:, None] * HAEMOGLOBIN_ABSORBANCE
+    absorbance = BASE_ABSORBANCE + melanin[:, None] * _MELANIN_ABSORBANCE + blood[:, None] * HAEMOGLOBIN_ABSORBANCE
     absorbance += (generator.uniform(0.35, 1.0) * masks["lips"])[:, None] * LIP_ABSORBANCE
     albedo = np.exp(-absorbance)
     mix = generator.dirichlet((1.0, 1.2, 0.6, 0.4))

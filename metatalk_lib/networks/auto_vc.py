@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-AUTO_VC_MEL_BANDS, VOICE_SIZE, PITCH_BINS = 80, 256, 257
+from metatalk_lib.networks.voice_encoder import VOICE_SIZE
+
+AUTO_VC_MEL_BANDS, PITCH_BINS = 80, 257
 CODE_STEPS = 16
 """Mel spectrogram steps for each code; the length of the spectrogram must be a multiple of this."""
 

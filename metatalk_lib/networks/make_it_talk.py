@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from metatalk_lib.networks.voice_encoder import VOICE_SIZE
+
 WINDOW_STEPS, CONTENT_MEL_BANDS = 18, 80
 """Size of a window of the content feature: 18 steps at 62.5 Hz by 80 bands."""
 LANDMARK_VALUES = 204
 """Number of landmark coordinates: 68 landmarks, each x, y, z."""
-VOICE_SIZE = 256
 """Length of the speaker embedding."""
 NOISE_SIZE = 128
 """Length of the noise input of the speaker branch in training; zeros in inference."""

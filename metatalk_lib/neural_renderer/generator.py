@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from metatalk_lib.core.artifacts import load_json, load_weights, save_json, save_weights
 from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.core.params import RendererConfig
 from metatalk_lib.core.paths import PACKAGE_DATA_DIR
+from metatalk_lib.core.stage_configs import RendererConfig
 from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.networks.initialization import initialize_kaiming, initialize_normal
 from metatalk_lib.networks.reference_unet import DEEPEST, ReferenceUNet

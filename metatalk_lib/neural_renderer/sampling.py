@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metatalk_lib.core.errors import ParameterError
-from metatalk_lib.core.params import RendererConfig
+from metatalk_lib.core.stage_configs import RendererConfig
 from metatalk_lib.neural_renderer.conditioning import Condition, stack_conditions
 from metatalk_lib.neural_renderer.generator import RendererSettings
 from metatalk_lib.neural_renderer.training_pairs import WHOLE, Cut, RendererPairs

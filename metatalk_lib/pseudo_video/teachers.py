@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 
 from metatalk_lib.core.assets import require_file
-from metatalk_lib.core.params import PseudoVideoConfig
 from metatalk_lib.core.paths import resolve_path
+from metatalk_lib.core.stage_configs import PseudoVideoConfig
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.media.recordings import list_recordings

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from threadpoolctl import threadpool_limits
 
 from metatalk_lib.core.errors import ParameterError
-from metatalk_lib.core.params import ReconstructionConfig
+from metatalk_lib.core.stage_configs import ReconstructionConfig
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.media.video import read_frames

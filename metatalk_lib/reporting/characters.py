@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from metatalk_lib.core.artifacts import atomic_path, load_json, sha256_file
 from metatalk_lib.core.code_fingerprint import combine_digests, digest_stage
 from metatalk_lib.core.errors import DataError
-from metatalk_lib.core.params import EvaluationConfig, StageConfig
 from metatalk_lib.core.paths import ensure_dir
+from metatalk_lib.core.stage_configs import EvaluationConfig, StageConfig
 from metatalk_lib.evaluation import methods as evaluation_methods
 from metatalk_lib.evaluation.methods import ABLATIONS
 from metatalk_lib.metrics.catalogue import METRICS, find_metric, is_better

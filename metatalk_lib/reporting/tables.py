@@ -16,8 +16,8 @@ from pandas.io.formats.style import Styler
 
 from metatalk_lib.core.artifacts import atomic_path, load_json
 from metatalk_lib.core.errors import ParameterError
-from metatalk_lib.core.params import CHARACTERS
 from metatalk_lib.core.paths import PACKAGE_DATA_DIR
+from metatalk_lib.core.stage_configs import CHARACTERS
 from metatalk_lib.evaluation import image_measures
 from metatalk_lib.evaluation.controls import CONTROL_ROWS, GROUND_TRUTH, REENCODED
 from metatalk_lib.evaluation.face_measures import LANDMARK_DISTANCE, LIKENESS

@@ -132,6 +132,10 @@ SENTENCES: tuple[str, ...] = (
 )
 """Corpus of the lip-sync teacher: short calls and long sentences, every English viseme often."""
 
+HELD_OUT_SENTENCES = SENTENCES[::8]
+"""Sentences that no shipped network was trained on."""
+SENTENCES_SEEN = tuple(text for text in SENTENCES if text not in HELD_OUT_SENTENCES)
+
 STUDIO_SENTENCES: dict[str, tuple[str, ...]] = {
     "A": (
         "Good evening, and welcome to our program about the rivers of the world.",

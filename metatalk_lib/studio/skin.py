@@ -25,7 +25,7 @@ ISLANDS = (
     ((0.000, 0.530, 0.160, 0.640), (0.0, 0.890)),
 )
 LAYOUT = (0.375, 1.005)  # width and height of the studio's texture in the base mesh's units
-MELANIN_ABSORBANCE = np.array([0.72, 1.06, 1.36])
+_MELANIN_ABSORBANCE = np.array([0.72, 1.06, 1.36])
 BLOOD_ABSORBANCE = np.array([0.10, 0.62, 0.50])
 BARE_SKIN = np.array([0.80, 0.66, 0.56])
 LIP_CENTRE_Y = 6.607
@@ -193,7 +193,7 @@ def _paint(points: np.ndarray, masks: dict[str, np.ndarray], character: StudioCh
     melanin = skin.melanin * (1.0 + (0.10 * broad + 0.10 * blotch + 0.08 * fine) / (1.0 + skin.melanin) + 0.30 * shadow)
     melanin = melanin + _freckles(points, skin.freckles, seed) * front
     colour = BARE_SKIN * np.exp(
-        -np.clip(melanin, 0, None)[:, None] * MELANIN_ABSORBANCE
+        -np.clip(melanin, 0, None)[:, None] * _MELANIN_ABSORBANCE
         - np.clip(haemoglobin, 0, None)[:, None] * BLOOD_ABSORBANCE
     )
     # Much pigment also hides the warm light that comes back from below.

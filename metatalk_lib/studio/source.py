@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from metatalk_lib.core.errors import DataError
-from metatalk_lib.core.params import CropConfig
 from metatalk_lib.core.paths import resolve_path
+from metatalk_lib.core.stage_configs import CropConfig
 
 
 def resolve_source(config: CropConfig) -> Path:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from metatalk_lib.core.errors import DataError
-from metatalk_lib.core.params import RendererConfig
 from metatalk_lib.core.paths import resolve_path
+from metatalk_lib.core.stage_configs import RendererConfig
 from metatalk_lib.media.audio import write_audio
 from metatalk_lib.speech.synthesis import synthesize
 

@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metatalk_lib.pseudo_video.lip_lead import Lead
 from metatalk_lib.speech.mel_spectrogram import COLUMNS_PER_S, compute_mel_spectrogram
 from metatalk_lib.tracking.landmarks import LandmarkTrack, mouth_opening
 from metatalk_lib.visualization.pictures import subplots
@@ -243,19 +242,31 @@ def plot_mel_spectrogram(samples_16k: Float[np.ndarray, " S"], *, ax: Axes | Non
     return ax.figure
 
 
-def plot_lead(lead: Lead, *, ax: Axes | None = None) -> Figure:
+def plot_lead(
+    leads_s: Float[np.ndarray, " K"],
+    correlations: Float[np.ndarray, " K"],
+    *,
+    lead_s: float,
+    chance: float,
+    is_measured: bool = True,
+    ax: Axes | None = None,
+) -> Figure:
     """Plot the correlation of heard and seen mouth opening at each lead, the chance level, and the chosen lead.
 
     Args:
-        lead: result of `lip_lead.estimate_lead`.
+        leads_s: leads that were tried, s.
+        correlations: correlation of heard and seen mouth opening at each.
+        lead_s: the chosen lead, s.
+        chance: 95th percentile of the best correlation with shifted sound.
+        is_measured: False where nothing could be measured, and `lead_s` is the default.
         ax: axes to draw on; a new figure by default.
     """
     if ax is None:
         _, ax = subplots(figsize=(6, 2.8), layout="tight")
-    ax.plot(1000 * lead.leads_s, lead.correlations, marker="o", markersize=3, label="heard against seen")
-    ax.axhline(lead.chance, color="0.6", linestyle=":", label="95th percentile of shifted sound")
-    name = "chosen" if lead.is_measured else "default, as nothing can be measured"
-    ax.axvline(1000 * lead.lead_s, color="tab:orange", label=f"{name}: {1000 * lead.lead_s:.0f} ms")
+    ax.plot(1000 * leads_s, correlations, marker="o", markersize=3, label="heard against seen")
+    ax.axhline(chance, color="0.6", linestyle=":", label="95th percentile of shifted sound")
+    name = "chosen" if is_measured else "default, as nothing can be measured"
+    ax.axvline(1000 * lead_s, color="tab:orange", label=f"{name}: {1000 * lead_s:.0f} ms")
     ax.set(xlabel="lead of the lips, ms", ylabel="correlation of mouth opening")
     ax.legend(fontsize=8)
     return ax.figure

@@ -11,7 +11,7 @@ from metatalk_lib.audio_to_expression import streaming
 from metatalk_lib.audio_to_expression.model import TrainedA2E
 from metatalk_lib.audio_to_expression.streaming import predict_speech, stream_speech
 from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.core.params import RendererConfig
+from metatalk_lib.core.stage_configs import RendererConfig
 from metatalk_lib.face3d.coefficients import repose
 from metatalk_lib.media.audio import Audio, read_audio, write_audio
 from metatalk_lib.media.frame_order import ping_pong

@@ -15,8 +15,8 @@ from metatalk_lib.audio_to_expression.training_pairs import (
 )
 from metatalk_lib.core.artifacts import save_arrays, save_json
 from metatalk_lib.core.errors import DataError
-from metatalk_lib.core.params import AudioToExpressionConfig
 from metatalk_lib.core.stage import open_stage
+from metatalk_lib.core.stage_configs import AudioToExpressionConfig
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.media.audio import Audio, write_audio
 from tests.reconstruction.test_lip_curves import LipModel

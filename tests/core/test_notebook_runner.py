@@ -1,15 +1,15 @@
 """Choosing stages, skipping what is up to date."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from metatalk_lib.core import notebook_runner, stage
+from metatalk_lib.core import notebook_runner
+from metatalk_lib.core.artifacts import save_json
 from metatalk_lib.core.errors import ParameterError
-from metatalk_lib.core.notebook_runner import is_up_to_date, select_stages
-from metatalk_lib.core.params import CropConfig, EvaluationConfig
-from metatalk_lib.core.stage import code_fingerprint, open_stage
+from metatalk_lib.core.notebook_runner import explain_run, run_character, select_stages
+from metatalk_lib.core.stage import open_stage
+from metatalk_lib.core.stage_configs import CropConfig, EvaluationConfig
 
 
 def test_stages_are_selected_by_number_or_name():
@@ -28,15 +28,15 @@ def test_up_to_date_means_same_parameters_and_inputs(tmp_path: Path):
     source = tmp_path / "video.bin"
     source.write_bytes(b"1")
     config = CropConfig(outputs_dir=str(tmp_path), threads=1)
-    assert not is_up_to_date("01_crop", config)
+    assert explain_run("01_crop", config)
     opened = open_stage("01_crop", config)
     opened.external_input(source)
-    assert not is_up_to_date("01_crop", config)
+    assert explain_run("01_crop", config)
     opened.finish()
-    assert is_up_to_date("01_crop", config)
-    assert not is_up_to_date("01_crop", config.model_copy(update={"seed": 1}))
+    assert not explain_run("01_crop", config)
+    assert explain_run("01_crop", config.model_copy(update={"seed": 1}))
     source.write_bytes(b"2")
-    assert not is_up_to_date("01_crop", config)
+    assert explain_run("01_crop", config)
 
 
 def test_a_file_that_auto_would_take_makes_the_evaluation_out_of_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -44,25 +44,39 @@ def test_a_file_that_auto_would_take_makes_the_evaluation_out_of_date(tmp_path: 
     configs = {"01_crop": CropConfig(**shared), "06_evaluation": EvaluationConfig(**shared)}
     for name, config in configs.items():
         open_stage(name, config).finish()
-        assert is_up_to_date(name, config)
+        assert not explain_run(name, config)
     chosen = dict.fromkeys(("compared_weights", "lip_sync_network", "frechet_network"), "open")
     open_stage("06_evaluation", settled := EvaluationConfig(**shared, character="B", **chosen)).finish()
     monkeypatch.setattr(notebook_runner, "list_placed", lambda: ["syncnet"])
-    assert is_up_to_date("01_crop", configs["01_crop"])
-    assert is_up_to_date("06_evaluation", settled)
-    assert not is_up_to_date("06_evaluation", configs["06_evaluation"])
+    assert not explain_run("01_crop", configs["01_crop"])
+    assert not explain_run("06_evaluation", settled)
+    assert explain_run("06_evaluation", configs["06_evaluation"])
 
 
-def test_what_a_run_writes_into_a_notebook_is_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def fingerprint(code: str, text: str = "", outputs: tuple[str, ...] = ()) -> str:
-        injected = {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": ["seed = 1"]}
-        executed = {"cell_type": "code", "metadata": {}, "source": [code], "outputs": outputs}
-        cells = [{"cell_type": "markdown", "source": [text]}, executed, *([injected] if outputs else [])]
-        (tmp_path / "01_crop.ipynb").write_text(json.dumps({"cells": cells}), "utf-8")
-        return code_fingerprint.__wrapped__("01_crop")
-
-    monkeypatch.setattr(stage, "NOTEBOOKS_DIR", tmp_path)
-    assert fingerprint("a = 1") == fingerprint("a = 1", "Text.", ("1",)) != fingerprint("a = 2")
+def test_a_run_says_why_a_stage_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    config, source = CropConfig(outputs_dir=str(tmp_path), threads=1), tmp_path / "video.bin"
+    assert explain_run("01_crop", config) == "not finished yet"
+    source.write_bytes(b"1")
+    opened = open_stage("01_crop", config)
+    opened.external_input(source)
+    summary = opened.finish()
+    assert explain_run("01_crop", config.model_copy(update={"crop_size": 768})) == "crop_size is 768, was 0"
+    source.write_bytes(b"2")
+    assert explain_run("01_crop", config) == f"{source} changed since"
+    source.unlink()
+    assert explain_run("01_crop", config) == f"{source} is gone"
+    save_json(opened.dir / "summary.json", {**summary, "code": "an older digest"})
+    assert explain_run("01_crop", config) == "finished by an earlier version"
+    older = {**summary["code"], "metatalk_lib/media/audio.py": "0"}
+    save_json(opened.dir / "summary.json", {**summary, "code": older})
+    assert explain_run("01_crop", config) == "metatalk_lib/media/audio.py changed since"
+    monkeypatch.setattr(notebook_runner, "execute_stage", lambda stage, config: None)
+    capsys.readouterr()
+    run_character({"outputs_dir": str(tmp_path), "threads": 1}, ("01_crop", "02_pseudo_video"))
+    assert capsys.readouterr().out.splitlines() == [
+        "01_crop (A): running: metatalk_lib/media/audio.py changed since",
+        "02_pseudo_video (A): running: 01_crop was run again",
+    ]
 
 
 def test_a_new_file_in_a_searched_folder_is_a_changed_input(tmp_path: Path):
@@ -72,6 +86,6 @@ def test_a_new_file_in_a_searched_folder_is_a_changed_input(tmp_path: Path):
     opened = open_stage("01_crop", config)
     opened.external_input(corpus)
     opened.finish()
-    assert is_up_to_date("01_crop", config)
+    assert not explain_run("01_crop", config)
     (corpus / "one" / "new.wav").write_bytes(b"1")
-    assert not is_up_to_date("01_crop", config)
+    assert explain_run("01_crop", config)

@@ -8,9 +8,9 @@ import torch
 
 from metatalk_lib.core.artifacts import load_json, sha256_file
 from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.core.params import CropConfig, PseudoVideoConfig
 from metatalk_lib.core.paths import resolve_path
 from metatalk_lib.core.stage import load_summary, open_stage
+from metatalk_lib.core.stage_configs import CropConfig, PseudoVideoConfig
 
 
 def test_summary_records_parameters_inputs_and_figures(tmp_path: Path):

@@ -10,8 +10,8 @@ import pytest
 from metatalk_lib.baselines import audiodvp
 from metatalk_lib.core.artifacts import save_json
 from metatalk_lib.core.errors import DataError
-from metatalk_lib.core.params import EvaluationConfig
 from metatalk_lib.core.stage import open_stage
+from metatalk_lib.core.stage_configs import EvaluationConfig
 from metatalk_lib.evaluation import audiodvp_baseline, protocol, test_split
 from metatalk_lib.evaluation import judges as evaluation_judges
 from metatalk_lib.evaluation.cheats import CHEATS

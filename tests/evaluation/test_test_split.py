@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from metatalk_lib.core.errors import ParameterError
-from metatalk_lib.core.params import RendererConfig
+from metatalk_lib.core.stage_configs import RendererConfig
 from metatalk_lib.evaluation.test_split import JUDGING_VOICES, write_judging_recordings
 from metatalk_lib.media.audio import read_audio
 from metatalk_lib.speech.synthesis import VOICES

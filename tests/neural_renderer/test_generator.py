@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from metatalk_lib.core.artifacts import load_json
 from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.core.params import RendererConfig
+from metatalk_lib.core.stage_configs import RendererConfig
 from metatalk_lib.neural_renderer import training as renderer_training
 from metatalk_lib.neural_renderer.drawing import no_references
 from metatalk_lib.neural_renderer.generator import (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metatalk_lib.core.errors import DataError
-from metatalk_lib.core.params import PseudoVideoConfig
+from metatalk_lib.core.stage_configs import PseudoVideoConfig
 from metatalk_lib.media.audio import write_audio
 from metatalk_lib.networks.wav2lip import Wav2LipGenerator
 from metatalk_lib.pseudo_video import teachers

@@ -11,7 +11,7 @@ from metatalk_lib.cli import app
 from metatalk_lib.core import notebook_runner
 from metatalk_lib.core.artifacts import load_json, save_json
 from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.core.params import EvaluationConfig
+from metatalk_lib.core.stage_configs import EvaluationConfig
 from metatalk_lib.evaluation.controls import CONTROL_ROWS, GROUND_TRUTH, REENCODED
 from metatalk_lib.evaluation.methods import ABLATIONS, METHODS
 from metatalk_lib.reporting.characters import describe_protocol, load_finished, write_tables

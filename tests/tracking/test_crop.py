@@ -11,7 +11,7 @@ import pytest
 
 from metatalk_lib.core.artifacts import save_json
 from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.core.params import CropConfig
+from metatalk_lib.core.stage_configs import CropConfig
 from metatalk_lib.media.audio import Audio
 from metatalk_lib.media.video import VideoInfo, probe_video, read_frames
 from metatalk_lib.media.video_writer import write_video

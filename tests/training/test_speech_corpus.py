@@ -9,14 +9,15 @@ import pytest
 
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.media.audio import to_mono_16k
+from metatalk_lib.speech import recorded_voices
 from metatalk_lib.speech.augmentation import draw_other_sound
 from metatalk_lib.speech.mfcc import compute_mfcc_blocks
+from metatalk_lib.speech.recorded_voices import HELD_OUT_RECORDED, synthesize_recorded
 from metatalk_lib.speech.synthesis import PAUSE, pad_with_pauses, synthesize
 from metatalk_lib.speech.visemes import VISEMES, split_phoneme
-from training import recorded_voices, speech_corpus
-from training.recorded_voices import synthesize_recorded
-from training.speech_corpus import HELD_OUT_RECORDED, HELD_OUT_SYNTHETIC, RECORDED, SYNTHETIC, TrainingUtterance
-from training.words import WORDS, draw_text
+from metatalk_lib.speech.words import WORDS, draw_text
+from training import speech_corpus
+from training.speech_corpus import HELD_OUT_SYNTHETIC, RECORDED, SYNTHETIC, TrainingUtterance
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed (training only)")
 needs_festival = pytest.mark.skipif(shutil.which("festival") is None, reason="festival is not installed (training)")
@@ -29,7 +30,7 @@ def test_nothing_is_both_trained_on_and_held_out():
     variants = {voice.partition("+")[2] for voice in HELD_OUT_SYNTHETIC}
     assert not variants & {variant.removeprefix("+") for variant in speech_corpus.VARIANTS}
     assert not variants & {voice.partition("+")[2] for voice in SYNTHETIC}
-    assert set(HELD_OUT_RECORDED) < set(recorded_voices.VOICES)
+    assert set(HELD_OUT_RECORDED) < set(recorded_voices.RECORDED_VOICES)
 
 
 @pytest.mark.parametrize("language", sorted(WORDS))
@@ -103,7 +104,7 @@ def test_flites_segments_cover_the_sound_and_lips_close_where_it_is_quiet():
 @needs_festival
 @pytest.mark.parametrize("voice", ["kal_diphone", "czech_dita", "lp_diphone", "msu_ru_nsh_clunits"])
 def test_festivals_voices_say_their_language(voice: str):
-    language = recorded_voices.VOICES[voice].language
+    language = recorded_voices.RECORDED_VOICES[voice].language
     text = "Bob put the map up." if language == "en" else draw_text(language, np.random.default_rng(1))
     try:
         speech = synthesize_recorded(text, voice)

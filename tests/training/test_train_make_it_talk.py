@@ -10,12 +10,12 @@ import torch
 
 from metatalk_lib.baselines.make_it_talk_landmarks import LIPS, find_frame
 from metatalk_lib.baselines.make_it_talk_weights import open_depth
+from metatalk_lib.speech.recorded_voices import HELD_OUT_RECORDED
 from metatalk_lib.tracking.crop import CropTransform
 from training import make_it_talk_speech as speech
 from training import train_make_it_talk_image as image
 from training import train_make_it_talk_landmarks as moving
 from training import train_make_it_talk_sound as sound
-from training.speech_corpus import HELD_OUT_RECORDED
 
 needs_voices = pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed (training only)")
 

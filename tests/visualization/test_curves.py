@@ -5,6 +5,7 @@ from fractions import Fraction
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from metatalk_lib.pseudo_video.lip_lead import estimate_lead
 from metatalk_lib.tracking.landmarks import LandmarkTrack
@@ -66,11 +67,17 @@ def test_the_mel_spectrogram_is_shown_over_seconds():
     assert image.get_extent() == [0, 161 / 80, 0, 80]
 
 
+def plot_estimate(heard: np.ndarray, seen: np.ndarray) -> Figure:
+    lead = estimate_lead(heard, seen, Fraction(25))
+    chosen = {"lead_s": lead.lead_s, "chance": lead.chance, "is_measured": lead.is_measured}
+    return plot_lead(lead.leads_s, lead.correlations, **chosen)
+
+
 def test_the_chosen_lead_is_named():
     heard = np.sin(np.arange(100) / 3)
-    figure = plot_lead(estimate_lead(heard, np.roll(heard, -2), Fraction(25)))
+    figure = plot_estimate(heard, np.roll(heard, -2))
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert any(label.startswith("chosen: ") for label in labels)
-    still = plot_lead(estimate_lead(heard, np.zeros(100), Fraction(25)))
+    still = plot_estimate(heard, np.zeros(100))
     labels = [text.get_text() for text in still.axes[0].get_legend().get_texts()]
     assert any("default" in label and "60 ms" in label for label in labels)

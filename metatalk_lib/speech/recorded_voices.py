@@ -77,7 +77,7 @@ class RecordedVoice:
     encoding: str = "ascii"
 
 
-VOICES: dict[str, RecordedVoice] = {
+RECORDED_VOICES: dict[str, RecordedVoice] = {
     "awb": RecordedVoice("flite", "en"),
     "rms": RecordedVoice("flite", "en"),
     "slt": RecordedVoice("flite", "en"),
@@ -101,21 +101,25 @@ VOICES: dict[str, RecordedVoice] = {
 """Nineteen voices of sixteen people: two share a speaker (slt), and three another (NSK)."""
 
 
+HELD_OUT_RECORDED = ("rms", "lp_diphone")
+"""Voices that no shipped network was trained on."""
+
+
 def synthesize_recorded(text: str, voice: str, *, stretch: float = 1.0) -> Speech:
     """Speak a text with a recorded voice; equal arguments give equal samples.
 
     Args:
         text: in the voice's language.
-        voice: a key of `VOICES`.
+        voice: a key of `RECORDED_VOICES`.
         stretch: factor on the durations; some of Festival's voices ignore it.
 
     Raises:
         ParameterError: an unknown voice, or a text that cannot be encoded for it.
         DataError: the synthesiser is not installed, or failed.
     """
-    if voice not in VOICES:
-        raise ParameterError(f"recorded voices: no voice `{voice}`. There are: {', '.join(VOICES)}.")
-    engine = VOICES[voice].engine
+    if voice not in RECORDED_VOICES:
+        raise ParameterError(f"recorded voices: no voice `{voice}`. There are: {', '.join(RECORDED_VOICES)}.")
+    engine = RECORDED_VOICES[voice].engine
     if shutil.which(engine) is None:
         raise DataError(f"{engine} is not installed. Install the Debian packages that training/README.md lists.")
     with tempfile.TemporaryDirectory() as folder:
@@ -139,7 +143,7 @@ def _run_flite(text: str, voice: str, stretch: float, folder: Path) -> list[tupl
 
 def _run_festival(text: str, voice: str, stretch: float, folder: Path) -> list[tuple[str, float]]:
     try:
-        spoken = text.replace("\\", " ").replace('"', " ").encode(VOICES[voice].encoding)
+        spoken = text.replace("\\", " ").replace('"', " ").encode(RECORDED_VOICES[voice].encoding)
     except UnicodeEncodeError as error:
         raise ParameterError(f"recorded voices: {voice} cannot read {text!r} ({error.reason}).") from error
     before = f"(voice_{voice})\n(Parameter.set 'Duration_Stretch {stretch})\n(set! spoken (SynthText \""
@@ -162,7 +166,7 @@ def _run(command: list[str]) -> str:
 def _to_ipa(phone: str, voice: str) -> str:
     if phone in PAUSES:
         return PAUSE
-    phones = _PHONES[VOICES[voice].language]
+    phones = _PHONES[RECORDED_VOICES[voice].language]
     bare = phone if phone in phones else phone.rstrip(":01")
     if bare not in phones:
         raise DataError(f"recorded voices: {voice} says an unknown phone `{phone}`. Add it to the language's phones.")
