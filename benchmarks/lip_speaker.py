@@ -10,7 +10,7 @@ from jaxtyping import Float
 from benchmarks.face_truth import find_lips
 from metatalk_lib.audio_to_expression.model import TrainedA2E
 from metatalk_lib.audio_to_expression.streaming import predict_speech
-from metatalk_lib.audio_to_expression.training import train_a2e
+from metatalk_lib.audio_to_expression.training import A2ESettings, train_a2e
 from metatalk_lib.face3d.face_model import FaceModel, load_face_model
 from metatalk_lib.media.audio import Audio
 from metatalk_lib.reconstruction.lip_curves import compute_lip_curves
@@ -67,7 +67,7 @@ def make_pairs(fps: Fraction, lead_s: float) -> TaughtPairs:
 @lru_cache(maxsize=8)
 def trained(fps: Fraction = FPS, lead_s: float = 0.0, architecture: str = "meta_talk") -> TrainedA2E:
     """Train A2E as in stage 04."""
-    return train_a2e(*make_pairs(fps, lead_s), architecture=architecture)[0]
+    return train_a2e(*make_pairs(fps, lead_s), A2ESettings(architecture=architecture))[0]
 
 
 def speak(audio: Audio, a2e: TrainedA2E, fps: Fraction = FPS) -> SpokenLips:

@@ -15,7 +15,7 @@ from metatalk_lib.core.paths import resolve_path
 from metatalk_lib.core.stage import stage_dir
 from metatalk_lib.core.stage_configs import CHARACTERS, StageConfig
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 assets_app = typer.Typer(no_args_is_help=True, help="What models and data are used, and where official ones must lie.")
 study_app = typer.Typer(no_args_is_help=True, help="The user study: collect ratings, compute Table 4.")
 app.add_typer(assets_app, name="assets")
@@ -26,18 +26,20 @@ Outputs = Annotated[
 ]
 
 
-@app.callback(invoke_without_command=True)
-def describe(
-    context: typer.Context,
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-) -> None:
-    """Make the person in a video speak any recording, and judge how well it was done."""
-    if show_version:
+def _print_version(is_asked: bool) -> bool:
+    if is_asked:
         print(f"metatalk {__version__}")
         raise typer.Exit
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-        raise typer.Exit(2)
+    return is_asked
+
+
+@app.callback()
+def describe(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Make the person in a video speak any recording, and judge how well it was done."""
 
 
 @app.command("run")
@@ -70,7 +72,8 @@ def run_notebooks(
         from metatalk_lib.reporting.characters import write_tables
 
         config = StageConfig.from_values(resolved[0])
-        print(f"Tables of all characters: {write_tables(resolve_path(config.outputs_dir), seed=config.seed)}")
+        folder = write_tables(resolve_path(config.outputs_dir), seed=config.seed, asked=names)
+        print(f"Tables of all characters: {folder}")
 
 
 @app.command("preflight")

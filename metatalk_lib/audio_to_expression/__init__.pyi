@@ -1,10 +1,11 @@
 from .model import load_a2e, predict_expression, save_a2e
 from .sentence_preview import speak_sentence
 from .silence_gate import close_mouth_in_silence
-from .training import predict_held_out, train_a2e
+from .training import A2ESettings, predict_held_out, train_a2e
 from .training_pairs import describe_pairs, load_pairs, mean_teacher_correlation
 
 __all__ = [
+    "A2ESettings",
     "close_mouth_in_silence",
     "describe_pairs",
     "load_a2e",

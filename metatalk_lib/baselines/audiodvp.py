@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from metatalk_lib.audio_to_expression.model import TrainedA2E, load_a2e, predict_expression, save_a2e
 from metatalk_lib.audio_to_expression.streaming import predict_speech
-from metatalk_lib.audio_to_expression.training import train_a2e
+from metatalk_lib.audio_to_expression.training import A2ESettings, train_a2e
 from metatalk_lib.baselines.opening import open_talk
 from metatalk_lib.baselines.timed_training import train_for
 from metatalk_lib.core.artifacts import save_json
@@ -196,16 +196,10 @@ def train_own_speech(
         )
     features = encode_audio(load_audio_encoder(), compute_mfcc_blocks(samples, held_out_start, fps))[:count]
     own = character.coefficients.select(np.arange(count))
-    a2e, history = train_a2e(
-        [features],
-        [own.expression],
-        valid=[own.valid],
-        architecture="audiodvp",
-        epochs=A2E_EPOCHS,
-        batch_size=A2E_BATCH,
-        learning_rate=A2E_RATE,
-        seed=seed,
+    settings = A2ESettings(
+        architecture="audiodvp", epochs=A2E_EPOCHS, batch_size=A2E_BATCH, learning_rate=A2E_RATE, seed=seed
     )
+    a2e, history = train_a2e([features], [own.expression], settings, valid=[own.valid])
     losses = {"training": list(history.training), "held_out": list(history.held_out)}
     return a2e, losses | {"frames": count, "frames_not_valid": int((~own.valid).sum())}
 

@@ -224,12 +224,7 @@ def train_renderer(
     """
     sources = [sources] if isinstance(sources, RendererPairs) else sources
     batches = Batches(sources, model, training)
-    if len(sources) == 1 and (sources[0].roi != model.roi or sources[0].size != model.size):
-        raise ParameterError(
-            f"train_renderer got pairs of {tuple(sources[0].roi)} in a {sources[0].size} px crop; the settings say "
-            f"{tuple(model.roi)} in {model.size} px. Make both from the same crop."
-        )
-    check_devices(device, devices, training)
+    _check_training(sources, model, training, device, devices)
     if devices > 1 and watch is not None:
         raise ParameterError("train_renderer: what several processes do cannot be watched. Use one device.")
     kind = (device or torch.device("cpu")).type
@@ -247,6 +242,21 @@ def train_renderer(
         )
     network = trainer.generator.to(device or torch.device("cpu"))
     return NeuralRenderer(network.eval(), model), summarise_history(trainer.history, trainer.seconds)
+
+
+def _check_training(
+    sources: Sequence[RendererPairs],
+    model: RendererSettings,
+    training: TrainingSettings,
+    device: torch.device | None,
+    devices: int,
+) -> None:
+    if len(sources) == 1 and (sources[0].roi != model.roi or sources[0].size != model.size):
+        raise ParameterError(
+            f"train_renderer got pairs of {tuple(sources[0].roi)} in a {sources[0].size} px crop; the settings say "
+            f"{tuple(model.roi)} in {model.size} px. Make both from the same crop."
+        )
+    check_devices(device, devices, training)
 
 
 def check_devices(device: torch.device | None, devices: int, training: TrainingSettings) -> None:

@@ -63,15 +63,18 @@ class Finished(NamedTuple):
     def _seen(self) -> set[str]:
         return {name for methods in self.methods.values() for values in methods.values() for name in values}
 
-    def build_tables(self, *, seed: int) -> dict[str, tuple[pd.DataFrame, str]]:
+    def build_tables(self, *, seed: int, asked: Sequence[str] = ()) -> dict[str, tuple[pd.DataFrame, str]]:
         """Build Tables 2 and 3 and the controls of Table 2, keyed by file name, each with its caption.
 
         Args:
             seed: seed of the intervals of means.
+            asked: characters that were asked for; Table 2 says `not yet` of those that are not finished.
         """
         metrics = self.open_metrics
         built = {
-            "table2": tables.build_table2(self.methods, open_metrics=metrics, labels=self.labels, seed=seed),
+            "table2": tables.build_table2(
+                self.methods, open_metrics=metrics, labels=self.labels, seed=seed, asked=asked
+            ),
             "controls": tables.build_controls(self.controls, open_metrics=metrics),
             "table3": tables.build_table3(self.ablations, open_metrics=metrics, seed=seed),
         }
@@ -160,12 +163,13 @@ def load_finished(outputs_dir: Path, *, current: str = "") -> Finished:
     )
 
 
-def write_tables(outputs_dir: Path, *, seed: int) -> Path:
+def write_tables(outputs_dir: Path, *, seed: int, asked: Sequence[str] = ()) -> Path:
     """Write the tables of all finished characters, Fig. 3 and the findings.
 
     Args:
         outputs_dir: folder of all characters.
         seed: seed of the intervals of means.
+        asked: characters that were asked for; Table 2 says `not yet` of those that are not finished.
 
     Returns:
         The output folder, `<outputs_dir>/tables`.
@@ -174,7 +178,7 @@ def write_tables(outputs_dir: Path, *, seed: int) -> Path:
         DataError: no character is finished.
     """
     found, folder = load_finished(outputs_dir), ensure_dir(outputs_dir / "tables")
-    for name, (table, caption) in found.build_tables(seed=seed).items():
+    for name, (table, caption) in found.build_tables(seed=seed, asked=asked).items():
         tables.save_table(table, folder / f"{name}.csv", caption=caption)
     found.plot_figure3().savefig(folder / "figure3.jpg", dpi=110, bbox_inches="tight")
     with atomic_path(folder / "findings.txt") as temporary:

@@ -31,6 +31,9 @@ from metatalk_lib.reporting.latex_tables import BEST, GREY_RGB, GREYED, SECOND, 
 PAPER_METRICS = ("LSE-D", "LSE-C", "FID", "SSIM")
 """Metrics of Tables 2 and 3; their directions are in `metric_catalogue`."""
 NOT_YET = "not yet"
+"""Cell of a character that was asked for and is not finished."""
+NOT_MEASURED = "–"
+"""Cell of a measure that a finished character does not have, such as one that needs published weights."""
 PAPER_SUFFIX = " (paper)"
 MEAN_OF = "mean of "
 LEGEND = "Bold: best of the measured values; underlined: second best."
@@ -108,28 +111,33 @@ def build_table2(
     open_metrics: Sequence[str],
     labels: Mapping[str, str] | None = None,
     seed: int | None = None,
+    asked: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Build Table 2: characters and metrics in rows, methods in columns, the paper's values to the right.
 
     Args:
-        scores: character to method to metric to value, which may have an interval; missing values show as `not yet`.
+        scores: character to method to metric to value, which may have an interval.
         open_metrics: this project's own measures; an open counterpart comes directly below the paper's metric.
         labels: column names of methods that were run in another size than the paper's.
         seed: seed of the intervals of the means; None gives no intervals.
+        asked: characters that were asked for; those without scores are shown, too, as `not yet`.
 
     Returns:
-        Index (character, metric), for A to G, any other character, and `mean of N`, over the finished ones; columns the
-        five methods and `<method> (paper)`. The paper's means are over its own seven characters.
+        Index (character, metric), for the paper's characters first, then any other, and of several `mean of N`, over
+        the finished ones; columns the five methods and `<method> (paper)`. The paper's means are over its own seven
+        characters.
 
     Raises:
         ParameterError: a method or metric that the table does not know.
 
     Source: paper, Table 2.
     """
-    names = [*CHARACTERS, *sorted(set(scores) - set(CHARACTERS))]
+    names = sorted({*scores, *asked}, key=lambda name: (name not in CHARACTERS, name))
     blocks, mean_name = _add_mean(
         {name: scores.get(name, {}) for name in names}, METHODS, open_metrics, "Table 2", seed
     )
+    if len(names) == 1:
+        del blocks[mean_name]
     paper = {**load_paper_tables()["table2"], mean_name: compute_paper_means()}
     return _lay_out(blocks, METHODS, paper, order_metrics(open_metrics), labels or {})
 
@@ -151,10 +159,10 @@ def build_table3(scores: Mapping[str, Scores], *, open_metrics: Sequence[str], s
 
     Source: paper, Table 3.
     """
-    blocks, mean_name = _add_mean(scores, ABLATIONS, open_metrics, "Table 3", seed)
+    blocks, mean_name = _add_mean(scores, tuple(ABLATIONS), open_metrics, "Table 3", seed)
     printed = load_paper_tables()["table3"]
     paper = {mean_name: {metric: {row: printed[row][metric] for row in ABLATIONS} for metric in PAPER_METRICS}}
-    return _lay_out(blocks, ABLATIONS, paper, order_metrics(open_metrics), {})
+    return _lay_out(blocks, tuple(ABLATIONS), paper, order_metrics(open_metrics), {})
 
 
 def build_controls(scores: Mapping[str, Scores], *, open_metrics: Sequence[str]) -> pd.DataFrame:
@@ -174,7 +182,7 @@ def build_controls(scores: Mapping[str, Scores], *, open_metrics: Sequence[str])
     rows = (GROUND_TRUTH, REENCODED, *CONTROL_ROWS)
     for character, controls in scores.items():
         _check_names(controls, rows, open_metrics, f"controls of {character}")
-    table = _lay_out(scores, rows, {}, order_metrics(open_metrics), {})[list(rows)].replace(NOT_YET, "")
+    table = _lay_out(scores, rows, {}, order_metrics(open_metrics), {})[list(rows)].replace([NOT_YET, NOT_MEASURED], "")
     return table[(table != "").any(axis=1)].rename_axis(index=["character", "measure"])
 
 
@@ -321,7 +329,7 @@ def _rank_cells(metric: str, cells: Sequence[object], least: int) -> list[str]:
 
 def _find_styles(table: pd.DataFrame) -> pd.DataFrame:
     """Marks of `find_marks`, with `grey` for the paper's values and for missing ones."""
-    grey = (table == NOT_YET).to_numpy() | [str(name).endswith(PAPER_SUFFIX) for name in table.columns]
+    grey = table.isin([NOT_YET, NOT_MEASURED]).to_numpy() | [str(name).endswith(PAPER_SUFFIX) for name in table.columns]
     return find_marks(table).mask(grey, GREYED)
 
 
@@ -338,7 +346,7 @@ def _format_cell(value: object) -> str:
 def _cell(scores: Scores, method: str, metric: str) -> float | Estimate | str:
     value = scores.get(method, {}).get(metric)
     if value is None:
-        return NOT_YET
+        return NOT_MEASURED if any(scores.values()) else NOT_YET
     estimate = to_estimate(value)
     return round(estimate.mean, DECIMALS) if estimate[1:] == (None, None, None) else estimate
 

@@ -12,7 +12,7 @@ import torch
 from metatalk_lib.audio_to_expression.model import TrainedA2E
 from metatalk_lib.audio_to_expression.sentence_preview import speak_sentence
 from metatalk_lib.audio_to_expression.streaming import predict_speech
-from metatalk_lib.audio_to_expression.training import train_a2e
+from metatalk_lib.audio_to_expression.training import A2ESettings, train_a2e
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.media.audio import Audio
 from metatalk_lib.speech.audio_encoder import encode_audio, load_audio_encoder
@@ -45,7 +45,7 @@ def a2e(model) -> TrainedA2E:
     plan = plan_utterances(20.0, 0, FPS)
     features = [encode_audio(encoder, compute_mfcc_blocks(u.speech.samples, u.frame_count, FPS)) for u in plan]
     taught = [viseme_curves(u.speech.phonemes, u.frame_count, FPS) @ to_expression for u in plan]
-    return train_a2e(features, [item.astype(np.float32) for item in taught], epochs=0)[0]
+    return train_a2e(features, [item.astype(np.float32) for item in taught], A2ESettings(epochs=0))[0]
 
 
 def test_a_sentence_moves_the_lips_and_ends_with_closed_ones(model, person, a2e):

@@ -17,7 +17,7 @@ from metatalk_lib.audio_to_expression.model import (
     window_features,
 )
 from metatalk_lib.audio_to_expression.silence_gate import close_mouth_in_silence, compute_silence_weight
-from metatalk_lib.audio_to_expression.training import predict_held_out, train_a2e
+from metatalk_lib.audio_to_expression.training import A2ESettings, predict_held_out, train_a2e
 from metatalk_lib.audio_to_expression.warm_start import Pairs, optimise, start_as_filters
 from metatalk_lib.core.artifacts import load_json, save_json
 from metatalk_lib.core.errors import DataError, ParameterError
@@ -42,7 +42,7 @@ def _make_pairs(utterances: int = 5, frames: int = 60) -> tuple[list, list]:
 @pytest.fixture(scope="module")
 def trained() -> tuple:
     torch.set_num_threads(1)
-    return train_a2e(*_make_pairs(), epochs=3, seed=1)
+    return train_a2e(*_make_pairs(), A2ESettings(epochs=3, seed=1))
 
 
 def test_windows_are_centred_and_zero_padded():
@@ -70,7 +70,7 @@ def test_shuffled_pairs_teach_nothing():
     features, expressions = _make_pairs()
     generator = np.random.default_rng(3)
     shuffled = [item[generator.permutation(len(item))] for item in features]
-    _, history = train_a2e(shuffled, expressions, epochs=1)
+    _, history = train_a2e(shuffled, expressions, A2ESettings(epochs=1))
     assert min(history.held_out) > 0.5 * history.baseline
 
 
@@ -104,8 +104,8 @@ def test_adam_learns_without_the_warm_start():
 
 def test_training_is_deterministic(tmp_path: Path, trained):
     torch.rand(3)
-    again, _ = train_a2e(*_make_pairs(), epochs=3, seed=1)
-    other, _ = train_a2e(*_make_pairs(), epochs=3, seed=2)
+    again, _ = train_a2e(*_make_pairs(), A2ESettings(epochs=3, seed=1))
+    other, _ = train_a2e(*_make_pairs(), A2ESettings(epochs=3, seed=2))
     files = []
     for name, model in (("first", trained[0]), ("again", again), ("other", other)):
         save_a2e(model, tmp_path / name)
@@ -115,15 +115,14 @@ def test_training_is_deterministic(tmp_path: Path, trained):
 
 def test_early_stopping_obeys_its_patience():
     features, expressions = _make_pairs(2, 30)
-    _, history = train_a2e(
-        features, [np.random.default_rng(5).normal(size=(30, 64)) for _ in expressions], epochs=50, patience=2
-    )
+    noise = [np.random.default_rng(5).normal(size=(30, 64)) for _ in expressions]
+    _, history = train_a2e(features, noise, A2ESettings(epochs=50, patience=2))
     assert len(history.held_out) == history.best_epoch + 3
 
 
 def test_a_single_utterance_holds_out_its_tail():
     features, expressions = _make_pairs(1, 100)
-    _, history = train_a2e(features, expressions, epochs=0)
+    _, history = train_a2e(features, expressions, A2ESettings(epochs=0))
     assert history.held_out_spans == ((0, 85),)
     assert history.best_epoch == 0
 
@@ -131,7 +130,7 @@ def test_a_single_utterance_holds_out_its_tail():
 @pytest.mark.parametrize("architecture", ["meta_talk", "audiodvp"])
 def test_saved_network_predicts_the_same(tmp_path: Path, architecture):
     features, expressions = _make_pairs()
-    model, _ = train_a2e(features, expressions, architecture=architecture, epochs=0)
+    model, _ = train_a2e(features, expressions, A2ESettings(architecture=architecture, epochs=0))
     save_a2e(model, tmp_path)
     loaded = load_a2e(tmp_path)
     assert loaded.architecture == architecture
@@ -162,9 +161,9 @@ def test_broken_files_are_refused(tmp_path: Path, trained):
 def test_frames_that_are_not_valid_change_nothing():
     features, expressions = _make_pairs(3, 40)
     valid = [np.arange(40) >= 5] * 3
-    clean, history = train_a2e(features, expressions, valid=valid, epochs=1)
+    clean, history = train_a2e(features, expressions, A2ESettings(epochs=1), valid=valid)
     broken = [np.where(good[:, None], item, np.nan) for item, good in zip(expressions, valid, strict=True)]
-    again, _ = train_a2e(features, broken, valid=valid, epochs=1)
+    again, _ = train_a2e(features, broken, A2ESettings(epochs=1), valid=valid)
     assert np.array_equal(predict_expression(clean, features[0]), predict_expression(again, features[0]))
     assert history.held_out_spans == ((2, 0),)
 
@@ -178,9 +177,9 @@ def test_bad_pairs_are_refused():
     with pytest.raises(ParameterError, match="10 valid frames are too few"):
         train_a2e([features[0][:10]], [expressions[0][:10]])
     with pytest.raises(ParameterError, match="unknown A2E architecture `lstm`"):
-        train_a2e(features, expressions, architecture="lstm")
+        train_a2e(features, expressions, A2ESettings(architecture="lstm"))
     with pytest.raises(ParameterError, match="0 < held_out_fraction < 1"):
-        train_a2e(features, expressions, held_out_fraction=1.0)
+        A2ESettings(held_out_fraction=1.0)
     features[1][3, 3] = np.nan
     with pytest.raises(DataError, match="utterance 1 holds NaN"):
         train_a2e(features, expressions)

@@ -54,7 +54,7 @@ def test_tables_of_all_finished_characters_are_written(tmp_path: Path):
     for name, ssim in (("B", 0.9), ("A", 0.8)):
         finish(tmp_path, name, ssim)
     finish(tmp_path, "C", 0.1, is_done=False)
-    folder = write_tables(tmp_path, seed=0)
+    folder = write_tables(tmp_path, seed=0, asked="ABC")
     names = {f"{stem}.{end}" for stem in ("table2", "controls", "table3") for end in ("csv", "html", "tex")}
     assert {path.name for path in folder.iterdir()} == names | {"figure3.jpg", "findings.txt"}
     table = pd.read_csv(folder / "table2.csv", index_col=[0, 1], dtype=str)
@@ -70,8 +70,11 @@ def test_tables_of_all_finished_characters_are_written(tmp_path: Path):
     assert "Better in all on 0 of 2 characters." in findings
     assert "not measured" not in findings
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    write_tables(tmp_path, seed=0)
+    write_tables(tmp_path, seed=0, asked="ABC")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    write_tables(tmp_path, seed=0)
+    alone = pd.read_csv(folder / "table2.csv", index_col=[0, 1], dtype=str)
+    assert alone.index.get_level_values(0).unique().tolist() == ["A", "B", "mean of 2"]
 
 
 def test_methods_of_another_kind_do_not_stand_in_one_table(tmp_path: Path):

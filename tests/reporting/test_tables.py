@@ -1,4 +1,4 @@
-"""Tables 2 to 4: the paper's figures, the measured ones in their places, and `not yet` everywhere else."""
+"""Tables 2 to 4: the paper's figures, the measured ones in their places, and what is missing."""
 
 from pathlib import Path
 
@@ -33,18 +33,30 @@ def test_table3_of_the_paper_is_the_mean_of_its_table2() -> None:
             assert paper["table3"][row][metric] == pytest.approx(mean, abs=0.008)
 
 
-def test_table2_fills_what_exists_and_says_not_yet_elsewhere() -> None:
+def test_table2_fills_what_exists_and_says_not_yet_of_what_was_asked_for() -> None:
     scores = {"A": {"Ours": {"SSIM": 0.91234567, "SSIM in mask": 0.8}}, "me": {"AudioDVP": {"SSIM": 0.7}}}
-    table = tables.build_table2(scores, open_metrics=OPEN, labels={"AudioDVP": "AudioDVP (quarter width)"})
+    table = tables.build_table2(
+        scores, open_metrics=OPEN, labels={"AudioDVP": "AudioDVP (quarter width)"}, asked=("A", "B")
+    )
     assert table.loc[("A", "SSIM"), "Ours"] == 0.9123
     assert table.loc[("A", "SSIM in mask"), "Ours"] == 0.8
-    assert table.loc[("A", "LSE-D"), "Ours"] == "not yet"
+    assert table.loc[("A", "LSE-D"), "Ours"] == "–"
     assert table.loc[("B", "SSIM"), "Ours"] == "not yet"
     assert table.loc[("A", "LSE-D"), "Ours (paper)"] == 8.636
     assert table.loc[("me", "SSIM"), "AudioDVP (quarter width)"] == 0.7
     assert table.loc[("me", "SSIM"), "Ours (paper)"] == ""
-    assert len(table) == 9 * 5
-    assert (table[["ATVG", "Wav2Lip", "MakeItTalk"]] == "not yet").all(axis=None)
+    assert table.index.get_level_values(0).unique().tolist() == ["A", "B", "me", "mean of 2"]
+    others = table[["ATVG", "Wav2Lip", "MakeItTalk"]]
+    assert (others.loc["B"] == "not yet").all(axis=None)
+    assert (others.drop(index="B") == "–").all(axis=None)
+
+
+def test_of_one_character_table2_has_her_own_rows_only() -> None:
+    table = tables.build_table2({"A": {"Ours": {"SSIM": 0.9}}}, open_metrics=())
+    assert table.index.tolist() == [("A", metric) for metric in tables.PAPER_METRICS]
+    assert not (table == "not yet").any(axis=None)
+    both = tables.build_table2({"A": {"Ours": {"SSIM": 0.9}}}, open_metrics=(), asked=("A", "G"))
+    assert both.index.get_level_values(0).unique().tolist() == ["A", "G", "mean of 1"]
 
 
 def test_open_measures_stand_directly_under_the_papers_and_never_under_its_name() -> None:
@@ -55,10 +67,10 @@ def test_open_measures_stand_directly_under_the_papers_and_never_under_its_name(
     table = tables.build_table2({"A": {"Ours": {"LSE-D (open)": 9.5}}}, open_metrics=open_metrics)
     assert table.loc["A"].index.tolist() == order
     assert table.loc[("A", "LSE-D (open)"), ["Ours", "Ours (paper)"]].tolist() == [9.5, ""]
-    assert table.loc[("A", "LSE-D"), ["Ours", "Ours (paper)"]].tolist() == ["not yet", 8.636]
+    assert table.loc[("A", "LSE-D"), ["Ours", "Ours (paper)"]].tolist() == ["–", 8.636]
     table = tables.build_table3({"A": {"Ours": {"FFD (open)": 0.02}}}, open_metrics=open_metrics)
     assert table.loc["A"].index.tolist() == order
-    assert table.loc["A"].loc[["FID", "FFD (open)"], "Ours"].tolist() == ["not yet", 0.02]
+    assert table.loc["A"].loc[["FID", "FFD (open)"], "Ours"].tolist() == ["–", 0.02]
 
 
 def test_best_and_second_are_marked_among_our_values_by_the_measures_direction() -> None:
@@ -71,7 +83,7 @@ def test_best_and_second_are_marked_among_our_values_by_the_measures_direction()
     assert marks.loc[("A", "SSIM"), list(values)].tolist() == ["", "best", "best"]
     assert marks.loc[("A", "sharpness ratio in mask"), list(values)].tolist() == ["", "second", "best"]
     assert not marks.loc["A", "Ours (paper)"].any()
-    assert not marks.drop(index=["A", "mean of 1"]).any(axis=None)
+    assert marks.index.get_level_values(0).unique().tolist() == ["A"]
     ablation = {"Baseline": {"SSIM": 0.9}, "Ours": {"SSIM": 0.95}, "Our A2E": {"SSIM": 0.8}}
     marks = tables.find_marks(tables.build_table3({"A": ablation}, open_metrics=()))
     assert marks.loc[("A", "SSIM"), list(methods.ABLATIONS)].tolist() == ["second", "", "", "best"]
@@ -120,7 +132,7 @@ def test_means_are_over_the_finished_characters_and_say_how_many() -> None:
     table = tables.build_table2(scores, open_metrics=())
     assert table.index.get_level_values(0)[-1] == "mean of 2"
     row = table.loc[("mean of 2", "SSIM")]
-    assert [str(row[name]) for name in ("Ours", "Wav2Lip", "ATVG")] == ["0.85", "0.5 (n = 1)", "not yet"]
+    assert [str(row[name]) for name in ("Ours", "Wav2Lip", "ATVG")] == ["0.85", "0.5 (n = 1)", "–"]
     paper = tables.load_paper_tables()["table2"]
     assert row["Ours (paper)"] == pytest.approx(np.mean([paper[name]["SSIM"]["Ours"] for name in "ABCDEFG"]), abs=1e-4)
     assert tables.find_marks(table).loc[("A", "SSIM"), "Ours"] == "best"
@@ -164,7 +176,7 @@ def test_table3_of_several_characters_has_the_papers_means_beside_its_own() -> N
     assert table.loc[("mean of 2", "SSIM"), ["Baseline", "Ours"]].tolist() == pytest.approx([0.8, 0.85])
     assert table.loc[("mean of 2", "SSIM"), "Ours (paper)"] == 0.985
     assert table.loc[("mean of 2", "FID"), "High definition (paper)"] == 7.449
-    assert table.loc[("A", "SSIM"), ["Our A2E", "Ours (paper)"]].tolist() == ["not yet", ""]
+    assert table.loc[("A", "SSIM"), ["Our A2E", "Ours (paper)"]].tolist() == ["–", ""]
     assert tables.find_marks(table).loc[("mean of 2", "SSIM"), "Ours"] == "best"
     assert tables.find_marks(table).loc[("A", "SSIM"), "Ours"] == "second"
     with pytest.raises(ParameterError, match="Table 3, character A has no `Wav2Lip`"):
