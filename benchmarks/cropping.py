@@ -13,7 +13,6 @@ import contextlib
 import io
 import itertools
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,10 +22,9 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks.report import Row, finish, own_peak_memory_mb
+from benchmarks.report import Row, finish, own_peak_memory_mb, peak_memory_mb
 from metatalk_lib.core.artifacts import save_json
 from metatalk_lib.core.parallel import read_ahead
-from metatalk_lib.core.paths import PROJECT_ROOT
 from metatalk_lib.media.audio import Audio, read_audio, write_audio
 from metatalk_lib.media.video import probe_video, read_frames
 from metatalk_lib.media.video_writer import write_video
@@ -153,20 +151,17 @@ def memory_rows(source: Path) -> list[Row]:
         info, speech = probe_video(source), read_audio(source)
         frames = itertools.chain.from_iterable(read_frames(source) for _ in range(LOOPS))
         write_video(long, frames, fps=info.fps, audio=Audio(np.tile(speech.samples, (LOOPS, 1)), speech.rate))
-        short_mb, long_mb = peak_memory_mb(source), peak_memory_mb(long)
-        kept = peak_memory_mb(long, "--keep") / peak_memory_mb(source, "--keep")
+        short_mb, long_mb, short_kept, long_kept = (
+            peak_memory_mb("benchmarks.cropping", "--measure", str(path), *options)
+            for path, options in ((source, ()), (long, ()), (source, ("--keep",)), (long, ("--keep",)))
+        )
+        kept = long_kept / short_kept
     name = f"01_crop, peak memory, {LOOPS * SECONDS:.0f} s over {SECONDS:.0f} s"
     return [
         Row(name, long_mb / short_mb, "", "<=", MEMORY_RATIO),
         Row("the same, all frames in a list (cheat)", kept, "", "<=", MEMORY_RATIO, True),
         Row(f"01_crop, peak memory, {LOOPS * SECONDS:.0f} s", long_mb, "MB", None, None),
     ]
-
-
-def peak_memory_mb(source: Path, *options: str) -> float:
-    """Largest resident memory of a process that does the stage's work, MB."""
-    command = [sys.executable, "-m", "benchmarks.cropping", "--measure", str(source), *options]
-    return float(subprocess.run(command, check=True, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def rows() -> list[Row]:

@@ -28,7 +28,7 @@ from metatalk_lib.core.paths import PROJECT_ROOT
 from metatalk_lib.core.stage import load_summary
 from metatalk_lib.evaluation.comparison import compare_videos
 from metatalk_lib.evaluation.face_measures import compare_faces, measure_faces
-from metatalk_lib.evaluation.frechet_judge import load_frechet_judge
+from metatalk_lib.evaluation.frechet_judge import FrechetJudge, load_frechet_judge
 from metatalk_lib.evaluation.lse_judge import embed_video, load_judge
 from metatalk_lib.media.audio import read_audio
 from metatalk_lib.media.video import probe_video, read_frames
@@ -171,8 +171,6 @@ def speed_rows() -> list[Row]:
 def measure_speed(clip: Path, worse: Path) -> list[Row]:
     """SSIM, PSNR, landmark distance and LSE of one video against the true one, the other measures, then all at once."""
     judge, frechet, info = load_judge("open"), load_frechet_judge("open"), probe_video(worse)
-    lower = np.zeros((SPEED_SIDE, SPEED_SIDE), bool)
-    lower[SPEED_SIDE // 2 :] = True
 
     def follow(path: Path) -> LandmarkTrack:
         return track_landmarks(read_frames(path), frame_count=info.frame_count, fps=info.fps, name=path)
@@ -189,25 +187,9 @@ def measure_speed(clip: Path, worse: Path) -> list[Row]:
     def compare_frames(measure: Callable[[tuple[np.ndarray, np.ndarray]], object]) -> None:
         list(map_ahead(measure, zip(read_frames(worse), read_frames(clip), strict=True), CORES))
 
-    def follow_and_describe() -> None:
-        truth, found = (
-            measure_faces(partial(read_frames, path), frechet, frame_count=info.frame_count, fps=info.fps, name=path)
-            for path in (clip, worse)
-        )
-        compare_faces({"worse": found}, truth, frechet)
-
     others = {
-        "SSIM's two other variants": partial(
-            compare_frames,
-            lambda pair: [image_quality.ssim(*pair, variant=name) for name in ("uniform", "zero_padded")],
-        ),
-        "sharpness of the lower half": partial(
-            compare_frames, lambda pair: image_quality.sharpness_ratio(*pair, mask=lower)
-        ),
-        "flicker of the lower half": partial(
-            compare_frames, lambda pair: image_quality.flicker_energy(*pair, mask=lower)
-        ),
-        "likeness, opening and FFD (open) of two videos": follow_and_describe,
+        **list_image_measures(compare_frames),
+        "likeness, opening and FFD (open) of two videos": partial(describe_faces, clip, worse, frechet),
         "all of `metatalk compare`, with controls": partial(
             compare_videos, {"worse": worse}, clip, lip_sync=judge, frechet=frechet
         ),
@@ -218,6 +200,30 @@ def measure_speed(clip: Path, worse: Path) -> list[Row]:
         Row(scored, time_of(score), "s", "<=", SPEED_LIMIT_S),
         *(Row(f"{label}: {name}", time_of(measure), "s", None, None) for name, measure in others.items()),
     ]
+
+
+def list_image_measures(compare_frames: Callable[[Callable], None]) -> dict[str, Callable[[], None]]:
+    """List the measures of pictures that are timed apart, each applied to all pairs of frames by `compare_frames`."""
+    lower = np.zeros((SPEED_SIDE, SPEED_SIDE), bool)
+    lower[SPEED_SIDE // 2 :] = True
+    measures = {
+        "SSIM's two other variants": lambda pair: [
+            image_quality.ssim(*pair, variant=name) for name in ("uniform", "zero_padded")
+        ],
+        "sharpness of the lower half": lambda pair: image_quality.sharpness_ratio(*pair, mask=lower),
+        "flicker of the lower half": lambda pair: image_quality.flicker_energy(*pair, mask=lower),
+    }
+    return {name: partial(compare_frames, measure) for name, measure in measures.items()}
+
+
+def describe_faces(clip: Path, worse: Path, frechet: FrechetJudge) -> None:
+    """Follow and compare the faces of two videos."""
+    info = probe_video(worse)
+    truth, found = (
+        measure_faces(partial(read_frames, path), frechet, frame_count=info.frame_count, fps=info.fps, name=path)
+        for path in (clip, worse)
+    )
+    compare_faces({"worse": found}, truth, frechet)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ Real clips have no ground truth and are compared with the landmarks of the detec
 
 import argparse
 import dataclasses
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ import torch
 
 from benchmarks import cropping, exploring, rasterizing
 from benchmarks.face_truth import Accuracy, fitted_surfaces, identity_shape, measure_accuracy
-from benchmarks.report import Row, finish, own_peak_memory_mb
+from benchmarks.report import Row, finish, own_peak_memory_mb, peak_memory_mb
 from metatalk_lib.core.artifacts import load_arrays
 from metatalk_lib.core.notebook_runner import run_character, select_stages
 from metatalk_lib.core.params import character_params_path, load_params, profile_params_path
@@ -242,20 +241,14 @@ def memory_rows() -> list[Row]:
         frames = (frame for _ in range(LOOPS) for frame in read_frames(source))
         write_video(long, frames, fps=probe_video(source).fps)
         short_mb, long_mb, kept_mb = (
-            peak_memory_mb(path, *options) for path, options in ((source, ()), (long, ()), (long, ("--keep",)))
+            peak_memory_mb("benchmarks.reconstruction", "--fit", str(path), *options)
+            for path, options in ((source, ()), (long, ()), (long, ("--keep",)))
         )
     return [
         Row("reconstruction, peak memory of 10 s", short_mb, "MB", None, None),
         Row("reconstruction, memory of 100 s / of 10 s", long_mb / short_mb, "", "<=", MEMORY_RATIO),
         Row("the same, keeping every frame (cheat)", kept_mb / short_mb, "", "<=", MEMORY_RATIO, True),
     ]
-
-
-def peak_memory_mb(path: Path, *options: str) -> float:
-    """Peak resident memory of a fresh process that fits a video."""
-    command = [sys.executable, "-m", "benchmarks.reconstruction", "--fit", str(path), *options]
-    done = subprocess.run(command, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
-    return float(done.stdout.strip().splitlines()[-1])
 
 
 def fit_alone(path: Path, *, keeps_frames: bool) -> None:

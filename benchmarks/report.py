@@ -2,6 +2,7 @@
 
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Literal
 
 from metatalk_lib.core.artifacts import save_json
 from metatalk_lib.core.machine import describe_machine
-from metatalk_lib.core.paths import resolve_path
+from metatalk_lib.core.paths import PROJECT_ROOT, resolve_path
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,18 @@ def calibrate() -> float:
             total += number & 7
 
     return time_of(work, 3)
+
+
+def peak_memory_mb(module: str, *arguments: str) -> float:
+    """Largest resident memory of a fresh process, MB: of a benchmark that prints `own_peak_memory_mb` at its end.
+
+    Args:
+        module: such as `benchmarks.cropping`.
+        arguments: of its command line.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout.strip().splitlines()[-1])
 
 
 def own_peak_memory_mb() -> float:

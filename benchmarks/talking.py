@@ -96,15 +96,25 @@ def speed_rows(folder: Path) -> list[Row]:
 
     whole()  # compiled loops and caches
     seconds = {work.__name__: time_of(work, REPEATS) for work in (pass_through, rasterise, generate, whole)}
+    return list_speeds(seconds, time_of(lambda: (whole(), whole())), count, drawn)
+
+
+def list_speeds(seconds: dict[str, float], twice: float, count: int, drawn: float) -> list[Row]:
+    """List the rows of `speed_rows`.
+
+    Args:
+        seconds: seconds of each part and of the whole path.
+        twice: seconds of the whole path, spoken twice.
+        count: number of frames.
+        drawn: seconds that the warped references of a frame take.
+    """
     parts = seconds["pass_through"] + seconds["rasterise"] + seconds["generate"]
-    ratio = seconds["whole"] / parts
-    twice = time_of(lambda: (whole(), whole()))
-    fps = count / seconds["whole"]
-    wav2lip = 1 / wav2lip_seconds()
+    fps, wav2lip = count / seconds["whole"], 1 / wav2lip_seconds()
     return [
         *(Row(f"{name.replace('_', '-')}, a frame", 1000 * value / count, "ms", None, None)
           for name, value in seconds.items()),
-        Row("whole path over pass-through, rasterising and generator", ratio, "", "<=", WHOLE_TO_PARTS),
+        Row("whole path over pass-through, rasterising and generator", seconds["whole"] / parts, "", "<=",
+            WHOLE_TO_PARTS),
         Row("the same, spoken twice (cheat)", twice / parts, "", "<=", WHOLE_TO_PARTS, True),
         Row("frames/s of the whole path, 512 px crop", fps, "1/s", None, None),
         Row("frames/s of the Wav2Lip network alone, 96 px", wav2lip, "1/s", None, None),

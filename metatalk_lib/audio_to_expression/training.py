@@ -111,8 +111,7 @@ def train_a2e(
         features: audio features of each utterance, (T, 256).
         expressions: expression coefficients of the same frames, (T, 64).
         settings: choices of the training; the defaults where there are none.
-        valid: True for frames with a trusted expression, (T,); only these are used for training and evaluation. By
-            default all frames.
+        valid: True for frames with a trusted expression, (T,), the only ones that are used; by default all.
         device: device used for training; the CPU by default.
 
     Returns:

@@ -65,6 +65,15 @@ def _thin_weights(ax, ay, bx, by, cx, cy, x, y):
 
 
 @compile_loop
+def _edge_weights(ax, ay, bx, by, cx, cy, x, y, sign):
+    # a neighbour computes exactly the negative for the shared edge, so one of the two contains the centre
+    ea = sign * ((bx - x) * (cy - y) - (by - y) * (cx - x))
+    eb = sign * ((cx - x) * (ay - y) - (cy - y) * (ax - x))
+    ec = sign * ((ax - x) * (by - y) - (ay - y) * (bx - x))
+    return ea, eb, ec
+
+
+@compile_loop
 def _fill(points, inverse_depth, triangles, left, top, cull, face_id, barycentric, depth):
     height, width = face_id.shape
     for face in range(triangles.shape[0]):
@@ -92,10 +101,7 @@ def _fill(points, inverse_depth, triangles, left, top, cull, face_id, barycentri
             y = top + row
             for column in range(first_column, end_column):
                 x = left + column
-                # a neighbour computes exactly the negative for the shared edge, so one of the two contains the centre
-                ea = sign * ((bx - x) * (cy - y) - (by - y) * (cx - x))
-                eb = sign * ((cx - x) * (ay - y) - (cy - y) * (ax - x))
-                ec = sign * ((ax - x) * (by - y) - (ay - y) * (bx - x))
+                ea, eb, ec = _edge_weights(ax, ay, bx, by, cx, cy, x, y, sign)
                 if min(ea, eb, ec) < -slack and not (is_thin and max(ea, eb, ec) <= slack):
                     continue
                 if is_thin:
@@ -107,9 +113,7 @@ def _fill(points, inverse_depth, triangles, left, top, cull, face_id, barycentri
                 if distance < depth[row, column]:
                     depth[row, column] = distance
                     face_id[row, column] = face
-                    barycentric[row, column, 0] = ua / total
-                    barycentric[row, column, 1] = ub / total
-                    barycentric[row, column, 2] = uc / total
+                    barycentric[row, column] = ua / total, ub / total, uc / total
 
 
 def rasterize(
