@@ -163,11 +163,22 @@ def speed_rows() -> list[Row]:
         return measure_speed(clip, worse)
 
 
+def frame_measures() -> dict[str, Callable[[tuple[np.ndarray, np.ndarray]], object]]:
+    """Other measures of a frame against the true one, by their names in the table of speeds."""
+    lower = np.zeros((SPEED_SIDE, SPEED_SIDE), bool)
+    lower[SPEED_SIDE // 2 :] = True
+    return {
+        "SSIM's two other variants": lambda pair: [
+            image_quality.ssim(*pair, variant=name) for name in ("uniform", "zero_padded")
+        ],
+        "sharpness of the lower half": lambda pair: image_quality.sharpness_ratio(*pair, mask=lower),
+        "flicker of the lower half": lambda pair: image_quality.flicker_energy(*pair, mask=lower),
+    }
+
+
 def measure_speed(clip: Path, worse: Path) -> list[Row]:
     """SSIM, PSNR, landmark distance and LSE of one video against the true one, the other measures, then all at once."""
     judge, frechet, info = load_judge("open"), load_frechet_judge("open"), probe_video(worse)
-    lower = np.zeros((SPEED_SIDE, SPEED_SIDE), bool)
-    lower[SPEED_SIDE // 2 :] = True
 
     def follow(path: Path) -> LandmarkTrack:
         return track_landmarks(read_frames(path), frame_count=info.frame_count, fps=info.fps, name=path)
@@ -192,16 +203,7 @@ def measure_speed(clip: Path, worse: Path) -> list[Row]:
         compare_faces({"worse": found}, truth, frechet)
 
     others = {
-        "SSIM's two other variants": partial(
-            compare_frames,
-            lambda pair: [image_quality.ssim(*pair, variant=name) for name in ("uniform", "zero_padded")],
-        ),
-        "sharpness of the lower half": partial(
-            compare_frames, lambda pair: image_quality.sharpness_ratio(*pair, mask=lower)
-        ),
-        "flicker of the lower half": partial(
-            compare_frames, lambda pair: image_quality.flicker_energy(*pair, mask=lower)
-        ),
+        **{name: partial(compare_frames, measure) for name, measure in frame_measures().items()},
         "likeness, opening and FFD (open) of two videos": follow_and_describe,
         "all of `metatalk compare`, with controls": partial(
             compare_videos, {"worse": worse}, clip, lip_sync=judge, frechet=frechet

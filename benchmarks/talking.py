@@ -96,9 +96,23 @@ def speed_rows(folder: Path) -> list[Row]:
 
     whole()  # compiled loops and caches
     seconds = {work.__name__: time_of(work, REPEATS) for work in (pass_through, rasterise, generate, whole)}
+    twice = time_of(lambda: (whole(), whole()))
+    return [
+        *compare_speeds(seconds, twice, count),
+        Row("warped references of a frame", 1000 * drawn, "ms", None, None),
+    ]
+
+
+def compare_speeds(seconds: dict[str, float], twice: float, count: int) -> list[Row]:
+    """Rows for the whole path and its parts.
+
+    Args:
+        seconds: time of `pass_through`, `rasterise`, `generate` and `whole` over all frames.
+        twice: time of the whole path, run twice.
+        count: number of frames.
+    """
     parts = seconds["pass_through"] + seconds["rasterise"] + seconds["generate"]
     ratio = seconds["whole"] / parts
-    twice = time_of(lambda: (whole(), whole()))
     fps = count / seconds["whole"]
     wav2lip = 1 / wav2lip_seconds()
     return [
@@ -109,7 +123,6 @@ def speed_rows(folder: Path) -> list[Row]:
         Row("frames/s of the whole path, 512 px crop", fps, "1/s", None, None),
         Row("frames/s of the Wav2Lip network alone, 96 px", wav2lip, "1/s", None, None),
         Row("whole path over the Wav2Lip network, frames/s", fps / wav2lip, "", ">=", TO_WAV2LIP),
-        Row("warped references of a frame", 1000 * drawn, "ms", None, None),
     ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from metatalk_lib.core.errors import ParameterError
-from metatalk_lib.core.jit import compile_loop
+from metatalk_lib.core.jit import compile_loop, compile_part
 
 # A barycentric weight counts as inside from minus this on: a pixel centre next to an edge is not left to chance.
 EDGE_MARGIN = 1e-9
@@ -37,7 +37,7 @@ class Raster(NamedTuple):
     depth: Float[np.ndarray, "H W"]
 
 
-@compile_loop
+@compile_part
 def _bounds(least, most, start, count):
     """The pixels, counted from `start`, whose centres lie between two coordinates: [from, until)."""
     # compared as floats: coordinates of any size, and an index only of what is inside the window
@@ -47,7 +47,7 @@ def _bounds(least, most, start, count):
     )
 
 
-@compile_loop
+@compile_part
 def _thin_weights(ax, ay, bx, by, cx, cy, x, y):
     """Weights of a centre in a triangle too thin for its orientation to be known: the place along its longest edge."""
     ab, bc, ca = (bx - ax) ** 2 + (by - ay) ** 2, (cx - bx) ** 2 + (cy - by) ** 2, (ax - cx) ** 2 + (ay - cy) ** 2
@@ -64,8 +64,25 @@ def _thin_weights(ax, ay, bx, by, cx, cy, x, y):
     return along, 0.0, 1.0 - along
 
 
+@compile_part
+def _weigh_centre(corners, sign, slack, is_thin, x, y):
+    """Whether a pixel centre counts as inside a triangle, and its edge functions, none below 0."""
+    ax, ay, bx, by, cx, cy = corners
+    # a neighbour computes exactly the negative for the shared edge, so one of the two has the centre
+    ea = sign * ((bx - x) * (cy - y) - (by - y) * (cx - x))
+    eb = sign * ((cx - x) * (ay - y) - (cy - y) * (ax - x))
+    ec = sign * ((ax - x) * (by - y) - (ay - y) * (bx - x))
+    is_inside = not (min(ea, eb, ec) < -slack and not (is_thin and max(ea, eb, ec) <= slack))
+    if is_inside and is_thin:
+        ea, eb, ec = _thin_weights(ax, ay, bx, by, cx, cy, x, y)
+    return is_inside, max(ea, 0.0), max(eb, 0.0), max(ec, 0.0)
+
+
 @compile_loop
-def _fill(points, inverse_depth, triangles, left, top, cull, face_id, barycentric, depth):
+def _fill(points, inverse_depth, triangles, corner, cull, raster):
+    """Draw all triangles into a window; `corner` is its x and y."""
+    face_id, barycentric, depth = raster
+    left, top = corner
     height, width = face_id.shape
     for face in range(triangles.shape[0]):
         a, b, c = triangles[face, 0], triangles[face, 1], triangles[face, 2]
@@ -91,16 +108,10 @@ def _fill(points, inverse_depth, triangles, left, top, cull, face_id, barycentri
         for row in range(first_row, end_row):
             y = top + row
             for column in range(first_column, end_column):
-                x = left + column
-                # a neighbour computes exactly the negative for the shared edge, so one of the two has the centre
-                ea = sign * ((bx - x) * (cy - y) - (by - y) * (cx - x))
-                eb = sign * ((cx - x) * (ay - y) - (cy - y) * (ax - x))
-                ec = sign * ((ax - x) * (by - y) - (ay - y) * (bx - x))
-                if min(ea, eb, ec) < -slack and not (is_thin and max(ea, eb, ec) <= slack):
+                corners = ax, ay, bx, by, cx, cy
+                is_inside, ea, eb, ec = _weigh_centre(corners, sign, slack, is_thin, left + column, y)
+                if not is_inside:
                     continue
-                if is_thin:
-                    ea, eb, ec = _thin_weights(ax, ay, bx, by, cx, cy, x, y)
-                ea, eb, ec = max(ea, 0.0), max(eb, 0.0), max(ec, 0.0)
                 ua, ub, uc = ea * wa, eb * wb, ec * wc
                 total = ua + ub + uc
                 distance = np.float32((ea + eb + ec) / total)
@@ -159,12 +170,9 @@ def rasterize(
         points.astype(np.float64),
         inverse_depth,
         np.ascontiguousarray(triangles, dtype=np.int32),
-        float(x0),
-        float(y0),
+        (float(x0), float(y0)),
         cull_backfaces,
-        raster.face_id,
-        raster.barycentric,
-        raster.depth,
+        raster,
     )
     return raster
 

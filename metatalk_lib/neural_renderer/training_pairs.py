@@ -203,11 +203,16 @@ def render_pairs(
     if count != frame_count:
         raise ParameterError(f"render_pairs got {count} frames, expected {frame_count}.")
     save_arrays(folder / "frames.npz", frame_id=frame_id, valid=valid, roi=np.array(roi), size=np.array(size))
+    _mark_finished(folder, key)
+    rows.close()
+    return open_pairs(folder)
+
+
+def _mark_finished(folder: Path, key: str) -> None:
+    """Note beside whole pairs the key that they were made from, if they have one."""
     if key:
         with atomic_path(folder / KEY_FILE) as temporary:
             temporary.write_text(key)
-    rows.close()
-    return open_pairs(folder)
 
 
 def find_pairs(folder: Path, key: str) -> RendererPairs | None:
