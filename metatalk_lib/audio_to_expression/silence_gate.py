@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.core.smooth_step import smooth_step
 from metatalk_lib.networks.audio_to_expression import EXPRESSION_SIZE
 
 SILENCE_FADE_S = 0.08
@@ -57,5 +58,4 @@ def compute_silence_weight(silence: Bool[np.ndarray, " T"], fps: float | Fractio
     frames = np.arange(len(silence))
     following = np.searchsorted(spoken, frames).clip(0, len(spoken) - 1)
     distance = np.minimum(abs(frames - spoken[following]), abs(frames - spoken[(following - 1).clip(0)]))
-    ramp = np.clip(distance / max(1.0, SILENCE_FADE_S * float(fps)), 0, 1)
-    return ramp * ramp * (3 - 2 * ramp)
+    return smooth_step(0.0, max(1.0, SILENCE_FADE_S * float(fps)), distance)

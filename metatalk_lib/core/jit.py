@@ -21,3 +21,21 @@ def compile_loop(function: Callable) -> Callable:
     Source: original to this project.
     """
     return numba.njit(cache=True, nogil=True, error_model="numpy")(inspect.unwrap(function))
+
+
+def compile_part(function: Callable) -> Callable:
+    """Compile a helper that loops of the same file call; its machine code is put in the place of every call.
+
+    Without that, each call for a pixel would hand over all arrays of a bundle and count their owners up and down again,
+    which doubles the time of a picture. The same file, because a loop on the disk is compiled anew only when its own
+    file has changed.
+
+    Args:
+        function: loops, arithmetic and array elements only; it neither makes nor returns an array.
+
+    Source: original to this project.
+    """
+    # `_nrt=False`: no counting of owners. A helper that makes an array then does not compile.
+    return numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True, _nrt=False)(
+        inspect.unwrap(function)
+    )

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
+from metatalk_lib.core.smooth_step import smooth_step
 from metatalk_lib.face3d import anny_data
 
 # Absorbance of RGB: of the palest skin, per unit of melanin, per unit of haemoglobin. Chosen by eye so that melanin 0,
@@ -48,11 +49,6 @@ def _blob(surface, centre, radius) -> np.ndarray:
     return np.exp(-(((surface - centre) / radius) ** 2).sum(axis=1))
 
 
-def _soft_step(value, low, high) -> np.ndarray:
-    t = np.clip((value - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
 def paint_masks(
     surface: Float[np.ndarray, "N 3"],
     landmarks: Float[np.ndarray, "68 3"],
@@ -70,7 +66,7 @@ def paint_masks(
         distance, along = _distance_to_line(surface[:, :2], line)
         width = np.interp(along, (0, 0.15, 0.6, 1), (0.024, 0.040, 0.036, 0.012))
         brow = np.maximum(
-            brow, (1 - _soft_step(distance / width, 0.5, 1.15)) * np.interp(along, (0, 0.1, 1), (0.5, 1, 0.9))
+            brow, (1 - smooth_step(0.5, 1.15, distance / width)) * np.interp(along, (0, 0.1, 1), (0.5, 1, 0.9))
         )
         ring = np.concatenate((landmarks[eye, :2], landmarks[eye, :2][:1]))
         lash = np.minimum(lash, _distance_to_line(surface[:, :2], ring)[0])
@@ -79,7 +75,7 @@ def paint_masks(
         )
     front = surface[:, 2] > landmarks[_NOSE_BASE, 2] - 0.5
     masks["brows"] = brow * front
-    masks["lashes"] = (1 - _soft_step(lash, 0.004, 0.022)) * front
+    masks["lashes"] = (1 - smooth_step(0.004, 0.022, lash)) * front
     masks["sockets"] = socket
     side = np.array((0.42, (landmarks[_NOSE_BASE, 1] + landmarks[_NOSE_TIP, 1]) / 2, surface[:, 2].max() - 0.45))
     masks["cheeks"] = sum(_blob(surface, side * (s, 1, 1), np.array((0.20, 0.20, 0.45))) for s in (1, -1))
@@ -94,7 +90,7 @@ def _paint_beard(surface, landmarks) -> np.ndarray:
     line = landmarks[_NOSE_BASE, 1] - 0.05 * height
     across = np.abs(surface[:, 0])
     limit = line - np.interp(across, (0, 0.15, 0.35, 0.5, 0.75), (0.02, 0.06, 0.30, 0.22, -0.15))
-    return 1 - _soft_step(surface[:, 1] - limit, -0.06, 0.05)
+    return 1 - smooth_step(-0.06, 0.05, surface[:, 1] - limit)
 
 
 def _noise_basis(surface, generator) -> np.ndarray:
@@ -117,7 +113,7 @@ def _paint_one(masks, noise, generator) -> Float[np.ndarray, "N 3"]:
     blush = generator.uniform(0.1, 0.5)
     blood = generator.uniform(0.2, 0.6) + 0.06 * broad + 0.05 * patchy + 0.05 * mottled
     blood = blood + blush * (masks["cheeks"] + 0.8 * masks["nose"]) + generator.uniform(0, 0.25) * masks["sockets"]
-    spots = generator.uniform(0, 0.35) * _soft_step(fine, 1.3, 2.2) * (masks["cheeks"] + masks["nose"]).clip(0, 1)
+    spots = generator.uniform(0, 0.35) * smooth_step(1.3, 2.2, fine) * (masks["cheeks"] + masks["nose"]).clip(0, 1)
     melanin = (melanin + spots).clip(0, 1.3)
     absorbance = BASE_ABSORBANCE + melanin[:, None] * _MELANIN_ABSORBANCE + blood[:, None] * HAEMOGLOBIN_ABSORBANCE
     absorbance += (generator.uniform(0.35, 1.0) * masks["lips"])[:, None] * LIP_ABSORBANCE

@@ -1,9 +1,9 @@
-"""A compiled z-buffer on the CPU: the triangle that covers each pixel centre, its depth, and barycentric weights.
+"""A compiled z-buffer on the CPU: which triangle covers each pixel centre, how deep, and where inside the triangle.
 
-It is single-threaded and releases the interpreter lock, so frames can be drawn from several threads; the same input
-gives the same bytes. Shared edges are watertight: a pixel centre on an edge belongs to both neighbours and goes to the
-nearer one, at equal depth to the one with the lower index. This also holds for slivers and corners far outside the
-window: a centre counts as inside where the rounding error of an edge function leaves its side undecided.
+Single-threaded and free of the interpreter lock, so that frames can be drawn from several threads; the same input gives
+the same bytes. Shared edges are watertight: a pixel centre on an edge belongs to both neighbours and goes to the nearer
+one, at equal depth to the one with the lower number. Slivers and corners far outside the window make no exception: what
+the rounding of an edge function leaves open counts as inside.
 """
 
 from typing import NamedTuple
@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from metatalk_lib.core.errors import ParameterError
-from metatalk_lib.core.jit import compile_loop
+from metatalk_lib.core.jit import compile_loop, compile_part
 
-# A barycentric weight counts as inside down to minus this, so that centres next to an edge do not depend on rounding.
+# A barycentric weight counts as inside from minus this on: a pixel centre next to an edge is not left to chance.
 EDGE_MARGIN = 1e-9
 # An edge function, the difference of two products l - r, is off by up to this times |l| + |r| in double precision. A
 # centre within that error counts as inside, or slivers, whose area is no larger than the error, would leave holes.
@@ -24,7 +24,7 @@ BOX_MARGIN = 1e-6
 
 
 class Raster(NamedTuple):
-    """Rasterisation result for each pixel of a window.
+    """What each pixel of a window shows.
 
     Attributes:
         face_id: (H, W) int32 index of the visible triangle, -1 where there is none.
@@ -37,19 +37,19 @@ class Raster(NamedTuple):
     depth: Float[np.ndarray, "H W"]
 
 
-@compile_loop
+@compile_part
 def _bounds(least, most, start, count):
-    """Range [from, until) of pixels, counted from `start`, whose centres lie between two coordinates."""
-    # compared as floats: coordinates may have any size, and only those inside the window become indices
+    """The pixels, counted from `start`, whose centres lie between two coordinates: [from, until)."""
+    # compared as floats: coordinates of any size, and an index only of what is inside the window
     return (
         int(max(np.ceil(least - BOX_MARGIN) - start, 0.0)) if least < start + count else count,
         int(min(np.floor(most + BOX_MARGIN) - start + 1.0, count)) if most > start - 1.0 else 0,
     )
 
 
-@compile_loop
+@compile_part
 def _thin_weights(ax, ay, bx, by, cx, cy, x, y):
-    """Weights of a centre in a triangle too thin to have a known orientation: the position along its longest edge."""
+    """Weights of a centre in a triangle too thin for its orientation to be known: the place along its longest edge."""
     ab, bc, ca = (bx - ax) ** 2 + (by - ay) ** 2, (cx - bx) ** 2 + (cy - by) ** 2, (ax - cx) ** 2 + (ay - cy) ** 2
     longest = max(ab, bc, ca)
     if longest == 0.0:
@@ -64,17 +64,25 @@ def _thin_weights(ax, ay, bx, by, cx, cy, x, y):
     return along, 0.0, 1.0 - along
 
 
-@compile_loop
-def _edge_weights(ax, ay, bx, by, cx, cy, x, y, sign):
-    # a neighbour computes exactly the negative for the shared edge, so one of the two contains the centre
+@compile_part
+def _weigh_centre(corners, sign, slack, is_thin, x, y):
+    """Whether a pixel centre counts as inside a triangle, and its edge functions, none below 0."""
+    ax, ay, bx, by, cx, cy = corners
+    # a neighbour computes exactly the negative for the shared edge, so one of the two has the centre
     ea = sign * ((bx - x) * (cy - y) - (by - y) * (cx - x))
     eb = sign * ((cx - x) * (ay - y) - (cy - y) * (ax - x))
     ec = sign * ((ax - x) * (by - y) - (ay - y) * (bx - x))
-    return ea, eb, ec
+    is_inside = not (min(ea, eb, ec) < -slack and not (is_thin and max(ea, eb, ec) <= slack))
+    if is_inside and is_thin:
+        ea, eb, ec = _thin_weights(ax, ay, bx, by, cx, cy, x, y)
+    return is_inside, max(ea, 0.0), max(eb, 0.0), max(ec, 0.0)
 
 
 @compile_loop
-def _fill(points, inverse_depth, triangles, left, top, cull, face_id, barycentric, depth):
+def _fill(points, inverse_depth, triangles, corner, cull, raster):
+    """Draw all triangles into a window; `corner` is its x and y."""
+    face_id, barycentric, depth = raster
+    left, top = corner
     height, width = face_id.shape
     for face in range(triangles.shape[0]):
         a, b, c = triangles[face, 0], triangles[face, 1], triangles[face, 2]
@@ -100,20 +108,19 @@ def _fill(points, inverse_depth, triangles, left, top, cull, face_id, barycentri
         for row in range(first_row, end_row):
             y = top + row
             for column in range(first_column, end_column):
-                x = left + column
-                ea, eb, ec = _edge_weights(ax, ay, bx, by, cx, cy, x, y, sign)
-                if min(ea, eb, ec) < -slack and not (is_thin and max(ea, eb, ec) <= slack):
+                corners = ax, ay, bx, by, cx, cy
+                is_inside, ea, eb, ec = _weigh_centre(corners, sign, slack, is_thin, left + column, y)
+                if not is_inside:
                     continue
-                if is_thin:
-                    ea, eb, ec = _thin_weights(ax, ay, bx, by, cx, cy, x, y)
-                ea, eb, ec = max(ea, 0.0), max(eb, 0.0), max(ec, 0.0)
                 ua, ub, uc = ea * wa, eb * wb, ec * wc
                 total = ua + ub + uc
                 distance = np.float32((ea + eb + ec) / total)
                 if distance < depth[row, column]:
                     depth[row, column] = distance
                     face_id[row, column] = face
-                    barycentric[row, column] = ua / total, ub / total, uc / total
+                    barycentric[row, column, 0] = ua / total
+                    barycentric[row, column, 1] = ub / total
+                    barycentric[row, column, 2] = uc / total
 
 
 def rasterize(
@@ -124,7 +131,7 @@ def rasterize(
     *,
     cull_backfaces: bool = False,
 ) -> Raster:
-    """Rasterise triangles into a window.
+    """Draw triangles into the pixels of a window.
 
     Args:
         points: projected vertices in pixels (x right, y down; (0, 0) is the centre of the picture's top-left pixel).
@@ -163,12 +170,9 @@ def rasterize(
         points.astype(np.float64),
         inverse_depth,
         np.ascontiguousarray(triangles, dtype=np.int32),
-        float(x0),
-        float(y0),
+        (float(x0), float(y0)),
         cull_backfaces,
-        raster.face_id,
-        raster.barycentric,
-        raster.depth,
+        raster,
     )
     return raster
 
@@ -190,12 +194,12 @@ def _interpolate(face_id, barycentric, triangles, values, out):
 def interpolate(
     raster: Raster, triangles: Int[np.ndarray, "F 3"], values: Float[np.ndarray, "N C"]
 ) -> Float[np.ndarray, "H W C"]:
-    """Interpolate per-vertex values: value(p) = sum over the 3 corners of barycentric(p) * values[corner].
+    """Spread per-vertex values over the pixels: value(p) = sum over the 3 corners of barycentric(p) * values[corner].
 
     Args:
         raster: from `rasterize` with the same triangles.
         triangles: (F, 3) vertex ids.
-        values: (N, C) values of the vertices.
+        values: (N, C) any per-vertex quantity.
 
     Returns:
         (H, W, C) float32, 0 where no triangle is seen.

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.core.smooth_step import smooth_step
 from metatalk_lib.neural_renderer.lower_face_region import Roi
 from metatalk_lib.tracking.crop import CropTransform
 
@@ -62,8 +63,8 @@ def feather_mask(mask: Bool[np.ndarray, "H W"], feather_px: float | int) -> Floa
         raise ParameterError(f"feather_px must be positive, got {feather_px}.")
     if mask.all():
         return np.ones(mask.shape, np.float32)
-    rise = np.clip(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5) / feather_px, 0, 1)
-    return (rise * rise * (3 - 2 * rise)).astype(np.float32)
+    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+    return smooth_step(0.0, feather_px, distance).astype(np.float32)
 
 
 def blend(

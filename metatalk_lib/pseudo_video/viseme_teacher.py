@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from metatalk_lib.core.smooth_step import smooth_step
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.face3d.face_renderer import Render, render_face
@@ -191,5 +192,4 @@ def _feather(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
     """Compute blending weights: 1 inside, 0 at and outside the border, smooth in between."""
     padded = np.pad(mask.astype(np.uint8), 1)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    ramp = np.clip((distance - 0.5) / FEATHER_PX, 0.0, 1.0)
-    return (ramp * ramp * (3.0 - 2.0 * ramp)).astype(np.float32)
+    return smooth_step(0.5, 0.5 + FEATHER_PX, distance).astype(np.float32)

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from numpy.polynomial.hermite_e import hermegauss
 
 from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.core.smooth_step import smooth_step
 from metatalk_lib.face3d.anny_data import ACTION_NAMES
 from metatalk_lib.speech.synthesis import PAUSE, Phoneme
 
@@ -346,8 +347,7 @@ def _apply_contacts(
             continue
         centre_s, half_s = (segment.start_s + segment.end_s) / 2, (segment.end_s - segment.start_s) / 2
         distance_s = np.abs(times - centre_s) - np.maximum(0.6 * half_s, half_frame_s)
-        ramp = np.clip(1.0 - distance_s / ramp_s, 0.0, 1.0)
-        gate = (ramp * ramp * (3.0 - 2.0 * ramp))[:, None]
+        gate = smooth_step(0.0, 1.0, 1.0 - distance_s / ramp_s)[:, None]
         target = actions.copy()
         target[:, np.setdiff1d(np.arange(len(ARKIT_ACTIONS)), _columns(*kept))] = 0.0
         fixed = [column for column in _columns(*kept) if _POSES[segment.viseme][column] > 0]

@@ -1,4 +1,4 @@
-"""What is behind the person: computed once a video, in linear RGB, out of focus."""
+"""The room behind the person: painted once a video, in linear RGB, out of focus."""
 
 import cv2
 import numpy as np

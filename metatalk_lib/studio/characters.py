@@ -1,4 +1,4 @@
-"""What is chosen about a studio character: the person, the clothes, the light, the room and the camera."""
+"""The choices that make a studio character: the person, the clothes, the light, the room and the camera."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class SkinLook:
-    """Skin: pigment amounts (0 to about 1), and how much of each painted detail there is (0 to 1)."""
+    """Skin: amounts of pigment (0 to about 1) and of each painted detail (0 to 1)."""
 
     melanin: float
     haemoglobin: float = 0.35
@@ -23,7 +23,7 @@ class SkinLook:
 
 @dataclass(frozen=True)
 class Hair:
-    """Hair: what grows where, its colour as linear RGB, and lengths in decimetres."""
+    """Hair of head, brows, lashes and beard: colours as linear RGB, lengths in decimetres."""
 
     style: str = "short"
     colour: Colour = (0.06, 0.035, 0.02)
@@ -66,7 +66,7 @@ class Clothes:
 
 @dataclass(frozen=True)
 class StudioCharacter:
-    """One studio person with everything around: see the fields' own classes.
+    """One studio person with clothes, light, room and camera.
 
     `face_width_px` is the width of the head at the cheek bones in the unscaled picture; the adaptive crop is about 1.85
     times as wide. `speech_strength`, `speech_jaw` and `speech_lips` are this person's way of articulating.

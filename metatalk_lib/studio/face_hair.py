@@ -1,10 +1,12 @@
 """Brows, lashes and beard: strands that hang on the skin and move with it."""
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.spatial import cKDTree
 
+from metatalk_lib.core.smooth_step import smooth_step
 from metatalk_lib.studio.base_mesh import SKIN
-from metatalk_lib.studio.body_mesh import smooth_step
 from metatalk_lib.studio.skin import beard_mask
 from metatalk_lib.studio.strands import Bundle, scatter, shades
 
@@ -13,19 +15,71 @@ BROW_HALF_WIDTH = np.array([0.036, 0.040, 0.034, 0.028, 0.020, 0.008])
 LID_LINE_Y = 7.285  # dm on the template: between upper and lower lashes
 FULL_LASH = 0.085  # dm: lash length that is drawn at full strength
 LASHES_PER_QUAD = 4
+BROW_POINTS = 5  # points of a strand of a brow
 
 
 def grow_brows(figure, normals, character, generator) -> Bundle:
+    """Strands of both brows: along `BROW_PATH` and across its width at random, combed upwards inside and flat outside.
+
+    Args:
+        figure: the resting figure.
+        normals: (N, 3) its unit normals.
+        character: density, colour and grey of the brows.
+        generator: source of every choice.
+    """
     hair = character.hair
-    count = int(360 * hair.brow_density)
-    where = np.sort(generator.random(2 * count)) * (len(BROW_PATH) - 1)
+    count = 2 * int(360 * hair.brow_density)
+    where = np.sort(generator.random(count)) * (len(BROW_PATH) - 1)
     generator.shuffle(where)
+    across = np.clip(generator.normal(0, 0.48, count), -1, 1)
+    share = where / (len(BROW_PATH) - 1)
+    side = np.where(np.arange(count) < count // 2, 1.0, -1.0)
+    roots = _root_brows(figure, normals, side, where, across)
+    normal = roots.normal
+    angle = 1.25 - 1.45 * share**0.6 - 0.25 * across + generator.normal(0, 0.13, count)
+    heading = np.stack([side * np.cos(angle), np.sin(angle), np.zeros(count)], axis=1)
+    heading -= normal * (heading * normal).sum(1, keepdims=True)
+    length = generator.uniform(0.055, 0.105, count) * (1 - 0.35 * share)
+    steps = np.linspace(0.0, 1.0, BROW_POINTS)
+    curl = np.stack([np.zeros(count), -0.03 * np.ones(count), np.zeros(count)], axis=1)
+    points = roots.slide[:, None] + normal[:, None] * (0.006 + 0.03 * steps * (1 - 0.7 * steps))[None, :, None]
+    points = (
+        points + heading[:, None] * (length[:, None] * steps)[..., None] + curl[:, None] * (steps**2)[None, :, None]
+    )
+    colour = shades(np.array(hair.brow_colour), hair.grey * 0.35, count, generator)
+    shape = points.shape[:2]
+    fade = smooth_step(0.0, 0.10, share) * 0.6 + 0.4
+    return Bundle(
+        points,
+        np.repeat(roots.anchors[:, None], BROW_POINTS, 1),
+        np.repeat(roots.shares[:, None], BROW_POINTS, 1),
+        np.repeat(colour[:, None], BROW_POINTS, 1),
+        np.broadcast_to(0.0065 * (1 - 0.5 * steps), shape),
+        np.broadcast_to(0.62 * (1 - 0.6 * steps**2), shape) * fade[:, None],
+    )
+
+
+class BrowRoots(NamedTuple):
+    """The places on the skin that the K strands of the brows grow from.
+
+    Attributes:
+        anchors: (K, 3) the nearest vertices of the skin.
+        shares: (K, 3) their weights.
+        slide: (K, 3) from the weighted mean of the vertices to the root, within the skin, dm.
+        normal: (K, 3) unit normal of the skin.
+    """
+
+    anchors: np.ndarray
+    shares: np.ndarray
+    slide: np.ndarray
+    normal: np.ndarray
+
+
+def _root_brows(figure, normals, side, where, across) -> BrowRoots:
+    """Roots on a side of the face (1 or -1), `where` along the brow in knots and `across` it (-1 to 1)."""
     knots = np.arange(len(BROW_PATH))
-    across = np.clip(generator.normal(0, 0.48, 2 * count), -1, 1)
     x = np.interp(where, knots, BROW_PATH[:, 0])
     y = np.interp(where, knots, BROW_PATH[:, 1]) + across * np.interp(where, knots, BROW_HALF_WIDTH)
-    side = np.where(np.arange(2 * count) < count, 1.0, -1.0)
-    share = where / (len(BROW_PATH) - 1)
     skin_ids = np.unique(figure.triangles[figure.part == SKIN])
     front = skin_ids[(figure.template[skin_ids, 2] > 0.9) & (normals[skin_ids, 2] > 0.1)]
     target = np.stack([side * x, y], axis=1)
@@ -39,27 +93,7 @@ def grow_brows(figure, normals, character, generator) -> Bundle:
     normal = np.einsum("kc,kcd->kd", shares, normals[anchors])
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     slide -= normal * (slide * normal).sum(1, keepdims=True)
-    angle = 1.25 - 1.45 * share**0.6 - 0.25 * across + generator.normal(0, 0.13, len(x))
-    heading = np.stack([side * np.cos(angle), np.sin(angle), np.zeros(len(x))], axis=1)
-    heading -= normal * (heading * normal).sum(1, keepdims=True)
-    length = generator.uniform(0.055, 0.105, len(x)) * (1 - 0.35 * share)
-    steps = np.linspace(0.0, 1.0, 5)
-    curl = np.stack([np.zeros(len(x)), -0.03 * np.ones(len(x)), np.zeros(len(x))], axis=1)
-    points = slide[:, None] + normal[:, None] * (0.006 + 0.03 * steps * (1 - 0.7 * steps))[None, :, None]
-    points = (
-        points + heading[:, None] * (length[:, None] * steps)[..., None] + curl[:, None] * (steps**2)[None, :, None]
-    )
-    colour = shades(np.array(hair.brow_colour), hair.grey * 0.35, len(x), generator)
-    shape = points.shape[:2]
-    fade = smooth_step(0.0, 0.10, share) * 0.6 + 0.4
-    return Bundle(
-        points,
-        np.repeat(anchors[:, None], 5, 1),
-        np.repeat(shares[:, None], 5, 1),
-        np.repeat(colour[:, None], 5, 1),
-        np.broadcast_to(0.0065 * (1 - 0.5 * steps), shape),
-        np.broadcast_to(0.62 * (1 - 0.6 * steps**2), shape) * fade[:, None],
-    )
+    return BrowRoots(anchors, shares, slide, normal)
 
 
 def grow_lashes(figure, character, generator) -> list[Bundle]:
@@ -88,6 +122,7 @@ def grow_lashes(figure, character, generator) -> list[Bundle]:
 
 
 def grow_beard(figure, normals, character, generator) -> Bundle:
+    """Strands of a beard and moustache, combed down and outwards; arguments as of `grow_brows`."""
     hair = character.hair
     mask = beard_mask(figure.template)
     triangles, shares = scatter(figure, mask, int(9000 * min(1.0, hair.beard)), generator)

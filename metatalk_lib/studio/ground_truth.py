@@ -1,4 +1,4 @@
-"""What is known about a studio video beyond its pixels, in the terms of the open face model."""
+"""The ground truth of a studio video, in the terms of the open face model."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -47,7 +47,7 @@ def fit_identity(model: FaceModel, head: Float[np.ndarray, "Nb 3"], rounds: int 
     Args:
         model: the face model.
         head: (Nb, 3) its control vertices on the head, dm.
-        rounds: how often rigid motion and identity are each solved.
+        rounds: number of times that rigid motion and identity are each solved.
     """
     mean = model.mean_shape.double().numpy()
     basis = model.identity_basis.double().numpy().reshape(80, -1)

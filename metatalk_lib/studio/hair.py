@@ -94,7 +94,7 @@ def _density(points) -> np.ndarray:
 
 
 def _is_seen(points, starts, casts_shadow, density) -> np.ndarray:
-    """Which strands some camera in front could see through the others; hair deep inside is not worth drawing."""
+    """(S,) true for strands that a camera in front can see past the others; hair deep inside is left out."""
     points = points.astype(np.float32)
     best, row = np.zeros((2, len(points)), dtype=np.float32)
     for direction in VIEWS:

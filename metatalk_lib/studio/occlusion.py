@@ -1,4 +1,4 @@
-"""What is baked once for the resting figure: how much of the surroundings and of the key light reaches each vertex."""
+"""Ambient occlusion and shadows of the resting figure, baked once: the share of light that reaches each vertex."""
 
 import numpy as np
 from jaxtyping import Float
@@ -67,9 +67,9 @@ def gather_light(
     Args:
         vertices: (N, 3) at rest.
         normals: (N, 3) unit.
-        triangles, clip: as drawn.
+        triangles, clip: as in `base_mesh.Figure`.
         directions: unit vectors towards the light.
-        transmittance: (D, N) what hair lets through, or none.
+        transmittance: (D, N) share of the light that hair lets through, or none.
         weighted: weigh by the cosine to the normal (for surroundings) or evenly (for one light).
     """
     centre = np.array([0.0, np.median(vertices[:, 1]), 0.3], dtype=np.float32)

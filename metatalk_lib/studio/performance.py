@@ -1,4 +1,4 @@
-"""How a studio character behaves while speaking: lips, head, blinks, gaze, brows and breath; deterministic by seed."""
+"""The motion of a speaking character: lips, head, blinks, gaze, brows and breath; deterministic by seed."""
 
 import itertools
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from metatalk_lib.speech.synthesis import PAUSE, Phoneme, Speech, synthesize
 from metatalk_lib.speech.visemes import viseme_curves
 from metatalk_lib.studio.characters import StudioCharacter
 
-GAZE_YAW_RAD, GAZE_PITCH_RAD = 0.265, 0.185  # what a full eyeLook action turns the eyeball by
+GAZE_YAW_RAD, GAZE_PITCH_RAD = 0.265, 0.185  # turn of the eyeball under a full eyeLook action
 BLINK_CLOSED = 1.12  # an eyeBlink of 1 leaves a slit
 # A blink in seconds from its start: closing is twice as fast as opening.
 BLINK_TIMES_S, BLINK_VALUES = (0.0, 0.08, 0.13, 0.30), (0.0, 1.0, 1.0, 0.0)
@@ -82,7 +82,7 @@ def perform(character: StudioCharacter, speech: Speech, frame_count: int, seed: 
 
     Args:
         character: gives the way of articulating and how lively the head is.
-        speech: what is said.
+        speech: the words with the times of their phonemes.
         frame_count: number of frames at the character's rate.
         seed: chooses head motion, blinks and glances.
     """

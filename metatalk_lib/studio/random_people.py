@@ -1,4 +1,4 @@
-"""Random people for the studio, never one of the seven characters, and random states of their faces: for training."""
+"""Training data from random people, never one of the seven characters, and from random states of their faces."""
 
 import numpy as np
 from jaxtyping import Float
@@ -56,28 +56,9 @@ def sample_extra(generator: np.random.Generator, *, size: int, face_width_px: fl
         details=_details(generator),
         skin=_skin(generator),
         eye_colour=tuple((generator.uniform(0.01, 0.08, 3) * (1.0, 1.0, 1.2)).tolist()),
-        hair=Hair(
-            style=str(generator.choice(HAIR_STYLES)),
-            colour=hair_colour,
-            grey=float(generator.random() ** 3),
-            strands=int(generator.integers(5000, 14000)),
-            length=float(generator.uniform(0.1, 1.6)),
-            volume=float(generator.uniform(0.04, 0.22)),
-            wave=float(generator.uniform(0, 0.05)),
-            parting=float(generator.uniform(-0.35, 0.35)),
-            brow_density=float(generator.uniform(0.6, 1.4)),
-            brow_colour=tuple((np.array(hair_colour) * generator.uniform(0.5, 1.2)).tolist()),
-            lash_length=float(generator.uniform(0.05, 0.11)),
-            beard=float(generator.uniform(0.2, 0.9)) if bearded else 0.0,
-        ),
+        hair=_hair(generator, hair_colour, bearded),
         light=_light(generator),
-        clothes=Clothes(
-            str(generator.choice(NECKLINES)),
-            _colour(generator),
-            _colour(generator),
-            str(generator.choice(CLOTH_PATTERNS)),
-            scarf=_colour(generator) if generator.random() < 0.07 else None,
-        ),
+        clothes=_clothes(generator),
         background=str(generator.choice(BACKGROUNDS)),
         background_colours=(_colour(generator), _colour(generator)),
         grain=float(generator.uniform(0.0, 0.02)),
@@ -172,6 +153,33 @@ def _skin(generator: np.random.Generator) -> SkinLook:
         gloss=float(generator.uniform(0.2, 1.1)),
         lip_colour=(float(red), float(red * generator.uniform(0.25, 0.5)), float(red * generator.uniform(0.2, 0.5))),
         lip_strength=float(generator.uniform(0.3, 0.95)),
+    )
+
+
+def _hair(generator: np.random.Generator, colour: Colour, bearded: bool) -> Hair:
+    return Hair(
+        style=str(generator.choice(HAIR_STYLES)),
+        colour=colour,
+        grey=float(generator.random() ** 3),
+        strands=int(generator.integers(5000, 14000)),
+        length=float(generator.uniform(0.1, 1.6)),
+        volume=float(generator.uniform(0.04, 0.22)),
+        wave=float(generator.uniform(0, 0.05)),
+        parting=float(generator.uniform(-0.35, 0.35)),
+        brow_density=float(generator.uniform(0.6, 1.4)),
+        brow_colour=tuple((np.array(colour) * generator.uniform(0.5, 1.2)).tolist()),
+        lash_length=float(generator.uniform(0.05, 0.11)),
+        beard=float(generator.uniform(0.2, 0.9)) if bearded else 0.0,
+    )
+
+
+def _clothes(generator: np.random.Generator) -> Clothes:
+    return Clothes(
+        str(generator.choice(NECKLINES)),
+        _colour(generator),
+        _colour(generator),
+        str(generator.choice(CLOTH_PATTERNS)),
+        scarf=_colour(generator) if generator.random() < 0.07 else None,
     )
 
 

@@ -72,7 +72,7 @@ def ensure_studio_video(
 def studio_video_path(
     character: str, seconds: float, scale: float = 1.0, seed: int = 0, *, root: str | Path | None = None
 ) -> Path:
-    """Where `ensure_studio_video` puts a video; its arguments, and nothing is rendered."""
+    """Path of the video that `ensure_studio_video` makes from the same arguments; nothing is rendered."""
     home = cache_dir() / "studio" if root is None else resolve_path(root)
     return home / character / compute_key(STUDIO_CHARACTERS[character], seconds, scale, seed) / "source.mp4"
 

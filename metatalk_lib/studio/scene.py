@@ -1,4 +1,4 @@
-"""One character before the camera: everything computed once, and `render` for one pose."""
+"""One character before the camera: all that stays the same in a video, and `render` for one pose."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -6,23 +6,35 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from metatalk_lib.core.smooth_step import smooth_step
 from metatalk_lib.face3d import anny_data
 from metatalk_lib.face3d.camera import DISTANCE
 from metatalk_lib.studio import base_mesh, occlusion, strands
 from metatalk_lib.studio.backdrop import paint_background
 from metatalk_lib.studio.base_mesh import CAVITY, EYE_LEFT, EYE_RIGHT, PIVOT, TEETH_LOWER, TEETH_UPPER, TONGUE
-from metatalk_lib.studio.body_mesh import build_figure, smooth_step, vertex_normals
+from metatalk_lib.studio.body_mesh import build_figure, vertex_normals
 from metatalk_lib.studio.characters import StudioCharacter
 from metatalk_lib.studio.hair import grow_strands
 from metatalk_lib.studio.shading import shade_image
 from metatalk_lib.studio.skin import paint_skin
-from metatalk_lib.studio.surface import compute_surface_normals, project_surface, rasterize_surface
+from metatalk_lib.studio.surface import (
+    Head,
+    Layers,
+    Lens,
+    Materials,
+    SampleBuffer,
+    Surfaces,
+    compute_surface_normals,
+    project_surface,
+    rasterize_surface,
+)
 from metatalk_lib.studio.tone_mapping import develop
 
 _SAMPLES = 2  # samples a pixel along each axis
 PATTERNS = {"plain": (0, 0.0), "stripes": (1, 46.0), "check": (2, 30.0), "knit": (3, 0.0)}
 AMBIENT_DIRECTIONS, KEY_DIRECTIONS = 56, 20
 KEY_RADIUS = 0.16  # rad: angular radius of the key light, which softens its shadows
+JAW_OPEN = 0.35  # weight of the action jawOpen at which the light reaches into an open mouth in full
 FACE_WIDTH = 1.42  # dm at the cheek bones of the base mesh
 
 
@@ -145,52 +157,69 @@ class Scene:
 
     def render(self, pose: Pose, frame_id: int) -> UInt8[np.ndarray, "H W 3"]:
         """Draw one frame; the same pose and number always give the same picture."""
-        figure, camera = self.figure, self.camera
+        camera = self.camera
         vertices, rotation = self.pose_vertices(pose)
-        count = len(vertices)
-        normals, screen, inverse = (
-            np.empty_like(vertices),
-            np.empty((count, 2), np.float32),
-            np.empty(count, np.float32),
+        opening = float(np.clip(pose.actions[anny_data.ACTION_NAMES.index("jawOpen")] / JAW_OPEN, 0.0, 1.0))
+        surfaces = self._pose_surfaces(vertices, opening)
+        depth, cover = np.empty((2, camera.height, camera.width), dtype=np.float32)
+        layers = Layers(np.zeros_like(self.background), self.background.copy(), cover, depth)
+        shade_image(
+            self._find_triangles(surfaces),
+            surfaces,
+            self._describe_materials(vertices, rotation, opening),
+            self.lights,
+            layers,
         )
+        head = Head(rotation, PIVOT, pose.sway.astype(np.float32), np.array(camera.shift, dtype=np.float32))
+        lens = Lens(*np.float32([camera.focal_px, *camera.principal_point_px]))
+        strands.draw(self.strands, vertices, head, lens, self.lights, layers)
+        return develop(layers, self.grain, self.character, frame_id)
+
+    def _pose_surfaces(self, vertices: Float[np.ndarray, "N 3"], opening: float) -> Surfaces:
+        """The triangles of a pose, in the light of a mouth that is open by `opening` (0 to 1)."""
+        figure, camera, count = self.figure, self.camera, len(vertices)
+        normals = np.empty_like(vertices)
+        screen, inverse = np.empty((count, 2), np.float32), np.empty(count, np.float32)
         compute_surface_normals(vertices, figure.triangles, normals)
         project_surface(vertices, camera.focal_px, *camera.principal_point_px, _SAMPLES, screen, inverse)
-        identifiers = np.empty((camera.height * _SAMPLES, camera.width * _SAMPLES), dtype=np.int32)
-        buffer = np.empty(identifiers.shape, dtype=np.float32)
-        rasterize_surface(screen, inverse, figure.triangles, figure.clip, False, identifiers, buffer)
-        opening = float(np.clip(pose.actions[anny_data.ACTION_NAMES.index("jawOpen")] / 0.35, 0.0, 1.0))
-        ambient = self.occlusion[0] + np.float32(opening) * (self.occlusion[1] - self.occlusion[0])
-        direct = self.visible[0] + np.float32(opening) * (self.visible[1] - self.visible[0])
-        image, behind = np.zeros_like(self.background), self.background.copy()
-        depth, cover = np.empty((2, camera.height, camera.width), dtype=np.float32)
-        shade_image(
-            identifiers,
-            buffer,
-            _SAMPLES,
-            screen,
-            inverse,
+        return Surfaces(
             figure.triangles,
             figure.part,
             self.skin.coordinates,
             vertices,
             normals,
-            figure.template,
-            ambient,
-            direct,
+            rest=figure.template,
+            screen=screen,
+            inverse_depth=inverse,
+            occlusion=self.occlusion[0] + np.float32(opening) * (self.occlusion[1] - self.occlusion[0]),
+            visible=self.visible[0] + np.float32(opening) * (self.visible[1] - self.visible[0]),
+        )
+
+    def _find_triangles(self, surfaces: Surfaces) -> SampleBuffer:
+        """The nearest triangle of every sample."""
+        identifiers = np.empty((self.camera.height * _SAMPLES, self.camera.width * _SAMPLES), dtype=np.int32)
+        nearness = np.empty(identifiers.shape, dtype=np.float32)
+        rasterize_surface(
+            surfaces.screen,
+            surfaces.inverse_depth,
+            surfaces.triangles,
+            self.figure.clip,
+            False,
+            identifiers,
+            nearness,
+        )
+        return SampleBuffer(identifiers, nearness, _SAMPLES)
+
+    def _describe_materials(self, vertices: np.ndarray, rotation: np.ndarray, opening: float) -> Materials:
+        return Materials(
             self.skin.texels,
             rotation,
-            self.lights,
             self._eyes(vertices),
             self.eye_colour,
             self.cloth,
             self.scarf,
             np.float32(0.55 + 0.45 * opening),
-            image,
-            cover,
-            depth,
         )
-        strands.draw(self.strands, vertices, rotation, pose.sway, camera, self.lights, depth, cover, image, behind)
-        return develop(image, behind, cover, self.grain, self.character, frame_id)
 
     def _eyes(self, vertices: np.ndarray) -> Float[np.ndarray, "2 4 3"]:
         """Centre and axes over radius of both eyes, by the rotation that best turns the resting eyeball."""

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from scipy import ndimage
 
 from metatalk_lib.core.jit import compile_loop
+from metatalk_lib.core.smooth_step import smooth_share, smooth_step
 from metatalk_lib.face3d import anny_data
 from metatalk_lib.studio.base_mesh import SKIN, Figure
-from metatalk_lib.studio.body_mesh import smooth_step
 from metatalk_lib.studio.characters import StudioCharacter
 from metatalk_lib.studio.surface import rasterize_surface
 
@@ -313,7 +313,7 @@ def lattice_noise(points, frequency, octaves, seed):
             x, y, z = points[i, 0] * scale + 37.1 * octave, points[i, 1] * scale + 17.3, points[i, 2] * scale - 71.7
             ix, iy, iz = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
             fx, fy, fz = x - ix, y - iy, z - iz
-            fx, fy, fz = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy), fz * fz * (3 - 2 * fz)
+            fx, fy, fz = smooth_share(fx), smooth_share(fy), smooth_share(fz)
             value = np.float32(0.0)
             for corner in range(8):
                 dx, dy, dz = corner & 1, (corner >> 1) & 1, corner >> 2

@@ -1,8 +1,135 @@
-"""Which triangle each sample of a picture shows: perspective screen coordinates, vertex normals, a z-buffer."""
+"""The surface of one frame: arrays in bundles for compiled loops, projection, vertex normals, a z-buffer of samples."""
+
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from metatalk_lib.core.jit import compile_loop
+
+
+class SampleBuffer(NamedTuple):
+    """A supersampled id buffer from `surface.rasterize_surface`.
+
+    Attributes:
+        identifiers: (per_side H, per_side W) triangle of each sample, -1 where there is none.
+        nearness: (per_side H, per_side W) its 1/depth.
+        per_side: samples a pixel along each axis.
+    """
+
+    identifiers: Int[np.ndarray, "SH SW"]
+    nearness: Float[np.ndarray, "SH SW"]
+    per_side: int
+
+
+class Surfaces(NamedTuple):
+    """All triangles of a posed figure with the light that reaches their corners.
+
+    Attributes:
+        triangles: (F, 3) vertex ids.
+        part: (F,) part number of `mesh`.
+        coordinates: (F, 3, 2) place of the corners in the skin texture, 0 to 1.
+        vertices: (N, 3) camera space.
+        normals: (N, 3) unit normals, camera space.
+        rest: (N, 3) place on the template, which patterns of cloth and teeth are tied to.
+        screen: (N, 2) sample coordinates.
+        inverse_depth: (N,) 1/depth.
+        occlusion: (N,) share of the surroundings that reaches a vertex.
+        visible: (N,) share of the key light that reaches it.
+    """
+
+    triangles: Int[np.ndarray, "F 3"]
+    part: Int[np.ndarray, " F"]
+    coordinates: Float[np.ndarray, "F 3 2"]
+    vertices: Float[np.ndarray, "N 3"]
+    normals: Float[np.ndarray, "N 3"]
+    rest: Float[np.ndarray, "N 3"]
+    screen: Float[np.ndarray, "N 2"]
+    inverse_depth: Float[np.ndarray, " N"]
+    occlusion: Float[np.ndarray, " N"]
+    visible: Float[np.ndarray, " N"]
+
+
+class Materials(NamedTuple):
+    """The materials of the parts, with the axes of head and eyes that they are tied to.
+
+    Attributes:
+        texture: (R, R, 8) the skin's texels: red, green, blue, gloss, slope of the relief in head axes.
+        rotation: (3, 3) from head axes to camera axes.
+        eyes: (2, 4, 3) for each eye its centre, and its axes right, up, gaze, in camera space, over the radius.
+        eye_colour: (3,) albedo of the iris.
+        cloth, scarf: (3, 3) rows: colour, second colour, (pattern, scale, fuzz).
+        mouth_light: share of the light that comes in between the lips.
+    """
+
+    texture: Float[np.ndarray, "R R 8"]
+    rotation: Float[np.ndarray, "3 3"]
+    eyes: Float[np.ndarray, "2 4 3"]
+    eye_colour: Float[np.ndarray, "3"]
+    cloth: Float[np.ndarray, "3 3"]
+    scarf: Float[np.ndarray, "3 3"]
+    mouth_light: np.float32
+
+
+class Layers(NamedTuple):
+    """A picture in linear light, in two layers.
+
+    Attributes:
+        image: (H, W, 3) mean colour of the surfaces.
+        behind: (H, W, 3) colour of what is behind them, seen where `cover` is below 1.
+        cover: (H, W) share of a pixel that surfaces cover.
+        depth: (H, W) nearest 1/depth of the surfaces.
+    """
+
+    image: Float[np.ndarray, "H W 3"]
+    behind: Float[np.ndarray, "H W 3"]
+    cover: Float[np.ndarray, "H W"]
+    depth: Float[np.ndarray, "H W"]
+
+
+class Spot(NamedTuple):
+    """The surface at one sample, in buffers that every sample fills anew.
+
+    Attributes:
+        normal: (3,) unit normal, camera space.
+        toward_eye: (3,) unit direction to the eye.
+        point: (3,) camera space.
+        local: (3,) the point in the axes of its own part.
+        texel: (8,) of the skin.
+        colour: (3,) the result.
+    """
+
+    normal: Float[np.ndarray, "3"]
+    toward_eye: Float[np.ndarray, "3"]
+    point: Float[np.ndarray, "3"]
+    local: Float[np.ndarray, "3"]
+    texel: Float[np.ndarray, "8"]
+    colour: Float[np.ndarray, "3"]
+
+
+class Head(NamedTuple):
+    """The movement of the head in one frame, in camera space.
+
+    Attributes:
+        rotation: (3, 3) from head axes to camera axes.
+        pivot: (3,) the point of the resting head that the rotation leaves in place, dm.
+        sway: (3,) shift of the head, dm.
+        shift: (3,) from the person's place to the camera's axes, dm.
+    """
+
+    rotation: Float[np.ndarray, "3 3"]
+    pivot: Float[np.ndarray, "3"]
+    sway: Float[np.ndarray, "3"]
+    shift: Float[np.ndarray, "3"]
+
+
+class Lens(NamedTuple):
+    """The pinhole of the camera: focal length and principal point, px as float32."""
+
+    focal: np.float32
+    centre_x: np.float32
+    centre_y: np.float32
+
 
 # Rounding may put a sample on a shared edge outside of both neighbours; the margin leaves no pinholes.
 _MARGIN = np.float32(-1e-5)

@@ -16,7 +16,7 @@ from metatalk_lib.media.video import VideoInfo, probe_video, read_frames
 from metatalk_lib.studio import render_video
 from metatalk_lib.studio.backdrop import paint_background
 from metatalk_lib.studio.base_mesh import shape_identity
-from metatalk_lib.studio.body_mesh import is_ear, smooth_step, vertex_normals
+from metatalk_lib.studio.body_mesh import is_ear, vertex_normals
 from metatalk_lib.studio.character_definitions import STUDIO_CHARACTERS
 from metatalk_lib.studio.ground_truth import compute_truth, fit_identity, matrix_to_euler
 from metatalk_lib.studio.occlusion import gather_light, spread_cone, spread_directions
@@ -280,8 +280,6 @@ def test_directions_are_even_unit_vectors():
 
 
 def test_small_helpers():
-    np.testing.assert_allclose(smooth_step(0.0, 1.0, np.array([-1, 0.5, 2])), [0, 0.5, 1])
-    np.testing.assert_allclose(smooth_step(1.0, 0.0, np.array([-1, 0.5, 2])), [1, 0.5, 0])
     corner = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=np.float32)
     np.testing.assert_allclose(vertex_normals(corner, np.array([[0, 1, 2]])), [[0, 0, 1]] * 3)
     np.testing.assert_array_equal(is_ear(np.array([[0.8, 7.1, 0.5], [0.0, 7.1, 1.5]], dtype=np.float32)), [True, False])
