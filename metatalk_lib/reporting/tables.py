@@ -57,6 +57,7 @@ def compute_paper_means() -> dict[str, dict[str, float]]:
         metric: {
             method: round(float(np.mean([values[metric][method] for values in paper.values()])), DECIMALS)
             for method in METHODS
+            if all(method in values[metric] for values in paper.values())
         }
         for metric in PAPER_METRICS
     }

@@ -146,7 +146,12 @@ def load_landmark_predictor(name: LandmarkDetector, device: str | torch.device =
 @lru_cache(maxsize=1)
 def _load_fan(path: Path) -> torch.nn.Module:
     # imported here: it takes seconds, and dlib needs none of it
-    from face_alignment.models import FAN
+    try:
+        from face_alignment.models import FAN
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"landmark_detector fan needs the package face-alignment ({error}). Install metatalk[fan], or use dlib."
+        ) from error
 
     network = FAN(FAN_HOURGLASSES)
     try:

@@ -249,3 +249,10 @@ def test_dlib_needs_nothing_and_others_are_refused(hub: Path, monkeypatch: pytes
     np.testing.assert_array_equal(found, predict_landmarks(picture, box))
     with pytest.raises((ParameterError, TypeError), match="s3fd"):
         load_landmark_predictor("s3fd")
+
+
+def test_a_missing_package_of_fan_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setitem(sys.modules, "face_alignment.models", None)
+    landmark_predictor._load_fan.cache_clear()
+    with pytest.raises(DataError, match=r"needs the package face-alignment .* Install metatalk\[fan\], or use dlib"):
+        landmark_predictor._load_fan(tmp_path / "fan.pth")
