@@ -1,9 +1,9 @@
-"""A compiled z-buffer on the CPU: which triangle covers each pixel centre, how deep, and where inside the triangle.
+"""A compiled z-buffer on the CPU: the triangle that covers each pixel centre, its depth, and barycentric weights.
 
-Single-threaded and free of the interpreter lock, so that frames can be drawn from several threads; the same input gives
-the same bytes. Shared edges are watertight: a pixel centre on an edge belongs to both neighbours and goes to the nearer
-one, at equal depth to the one with the lower number. Slivers and corners far outside the window make no exception: what
-the rounding of an edge function leaves open counts as inside.
+It is single-threaded and releases the interpreter lock, so frames can be drawn from several threads; the same input
+gives the same bytes. Shared edges are watertight: a pixel centre on an edge belongs to both neighbours and goes to the
+nearer one, at equal depth to the one with the lower index. This also holds for slivers and corners far outside the
+window: a centre counts as inside where the rounding error of an edge function leaves its side undecided.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.core.jit import compile_loop, compile_part
 
-# A barycentric weight counts as inside from minus this on: a pixel centre next to an edge is not left to chance.
+# A barycentric weight counts as inside down to minus this, so that centres next to an edge do not depend on rounding.
 EDGE_MARGIN = 1e-9
 # An edge function, the difference of two products l - r, is off by up to this times |l| + |r| in double precision. A
 # centre within that error counts as inside, or slivers, whose area is no larger than the error, would leave holes.
@@ -24,7 +24,7 @@ BOX_MARGIN = 1e-6
 
 
 class Raster(NamedTuple):
-    """What each pixel of a window shows.
+    """Rasterisation result for each pixel of a window.
 
     Attributes:
         face_id: (H, W) int32 index of the visible triangle, -1 where there is none.
@@ -39,8 +39,8 @@ class Raster(NamedTuple):
 
 @compile_part
 def _bounds(least, most, start, count):
-    """The pixels, counted from `start`, whose centres lie between two coordinates: [from, until)."""
-    # compared as floats: coordinates of any size, and an index only of what is inside the window
+    """Range [from, until) of pixels, counted from `start`, whose centres lie between two coordinates."""
+    # compared as floats: coordinates may have any size, and only those inside the window become indices
     return (
         int(max(np.ceil(least - BOX_MARGIN) - start, 0.0)) if least < start + count else count,
         int(min(np.floor(most + BOX_MARGIN) - start + 1.0, count)) if most > start - 1.0 else 0,
@@ -49,7 +49,7 @@ def _bounds(least, most, start, count):
 
 @compile_part
 def _thin_weights(ax, ay, bx, by, cx, cy, x, y):
-    """Weights of a centre in a triangle too thin for its orientation to be known: the place along its longest edge."""
+    """Weights of a centre in a triangle too thin to have a known orientation: the position along its longest edge."""
     ab, bc, ca = (bx - ax) ** 2 + (by - ay) ** 2, (cx - bx) ** 2 + (cy - by) ** 2, (ax - cx) ** 2 + (ay - cy) ** 2
     longest = max(ab, bc, ca)
     if longest == 0.0:
@@ -131,7 +131,7 @@ def rasterize(
     *,
     cull_backfaces: bool = False,
 ) -> Raster:
-    """Draw triangles into the pixels of a window.
+    """Rasterise triangles into a window.
 
     Args:
         points: projected vertices in pixels (x right, y down; (0, 0) is the centre of the picture's top-left pixel).
@@ -194,12 +194,12 @@ def _interpolate(face_id, barycentric, triangles, values, out):
 def interpolate(
     raster: Raster, triangles: Int[np.ndarray, "F 3"], values: Float[np.ndarray, "N C"]
 ) -> Float[np.ndarray, "H W C"]:
-    """Spread per-vertex values over the pixels: value(p) = sum over the 3 corners of barycentric(p) * values[corner].
+    """Interpolate per-vertex values: value(p) = sum over the 3 corners of barycentric(p) * values[corner].
 
     Args:
         raster: from `rasterize` with the same triangles.
         triangles: (F, 3) vertex ids.
-        values: (N, C) any per-vertex quantity.
+        values: (N, C) values of the vertices.
 
     Returns:
         (H, W, C) float32, 0 where no triangle is seen.
