@@ -113,11 +113,11 @@ def train_a2e(
     model.network.cpu().eval()
     unit = model.expression_scale**2
     baseline = float(np.square(targets[split.test] - model.expression_mean).mean())
-    losses = (tuple(loss * unit for loss in course) for course in (training, held_out))
+    kept, told = (tuple(loss * unit for loss in course) for course in (training, held_out))
     spans = tuple((utterance, 0) for utterance in split.utterances) or (
         (0, int(np.flatnonzero(valid[0])[split.test[0]])),
     )
-    return model, A2EHistory(*losses, best, baseline, spans)
+    return model, A2EHistory(kept, told, best, baseline, spans)
 
 
 def predict_held_out(

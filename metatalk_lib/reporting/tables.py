@@ -151,10 +151,10 @@ def build_table3(scores: Mapping[str, Scores], *, open_metrics: Sequence[str], s
 
     Source: paper, Table 3.
     """
-    blocks, mean_name = _add_mean(scores, ABLATIONS, open_metrics, "Table 3", seed)
+    blocks, mean_name = _add_mean(scores, list(ABLATIONS), open_metrics, "Table 3", seed)
     printed = load_paper_tables()["table3"]
     paper = {mean_name: {metric: {row: printed[row][metric] for row in ABLATIONS} for metric in PAPER_METRICS}}
-    return _lay_out(blocks, ABLATIONS, paper, order_metrics(open_metrics), {})
+    return _lay_out(blocks, list(ABLATIONS), paper, order_metrics(open_metrics), {})
 
 
 def build_controls(scores: Mapping[str, Scores], *, open_metrics: Sequence[str]) -> pd.DataFrame:
@@ -309,7 +309,7 @@ def _lay_out(
     return pd.DataFrame(rows, columns=columns, index=pd.MultiIndex.from_tuples(index, names=["character", "metric"]))
 
 
-def _rank_cells(metric: str, cells: Sequence[object], least: int) -> list[str]:
+def _rank_cells(metric: str, cells: Sequence[Any], least: int) -> list[str]:
     """Mark each cell; cells over fewer than `least` characters, or fewer clips than another cell, get no mark."""
     found = {place: to_estimate(cell) for place, cell in enumerate(cells) if not isinstance(cell, str)}
     counts = {place: math.inf if value.count is None else value.count for place, value in found.items()}
