@@ -147,13 +147,18 @@ def load_a2e(folder: Path) -> TrainedA2E:
         settings["architecture"],
         settings["activation"],
         settings["feature_scale"],
-        holder.expression_mean.numpy(),
+        holder.get_buffer("expression_mean").numpy(),
         settings["expression_scale"],
         encoder,
     )
 
 
 def build_a2e(architecture: str, activation: str) -> nn.Module:
+    """Build the untrained network of an architecture.
+
+    Raises:
+        ParameterError: there is no such architecture.
+    """
     if architecture == "meta_talk":
         return MetaTalkA2E(activation)
     if architecture == "audiodvp":

@@ -146,10 +146,11 @@ def train_a2e(
     model.network.cpu().eval()
     unit = model.expression_scale**2
     baseline = float(np.square(targets[split.test] - model.expression_mean).mean())
-    losses = (tuple(loss * unit for loss in course) for course in (training, held_out))
-    tail = (0, int(np.flatnonzero(valid[0])[split.test[0]]))
-    spans = tuple((utterance, 0) for utterance in split.utterances) or (tail,)
-    return model, A2EHistory(*losses, best, baseline, spans)
+    kept, told = (tuple(loss * unit for loss in course) for course in (training, held_out))
+    spans = [(utterance, 0) for utterance in split.utterances]
+    if not spans:
+        spans = [(0, int(np.flatnonzero(valid[0])[split.test[0]]))]
+    return model, A2EHistory(kept, told, best, baseline, tuple(spans))
 
 
 def predict_held_out(

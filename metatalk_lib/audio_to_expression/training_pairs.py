@@ -104,7 +104,9 @@ def load_pairs(taught_dir: Path, fits_dir: Path, *, record: Callable[[Path], Pat
     """
     return [
         load_pair(
-            *(record(taught_dir / f"{path.stem}{suffix}") for suffix in (".json", ".wav", ".npz")),
+            record(taught_dir / f"{path.stem}.json"),
+            record(taught_dir / f"{path.stem}.wav"),
+            record(taught_dir / f"{path.stem}.npz"),
             record(fits_dir / f"{path.stem}.npz"),
         )
         for path in list_pairs(record(taught_dir))

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -79,7 +80,8 @@ def start_as_filters(network: nn.Module) -> None:
     with torch.no_grad():
         for layer, convolution in enumerate(convolutions):
             convolution.weight.mul_(RANDOM_SHARE)
-            convolution.bias.zero_()
+            if convolution.bias is not None:
+                convolution.bias.zero_()
             for channel in range(convolution.out_channels):
                 convolution.weight[channel, :, convolution.kernel_size[0] // 2] += (
                     _temporal_filter(FILTER_OFFSETS[channel], convolution.in_channels)
@@ -107,8 +109,9 @@ def start_from_ridge(network: nn.Module, data: Pairs) -> None:
 
     Source: Original to this project.
     """
+    last = cast(nn.Linear, network.get_submodule("fc"))
     inside: list[Tensor] = []
-    hook = network.fc.register_forward_pre_hook(lambda _, inputs: inside.append(inputs[0].double()))
+    hook = last.register_forward_pre_hook(lambda _, inputs: inside.append(inputs[0].double()))
     with torch.no_grad():
         network(data.train_inputs)
         network(data.test_inputs)
@@ -123,8 +126,8 @@ def start_from_ridge(network: nn.Module, data: Pairs) -> None:
     ]
     weight = candidates[int(np.argmin(losses))]
     with torch.no_grad():
-        network.fc.weight.copy_(weight.T)
-        network.fc.bias.copy_(target_centre - centre @ weight)
+        last.weight.copy_(weight.T)
+        last.bias.copy_(target_centre - centre @ weight)
 
 
 def optimise(

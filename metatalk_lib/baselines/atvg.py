@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import nn
+from torch import Tensor, nn
 
 from metatalk_lib.baselines.atvg_landmarks import LANDMARK_SCALE, FacePlace, LandmarkSpace, PublishedSpace
 from metatalk_lib.baselines.opening import open_talk
@@ -66,6 +66,10 @@ class OpenATVG(nn.Module):
     Args:
         width: width of both networks.
     """
+
+    base: Tensor
+    mean: Tensor
+    components: Tensor
 
     def __init__(self, width: float = OPEN_ATVG_WIDTH) -> None:
         super().__init__()
@@ -216,7 +220,10 @@ def load_open_atvg(path: Path = OPEN_ATVG_PATH) -> ATVG:
 
 
 def _load_official() -> ATVG:
-    constants = {name: np.float32(values) for name, values in load_json(PUBLISHED_LANDMARKS_PATH)["landmarks"].items()}
+    constants = {
+        name: np.asarray(values, np.float32)
+        for name, values in load_json(PUBLISHED_LANDMARKS_PATH)["landmarks"].items()
+    }
     space = PublishedSpace(
         _read_array("atvg_base", (68, 2)),
         _read_array("atvg_mean", (136,)),

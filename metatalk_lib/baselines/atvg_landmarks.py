@@ -56,7 +56,8 @@ class FacePlace:
             raise DataError("ATVG: the still's landmarks lie all in one place. Run 01_crop again.")
         corner = ((low + high) / 2).astype(int) - half
         in_square = (points - corner) * (SQUARE_PX / (2 * half))
-        square = CropTransform(*(int(value) for value in corner - 2 * half), side=6 * half, size=3 * SQUARE_PX)
+        left, top = (int(value) for value in corner - 2 * half)
+        square = CropTransform(left, top, side=6 * half, size=3 * SQUARE_PX)
         return cls(square, fit_similarity(base[ALIGNED_POINTS], in_square[ALIGNED_POINTS]))
 
     def align(self, landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "68 2"]:
@@ -175,4 +176,4 @@ class PublishedSpace(LandmarkSpace):
 
     def move(self, example: Float[np.ndarray, "6"], told: Float[np.ndarray, "T 6"]) -> Float[np.ndarray, "T 6"]:
         """Multiply AT-net's output by the published gains."""
-        return told * np.float32(PUBLISHED_GAINS)
+        return told * np.asarray(PUBLISHED_GAINS, np.float32)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ from metatalk_lib.media.video import read_frames
 from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.neural_renderer.compositing import blend
 from metatalk_lib.neural_renderer.conditioning import Condition, stack_window
-from metatalk_lib.neural_renderer.drawing import draw_frame
+from metatalk_lib.neural_renderer.drawing import DrawnFrame, draw_frame
 from metatalk_lib.neural_renderer.generator import NeuralRenderer, RendererSettings, load_renderer, save_renderer
 from metatalk_lib.neural_renderer.lower_face_region import dilated_mask, find_roi
 from metatalk_lib.neural_renderer.sampling import TrainingSettings
@@ -226,7 +227,7 @@ def make_pairs(
 
     def draw(row: int, frame: np.ndarray) -> PairRow:
         mask = dilated_mask(model, coefficients, row, SIZE_PX, roi)
-        whole = render_face(model, coefficients, row, SIZE_PX, window=tuple(roi)).image
+        whole = render_face(model, coefficients, row, SIZE_PX, window=(*roi,)).image
         return PairRow(whole * mask[..., None], mask, roi.cut(frame) * mask[..., None])
 
     frames = read_frames(video, int(frame_id[0]), int(frame_id[-1]) + 1)
@@ -306,7 +307,7 @@ def paint_audiodvp_frames(
     drawn = (draw_frame(model, driven, index, SIZE_PX, roi) for index in range(len(driven)))
     together = zip(read_in_order(character.source, order), neighbourhoods(drawn, AUDIODVP_WINDOW), strict=True)
     for source, neighbours in together:
-        square, centre = transform.crop_image(source), neighbours[AUDIODVP_WINDOW // 2]
+        square, centre = transform.crop_image(source), cast(DrawnFrame, neighbours[AUDIODVP_WINDOW // 2])
         window, known = stack_window([None if frame is None else frame.image for frame in neighbours])
         background = np.ascontiguousarray(roi.cut(square))
         condition = Condition(window[None], known[None], background[None], centre.mask[None], centre.references[None])

@@ -133,7 +133,7 @@ def repair_lips(points: Float[np.ndarray, "T 68 3"]) -> Float[np.ndarray, "T 68 
     x, y = out[:, 60:68, 0], out[:, 60:68, 1]
     areas = 0.5 * (x * np.roll(y, -1, axis=1) - np.roll(x, -1, axis=1) * y).sum(axis=1)
     for row in np.flatnonzero(areas < 0):
-        frame, before = out[row], out[max(row - 1, 0)].copy()
+        frame, before = out[row], out[max(int(row) - 1, 0)].copy()
         frame[_INNER_OPPOSITE] = 0.5 * (frame[_INNER] + frame[_INNER_OPPOSITE])
         frame[_INNER] = frame[_INNER_OPPOSITE]
         if row == 0:

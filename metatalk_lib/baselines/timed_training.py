@@ -12,7 +12,7 @@ TIME_TOLERANCE = 0.05
 """Relative deviation from the given time that is accepted."""
 MAX_TRAININGS = 3
 
-_Network = TypeVar("Network")
+_Network = TypeVar("_Network")
 
 
 def train_for(

@@ -61,7 +61,7 @@ def create_map(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Save named arrays as `.npz`; equal arrays produce equal bytes."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # taken for `allow_pickle`, a keyword beside the arrays
 
 
 def load_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:

@@ -256,11 +256,11 @@ def verify_asset(asset: Asset) -> str:
     """
     if asset.path is None:
         return "packaged"
-    if not asset.is_present:
+    path = asset.found
+    if path is None:
         return "missing"
     if not asset.sha256_prefix:
         return "present"
-    path = asset.found
     checksum = sha256_file(path)
     if not checksum.startswith(asset.sha256_prefix):
         raise DataError(

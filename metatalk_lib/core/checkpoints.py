@@ -15,7 +15,7 @@ from torch import nn
 from metatalk_lib.core.assets import find_asset, require_file
 from metatalk_lib.core.errors import DataError, ParameterError
 
-_Network = TypeVar("Network", bound=nn.Module)
+_Network = TypeVar("_Network", bound=nn.Module)
 Weights = Literal["auto", "open", "official"]
 """Origin of a compared method's weights; see `takes_open`."""
 
@@ -67,7 +67,8 @@ def load_checkpoint(path: Path, advice: str, *, may_be_script: bool = False) -> 
             raise DataError(f"{path} is a git-LFS pointer, not the file itself. Run `git lfs pull` there. {advice}")
     if may_be_script and _is_script(path):
         try:
-            return dict(torch.jit.load(path, map_location="cpu").state_dict())
+            script = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]  # torch gives it no types
+            return dict(script.state_dict())
         except Exception as error:  # damaged archives fail in many ways
             raise DataError(f"{path} is a damaged TorchScript archive ({type(error).__name__}). {advice}") from error
     try:
@@ -199,7 +200,7 @@ class _PlainUnpickler(pickle.Unpickler):
 def _load_without_optimiser(path: Path, advice: str) -> Any:
     """Read a checkpoint with an unpickler that allows tensors only and replaces an optimiser by inert placeholders."""
     reader = ModuleType("plain_pickle")
-    reader.Unpickler, reader.load = _PlainUnpickler, lambda file, **_: _PlainUnpickler(file).load()
+    vars(reader).update(Unpickler=_PlainUnpickler, load=lambda file, **_: _PlainUnpickler(file).load())
     try:
         return torch.load(path, map_location="cpu", weights_only=False, pickle_module=reader)
     except Exception as error:  # foreign bytes make the unpickler fail in many ways

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import IO, Any, cast
 
 from metatalk_lib.core.errors import DataError, ParameterError
 
@@ -14,7 +15,7 @@ TOLD_LINES = 15
 """Number of last lines of a failed process's stderr in the error message."""
 
 
-def run_in_process(work: Callable[..., None], arguments: tuple, steps: Iterable[int]) -> None:
+def run_in_process(work: Callable[..., None], arguments: tuple[Any, ...], steps: Iterable[int]) -> None:
     """Run `work(*arguments, report)` in a separate process and advance `steps` as it reports them.
 
     Args:
@@ -52,12 +53,13 @@ def _raise_own(line: str) -> None:
             raise kind(line.removeprefix(name))
 
 
-def _follow(process: subprocess.Popen, steps: Iterable[int]) -> None:
+def _follow(process: subprocess.Popen[str], steps: Iterable[int]) -> None:
     """Advance the steps as the process reports them; after the last one, or if its output ends, wait for its end."""
+    output = cast(IO[str], process.stdout)  # `run_in_process` opens it as a pipe
     done = 0
     for step in steps:
         while done <= step:
-            line = process.stdout.readline()
+            line = output.readline()
             if not line:
                 return
             done = _read_report(line, done)

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.paths import NOTEBOOKS_DIR, PACKAGE_DIR
@@ -95,7 +96,8 @@ def _digest(tree: ast.Module) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [line for line in body if not _is_text(line)] or [ast.Pass()]
+            lines = [line for line in body if not _is_text(line)] or [ast.Pass()]
+            node.body = lines  # type: ignore[attr-defined]  # `ast` has no common class of nodes with a body
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:_DIGITS]
 
 
@@ -114,7 +116,12 @@ def _list_imports(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == _PACKAGE)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == _PACKAGE and not node.level:
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and not node.level
+            and node.module.split(".")[0] == _PACKAGE
+        ):
             for alias in node.names:
                 if _is_package(f"{node.module}.{alias.name}"):
                     attributes = set(_list_attributes(tree, alias.asname or alias.name))
@@ -156,5 +163,5 @@ def list_exports(package: str) -> dict[str, str]:
     }
 
 
-def _is_injected(cell: Mapping) -> bool:
+def _is_injected(cell: Mapping[str, Any]) -> bool:
     return "injected-parameters" in cell["metadata"].get("tags", ())

@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import numba
 
 
-def compile_loop(function: Callable) -> Callable:
+def compile_loop(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function of loops over arrays; the machine code is cached on disk and releases the interpreter lock.
 
     No flag lets the compiler change rounding: it would apply such a flag differently to a freshly compiled loop and to

@@ -3,21 +3,21 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
-_Item = TypeVar("Item")
-_Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 QUEUE_DEPTH = 8
 """Largest number of items in the queue; memory does not depend on the length of the stream."""
 
 
-def read_ahead(items: Iterable[_Item], depth: int = QUEUE_DEPTH) -> Iterator[_Item]:
+def read_ahead(items: Iterable[_Item], depth: int = QUEUE_DEPTH) -> Generator[_Item, None, None]:
     """Yield the items in order while a background thread produces the next ones.
 
     An exception of the source is raised here, after the items that precede it. If the consumer stops early, the source
@@ -39,12 +39,12 @@ def read_ahead(items: Iterable[_Item], depth: int = QUEUE_DEPTH) -> Iterator[_It
         thread.join()
 
 
-class _Stream:
+class _Stream(Generic[_Item]):
     """A bounded queue that can be closed at both ends."""
 
-    def __init__(self, items: Iterable, depth: int) -> None:
+    def __init__(self, items: Iterable[_Item], depth: int) -> None:
         self.items, self.depth = items, depth
-        self.waiting: deque = deque()
+        self.waiting: deque[_Item] = deque()
         self.changed = threading.Condition()
         self.is_ended = self.is_stopped = False
         self.error: BaseException | None = None
@@ -68,7 +68,7 @@ class _Stream:
                 self.is_ended = True
                 self.changed.notify_all()
 
-    def drain(self) -> Iterator:
+    def drain(self) -> Iterator[_Item]:
         while True:
             with self.changed:
                 self.changed.wait_for(lambda: self.waiting or self.is_ended)
@@ -104,7 +104,7 @@ def map_ahead(
 
     Source: original to this project.
     """
-    waiting: deque[Future] = deque()
+    waiting: deque[Future[_Result]] = deque()
     with ThreadPoolExecutor(workers, "map_ahead", prepare) as pool:
         try:
             for item in items:

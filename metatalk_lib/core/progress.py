@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-_Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 SAY_EVERY_S = 60.0
 
 

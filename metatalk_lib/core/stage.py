@@ -154,7 +154,8 @@ def load_summary(outputs_dir: str | Path, character: str, stage: str) -> dict[st
     Raises:
         DataError: the stage is not finished.
     """
-    return load_json(stage_dir(outputs_dir, character, stage) / "summary.json")
+    summary: dict[str, Any] = load_json(stage_dir(outputs_dir, character, stage) / "summary.json")
+    return summary
 
 
 def choose_device(device: str) -> torch.device:

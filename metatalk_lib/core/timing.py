@@ -35,9 +35,10 @@ class Clock:
         stream = iter(items)
         while True:
             with self.part(name):
-                item = next(stream, stream)
-            if item is stream:
-                return
+                try:
+                    item = next(stream)
+                except StopIteration:
+                    return
             yield item
 
     def seconds(self) -> dict[str, float]:

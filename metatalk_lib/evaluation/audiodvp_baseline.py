@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ def train_baseline(
 
 
 def describe_training(
-    theirs: Mapping[str, object], ours: Mapping[str, list]
+    theirs: Mapping[str, Any], ours: Mapping[str, list]
 ) -> tuple[dict[str, object], dict[str, tuple]]:
     """Summarise the training time of both renderers, and return both loss curves over time.
 

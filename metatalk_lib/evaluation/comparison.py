@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -221,7 +222,7 @@ def _compare_openings(faces: Mapping[str, FaceMeasures], truth: FaceMeasures) ->
 def _judge_lips(
     paths: Mapping[str, Path], faces: Mapping[str, FaceMeasures], judge: LipSyncJudge, recording: Recording | None
 ) -> pd.DataFrame:
-    rows = {}
+    rows: dict[str, Any] = {}
     for name, path in track(paths.items(), "judging lips", unit="video"):
         known = faces[name].raw_landmarks if probe_video(path).fps == SYNCNET_FPS else None
         clips = embed_video(judge, path, recording, landmarks=known)

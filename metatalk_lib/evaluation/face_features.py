@@ -77,7 +77,11 @@ def find_network_file() -> Path:
         DataError: the package or its file is missing.
     """
     spec = importlib.util.find_spec("face_recognition_models")
-    path = Path(spec.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat" if spec else None
+    path = (
+        Path(spec.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat"
+        if spec and spec.origin
+        else None
+    )
     if path is None or not path.is_file():
         raise DataError("dlib's face network is missing. Install the package face_recognition_models.")
     return path

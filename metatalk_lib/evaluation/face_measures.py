@@ -134,9 +134,10 @@ def measure_held_out_faces(
     followed = {name: controls[name] for name in (REENCODED, STATIC_FRAME)} | dict(videos)
     sources = [(held_out.originals, held_out.source)]
     sources += [(partial(video.crops, held_out), video.path) for video in followed.values()]
-    shared = {"judge": judge, "frame_count": len(held_out), "fps": held_out.fps}
+    count, fps = len(held_out), held_out.fps
     truth, *faces = (
-        measure_faces(frames, name=path, **shared) for frames, path in track(sources, "following faces", unit="video")
+        measure_faces(frames, judge, frame_count=count, fps=fps, name=path)
+        for frames, path in track(sources, "following faces", unit="video")
     )
     return truth, dict(zip(followed, faces, strict=True))
 

@@ -66,7 +66,9 @@ def compute_inception_features(
 
     Source: mseitzer/pytorch-fid fid_score.py, whose numbers are used.
     """
-    device, features, batch = next(network.parameters()).device, [], []
+    device = next(network.parameters()).device
+    features: list[np.ndarray] = []
+    batch: list[np.ndarray] = []
 
     def flush() -> None:
         pixels = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 255

@@ -6,7 +6,7 @@ inside the lower-face mask that the renderer paints, and over the whole crop. Li
 measured by landmarks on the decoded video.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -210,8 +210,8 @@ def measure_ssim_variants(held_out: HeldOut, videos: Mapping[str, FinishedVideo]
     def measure(pair: tuple[np.ndarray, np.ndarray]) -> list[float]:
         return [image_quality.ssim(*pair, variant=variant) for variant in others]
 
-    shown = {name: partial(video.crops, held_out) for name, video in videos.items()}
-    shown = {GROUND_TRUTH: held_out.originals, **shown}
+    shown: dict[str, Callable[[], Iterator[np.ndarray]]] = {GROUND_TRUTH: held_out.originals}
+    shown |= {name: partial(video.crops, held_out) for name, video in videos.items()}
     rows = {}
     for name, read in track(shown.items(), "telling SSIM's variants", unit="video"):
         pairs = zip(read(), held_out.originals(), strict=True)
@@ -275,7 +275,7 @@ def measure_sync(
     rows = {name: (score, controls["envelope"][name]) for name, score in controls["opening"].items()}
     for name, opening in openings.items():
         if name not in (REENCODED, *CONTROL_ROWS):
-            rows[name] = tuple(compute_sync(opening, curve) for curve in curves.values())
+            rows[name] = (compute_sync(opening, curves["opening"]), compute_sync(opening, curves["envelope"]))
     values = [(a.correlation, a.best_correlation, a.best_lag, b.correlation) for a, b in rows.values()]
     return pd.DataFrame(values, index=pd.Index(list(rows), name="video"), columns=list(SYNC_METRICS)), controls
 
@@ -310,6 +310,7 @@ def _inside(mask: np.ndarray, rim: float) -> np.ndarray:
 
 
 def square_about(mask: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of the smallest square around a mask, moved and cut to lie inside the picture."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     side = min(max(np.ptp(rows), np.ptp(columns)) + 1, *mask.shape)
     top = int(np.clip((rows[0] + rows[-1] - side) // 2, 0, mask.shape[0] - side))
@@ -318,6 +319,11 @@ def square_about(mask: np.ndarray) -> tuple[slice, slice]:
 
 
 def pick_rows(frame_id: np.ndarray, values: np.ndarray, wanted: np.ndarray, path: Path) -> np.ndarray:
+    """Pick the rows of the wanted frames, as float64.
+
+    Raises:
+        DataError: a wanted frame is missing; `path` says where.
+    """
     position = {int(number): row for row, number in enumerate(frame_id)}
     missing = [int(number) for number in wanted if int(number) not in position]
     if missing:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -91,7 +91,7 @@ def tabulate_lip_sync(
         seed: seed of the intervals.
     """
     columns = [*judges.lip_sync.metrics, OFFSET]
-    rows = {name: list(score) for name, score in original.items()}
+    rows: dict[str, list[Any]] = {name: list(score) for name, score in original.items()}
     offsets = clips.groupby("method")[OFFSET].median()
     for method, scores in average_clips(clips, judges.lip_sync, seed=seed).items():
         rows[method] = [*scores.values(), offsets[method]]

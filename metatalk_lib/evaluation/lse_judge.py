@@ -164,8 +164,13 @@ def embed_video(
     pcm = check_judged_sound(path, recording or read_audio(path))
     if judge.detector is None:
         if landmarks is None:
-            shown = {"frame_count": frame_count_at_25(path), "fps": Fraction(SYNCNET_FPS), "name": path}
-            found = follow_face(frames_at_25(path), face_position=judge.face_position, **shown)
+            found = follow_face(
+                frames_at_25(path),
+                face_position=judge.face_position,
+                frame_count=frame_count_at_25(path),
+                fps=Fraction(SYNCNET_FPS),
+                name=path,
+            )
             landmarks = found.raw_landmarks
         faces = np.stack(list(crop_faces(frames_at_25(path), boxes_of_faces(landmarks))))
         return [embed_clip(judge.network, faces, pcm)]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -135,7 +136,7 @@ def collect_controls(
 
 
 def summarise(
-    scores: Mapping[str, Mapping[str, object]],
+    scores: Mapping[str, Mapping[str, Any]],
     labels: Mapping[str, str],
     images: pd.DataFrame,
     verdicts: Mapping[str, str],

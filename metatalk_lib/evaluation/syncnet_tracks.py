@@ -83,7 +83,7 @@ def link_tracks(detections: Iterable[Float[np.ndarray, "_ 5"]]) -> list[FaceTrac
         here is one shot.
     """
     waiting = [[box[:4] for box in found] for found in detections]
-    tracks = []
+    tracks: list[FaceTrack] = []
     while True:
         numbers, boxes = _take_track(waiting)
         if not numbers:

@@ -86,10 +86,10 @@ def locate_files() -> dict[str, Path]:
     assets = [find_asset(name) for name in FILES]
     missing = [asset for asset in assets if not asset.is_present]
     if missing:
-        listed = "; ".join(f"{a.path.name} from {a.source} (licence: {a.licence})" for a in missing)
+        listed = "; ".join(f"{a.places[0].name} from {a.source} (licence: {a.licence})" for a in missing)
         raise DataError(
             f"the face model bfm09 needs {len(missing)} more file{'s' * (len(missing) > 1)}: {listed}. "
-            f"Place them in {missing[0].path.parent}, or use the face model `open`, which needs none."
+            f"Place them in {missing[0].places[0].parent}, or use the face model `open`, which needs none."
         )
     return {name: require_file(name) for name in FILES}
 
@@ -323,7 +323,7 @@ def _load_info(files: Mapping[str, Path], layout: Layout) -> dict[str, np.ndarra
 def _load_head(path: Path, layout: Layout, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Load shape (81, N, 3) in decimetres and texture (81, N, 3) in [0, 1] of the crop: the mean, then the 80 modes."""
     values, modes = 3 * layout.full_vertices, layout.shape_modes
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for part in ("shape", "tex"):
         shapes |= {f"{part}MU": (values,), f"{part}PC": (values, modes), f"{part}EV": (modes,)}
     head = _load_matlab("bfm09", path, shapes)

@@ -63,6 +63,24 @@ class FaceModel(torch.nn.Module):
         ParameterError: names and rows of the actions differ in number, or the opening of the mouth is not defined.
     """
 
+    mean_shape: Tensor
+    identity_basis: Tensor
+    expression_basis: Tensor
+    subdivision: Tensor
+    mean_texture: Tensor
+    texture_basis: Tensor
+    triangles: Tensor
+    landmark_matrix: Tensor
+    lower_face: Tensor
+    mouth_interior_triangles: Tensor
+    actions_to_expression: Tensor
+    open_mouth: Tensor
+    base_mirror: Tensor
+    mirror: Tensor
+    base_ids: Tensor
+    published_centre: Tensor
+    _landmark_columns: Tensor
+
     def __init__(
         self, arrays: dict[str, np.ndarray], action_names: tuple[str, ...] = ACTION_NAMES, name: str = "open"
     ) -> None:
@@ -123,15 +141,16 @@ class FaceModel(torch.nn.Module):
 
     def _landmark_tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         rows, used = self.landmark_matrix[:, self._landmark_columns], self._landmark_columns
-        return tuple(
-            rows @ part[..., used, :] for part in (self.mean_shape, self.identity_basis, self.expression_basis)
-        )
+        parts = (self.mean_shape, self.identity_basis, self.expression_basis)
+        mean, identity_rows, expression_rows = (rows @ part[..., used, :] for part in parts)
+        return mean, identity_rows, expression_rows
 
     def landmark_bases(
         self,
     ) -> tuple[Float[np.ndarray, "68 3"], Float[np.ndarray, "80 68 3"], Float[np.ndarray, "64 68 3"]]:
         """Return mean, identity modes and expression modes of the 68 landmarks, decimetres (per sigma)."""
-        return tuple(part.cpu().numpy() for part in self._landmark_tensors())
+        mean, identity_rows, expression_rows = (part.cpu().numpy() for part in self._landmark_tensors())
+        return mean, identity_rows, expression_rows
 
     def compute_texture(self, texture: Float[Tensor, "B 80"]) -> Float[Tensor, "B N 3"]:
         """Compute the albedo of every surface vertex, RGB clamped to [0, 1]."""

@@ -72,7 +72,8 @@ def _local_axes(region: Region) -> list[tuple[np.ndarray, np.ndarray]]:
     for name in names:
         both = fields[name] + fields[mirror_name(name)] if "/l-" in name else fields[name]
         tied[name] = (both + mirror_displacement(both, region.base_mirror)) / 2
-    axes, done = [], set()
+    axes: list[tuple[np.ndarray, np.ndarray]] = []
+    done: set[str | None] = set()
     for name in names:
         partner = next((name[: -len(a)] + b for a, b in OPPOSITES if name.endswith("-" + a)), None)
         if name in done or (partner is None and any(name.endswith("-" + b) for _, b in OPPOSITES)):

@@ -190,13 +190,13 @@ def mouth_plug(loop: Int[np.ndarray, " K"], surface: np.ndarray, mirror: np.ndar
     ring = np.roll(loop, -right)
     left = int(np.flatnonzero(ring == mirror[ring[0]])[0])
     one, other = ring[: left + 1], np.concatenate((ring[left:], ring[:1]))[::-1]
-    triangles = []
+    strip = []
     i = j = 0
     while i < len(one) - 1 or j < len(other) - 1:
         step_one = i < len(one) - 1 and (j == len(other) - 1 or (i + 1) * (len(other) - 1) <= (j + 1) * (len(one) - 1))
-        triangles.append((one[i], other[j], one[i + 1]) if step_one else (one[i], other[j], other[j + 1]))
+        strip.append((one[i], other[j], one[i + 1]) if step_one else (one[i], other[j], other[j + 1]))
         i, j = (i + 1, j) if step_one else (i, j + 1)
-    triangles = np.array([t for t in triangles if len(set(t)) == 3])
+    triangles = np.array([t for t in strip if len(set(t)) == 3])
     edge = surface[triangles]
     normal = np.cross(edge[:, 1] - edge[:, 0], edge[:, 2] - edge[:, 0])
     faces_back = normal.sum(axis=0)[2] < 0

@@ -78,7 +78,8 @@ def paint_masks(
     masks["lashes"] = (1 - smooth_step(0.004, 0.022, lash)) * front
     masks["sockets"] = socket
     side = np.array((0.42, (landmarks[_NOSE_BASE, 1] + landmarks[_NOSE_TIP, 1]) / 2, surface[:, 2].max() - 0.45))
-    masks["cheeks"] = sum(_blob(surface, side * (s, 1, 1), np.array((0.20, 0.20, 0.45))) for s in (1, -1))
+    left, right = (_blob(surface, side * (sign, 1, 1), np.array((0.20, 0.20, 0.45))) for sign in (1, -1))
+    masks["cheeks"] = left + right
     masks["nose"] = _blob(surface, landmarks[_NOSE_TIP], np.array((0.13, 0.14, 0.25)))
     masks["beard"] = _paint_beard(surface, landmarks) * (1 - masks["lips"])
     return masks

@@ -26,17 +26,28 @@ BLOCK_SAMPLES = 1 << 18
 class Recording(Protocol):
     """Interface of audio in memory (`Audio`) or on disk (`AudioFile`), which can be read any number of times.
 
-    Attributes:
-        rate: sampling rate, Hz.
-        channels: number of channels.
-        sample_count: number of samples per channel.
-        duration_s: duration, s.
+    The members are properties because no reader sets them.
     """
 
-    rate: int
-    channels: int
-    sample_count: int
-    duration_s: float
+    @property
+    def rate(self) -> int:
+        """Sampling rate, Hz."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        ...
+
+    @property
+    def sample_count(self) -> int:
+        """Number of samples per channel."""
+        ...
+
+    @property
+    def duration_s(self) -> float:
+        """Duration, s."""
+        ...
 
     def blocks(self) -> Iterator[Float[np.ndarray, "_ C"]]:
         """Yield the samples, float32 and nominally in [-1, 1], in blocks of at most `BLOCK_SAMPLES`."""
@@ -63,7 +74,7 @@ class Audio:
     @property
     def channels(self) -> int:
         """Number of channels."""
-        return self.samples.shape[1]
+        return int(self.samples.shape[1])
 
     @property
     def sample_count(self) -> int:
@@ -351,14 +362,16 @@ def _place_in_time(
 def _video_start_s(container: av.container.InputContainer, sound_start_s: float) -> float:
     """Return when the picture starts, s; without a picture, when the sound does: its start is the encoder's delay."""
     for stream in container.streams.video:
-        if stream.start_time is not None and stream.frames != 1:
+        if stream.start_time is not None and stream.time_base is not None and stream.frames != 1:
             return float(stream.start_time * stream.time_base)
     return sound_start_s
 
 
 def _stated_end_s(container: av.container.InputContainer, stream: av.AudioStream) -> float | None:
     """Return the end stated by the container, s; None for bare streams (.aac, .mp3), which only estimate it."""
-    if stream.duration is None or not {"mp4", "matroska"} & set(container.format.name.split(",")):
+    if stream.duration is None or stream.time_base is None:
+        return None
+    if not {"mp4", "matroska"} & set(container.format.name.split(",")):
         return None
     return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
 

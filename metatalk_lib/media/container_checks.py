@@ -65,15 +65,15 @@ def _resample_stamps(stamps: np.ndarray, fps: Fraction, time_base: Fraction) -> 
     return stamps[np.searchsorted(slots, np.arange(slots[-1] + 1), side="right") - 1]
 
 
-def check_end(path: Path, container: av.container.InputContainer, packets: list[av.Packet]) -> None:
+def check_end(path: Path, container: av.container.InputContainer, packets: list[av.Packet]) -> None:  # type: ignore[type-arg]  # generic in its stubs only
     """Compare the duration in the header of a Matroska, WebM or AVI file with the last packet found in it.
 
     Raises:
         DataError: the file ends before its stated duration.
     """
-    is_stated = container.duration and container.format.name.split(",")[0] in {"matroska", "avi"}
+    stated = container.duration if container.format.name.split(",")[0] in {"matroska", "avi"} else None
     ends = [float((p.pts + (p.duration or 0)) * p.time_base) for p in packets if p.pts is not None]
-    if is_stated and ends and (stated_s := container.duration / av.time_base) > max(ends) + max(0.5, 0.02 * max(ends)):
+    if stated and ends and (stated_s := stated / av.time_base) > max(ends) + max(0.5, 0.02 * max(ends)):
         raise DataError(
             f"the video {path} is cut off: it should last {stated_s:.2f} s, but ends at {max(ends):.2f} s. "
             "Copy or download it again."

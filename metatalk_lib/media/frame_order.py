@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt8
 
 from metatalk_lib.media.video import read_backwards, read_frames
 
-_Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
 def ping_pong(start: int, frame_count: int, length: int) -> Int[np.ndarray, " T"]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -189,10 +190,11 @@ def _scan(path: Path, modified: int, size: int) -> tuple[VideoInfo, _Schedule]:
             )
             keys = np.unique(np.array([p.pts for p in packets if has_stamps and p.is_keyframe], np.int64))
             average = Fraction(stream.average_rate or stream.guessed_rate or 25)
-            fps, chosen = schedule_frames(stamps, average, stream.time_base) if has_stamps else (average, stamps)
+            time_base = stream.time_base if has_stamps else None
+            fps, chosen = (average, stamps) if time_base is None else schedule_frames(stamps, average, time_base)
             index = stream.index
         with av.open(str(path)) as container:
-            stream = container.streams[index]
+            stream = cast(av.VideoStream, container.streams[index])
             frame = next(container.decode(stream), None)
             if frame is None or len(chosen) == 0:
                 raise DataError(f"{path} holds no frame that can be decoded. Record or export it again.")
@@ -215,7 +217,7 @@ def _describe(
 ) -> VideoInfo:
     turned = frame.rotation % 360 in (90, 270)
     sound = container.streams.audio[0] if container.streams.audio else None
-    duration = float(sound.duration * sound.time_base) if sound is not None and sound.duration else 0.0
+    duration = float(sound.duration * sound.time_base) if sound and sound.duration and sound.time_base else 0.0
     shown = len(np.unique(chosen))
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     return VideoInfo(
@@ -317,7 +319,7 @@ def _decode_from(info: VideoInfo, schedule: _Schedule, first: int) -> Iterator[t
     """Decode from a key frame at or before the stamp `first`, or from the beginning if seeking overshoots."""
     for seek in (True, False):
         with av.open(str(info.path)) as container:
-            stream = container.streams[schedule.stream_index]
+            stream = cast(av.VideoStream, container.streams[schedule.stream_index])
             stream.thread_type = "AUTO"
             if seek and schedule.has_stamps and first > schedule.stamps[0]:
                 container.seek(first, stream=stream, backward=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import av
 import numpy as np
@@ -156,11 +156,12 @@ def join_videos(
                     video = container.add_stream_from_template(stream, opaque=True)
                     video.codec_context.codec_tag = stream.codec_context.codec_tag
                     sound = _SoundTrack(container, recording, Fraction(fps)) if recording else None
-                shift = round(count / Fraction(fps) / stream.time_base)
+                # a file of `open_video_writer` has a time base, and both stamps in every packet but the last, empty one
+                shift = round(count / Fraction(fps) / cast(Fraction, stream.time_base))
                 for packet in source.demux(stream):
                     if packet.dts is None:
                         continue
-                    packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, video
+                    packet.pts, packet.dts, packet.stream = cast(int, packet.pts) + shift, packet.dts + shift, video
                     container.mux(packet)
                     count += 1
                     if sound is not None:
@@ -205,7 +206,7 @@ class VideoWriter:
         is_odd = height % 2 == 1 or width % 2 == 1
         if is_odd and self.encoder.name in EVEN_SIDES_ONLY:
             self.encoder = VIDEO_ENCODERS["h264"]
-        self.video = self.container.add_stream(self.encoder.name, rate=self.fps)
+        self.video = cast(av.VideoStream, self.container.add_stream(self.encoder.name, rate=self.fps))
         context = self.video.codec_context
         context.width, context.height = width, height
         context.pix_fmt = "yuv444p" if is_odd else "yuv420p"

@@ -262,7 +262,8 @@ def rank_order(name: str, values: Mapping[str, float]) -> dict[str, int]:
         raise ParameterError(f"rank_order of {name}: there is nothing to rank.")
     badness = {key: _badness(metric, value) for key, value in values.items()}
     return {
-        key: 1 + sum(other < badness[key] for other in badness.values()) for key in sorted(badness, key=badness.get)
+        key: 1 + sum(other < badness[key] for other in badness.values())
+        for key in sorted(badness, key=badness.__getitem__)
     }
 
 

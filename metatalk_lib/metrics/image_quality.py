@@ -58,7 +58,8 @@ def ssim_map(
     sample = UNIFORM_SIZE_PX**2 / (UNIFORM_SIZE_PX**2 - 1) if variant == "uniform" else 1.0
     # one colour channel at a time fits the cache
     planes = zip(cv2.split(image), cv2.split(reference), strict=True)
-    values = np.mean([_ssim_plane(x, y, window, sample) for x, y in planes], axis=0, dtype=np.float64)
+    scores = [_ssim_plane(x, y, window, sample) for x, y in planes]
+    values: np.ndarray = np.asarray(np.mean(scores, axis=0, dtype=np.float64))
     return values[half:-half, half:-half] if variant == "zero_padded" else values
 
 
@@ -258,7 +259,8 @@ def _ssim_plane(image: np.ndarray, reference: np.ndarray, window: np.ndarray, sa
     mean_x, mean_y = mean_x + MID_GREY, mean_y + MID_GREY
     c1, c2 = (SSIM_K1 * DATA_RANGE) ** 2, (SSIM_K2 * DATA_RANGE) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
-    return luminance * ((2 * covariance + c2) / (variances + c2))
+    similarity: np.ndarray = luminance * ((2 * covariance + c2) / (variances + c2))
+    return similarity
 
 
 def _window(variant: str) -> np.ndarray:
@@ -268,7 +270,8 @@ def _window(variant: str) -> np.ndarray:
         raise ParameterError(f"no SSIM variant `{variant}`. There are: gaussian, uniform, zero_padded.")
     offsets = np.arange(GAUSSIAN_SIZE_PX) - GAUSSIAN_SIZE_PX // 2
     weights = np.exp(-0.5 * (offsets / GAUSSIAN_SIGMA_PX) ** 2)
-    return (weights / weights.sum()).astype(np.float32)
+    normalised: np.ndarray = (weights / weights.sum()).astype(np.float32)
+    return normalised
 
 
 def _blur(values: np.ndarray, window: np.ndarray) -> np.ndarray:
@@ -281,13 +284,15 @@ def _gradients_inside(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         return gradient_magnitude(image.astype(np.float64) @ LUMA_WEIGHTS)
     check_mask(mask, image)
     rows, columns = _bounding_slices(mask, margin=1)
-    return gradient_magnitude(image[rows, columns].astype(np.float64) @ LUMA_WEIGHTS)[mask[rows, columns]]
+    inside: np.ndarray = gradient_magnitude(image[rows, columns].astype(np.float64) @ LUMA_WEIGHTS)[mask[rows, columns]]
+    return inside
 
 
 def gradient_magnitude(luma: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
     """Compute sqrt(Y_x^2 + Y_y^2) by central differences, grey levels a pixel."""
     down, right = np.gradient(luma)
-    return np.hypot(down, right)
+    magnitudes: np.ndarray = np.hypot(down, right)
+    return magnitudes
 
 
 def _bounding_slices(mask: np.ndarray, *, margin: int) -> tuple[slice, slice]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
     mean: float
     low: float | None = None
     high: float | None = None
-    count: int | None = None
+    count: int | None = None  # type: ignore[assignment]  # hides the method of tuples, which nobody calls
 
     def __str__(self) -> str:
         """Format as `0.98 [0.97, 0.99]`, as `0.98 (n = 1)` without interval, or as the value alone without count."""
@@ -57,7 +57,7 @@ def to_estimate(value: Score) -> Estimate:
     Raises:
         ParameterError: the value is neither a number nor such a list, or the ends of the interval are reversed.
     """
-    parts = (value,) if isinstance(value, Real) else tuple(value)
+    parts: tuple[Any, ...] = (value,) if isinstance(value, float | int | Real) else tuple(value)
     if len(parts) not in (1, 3, 4) or not isinstance(parts[0], Real) or math.isnan(parts[0]):
         raise ParameterError(f"a score is a number or (mean, low, high[, count]), got {value!r}.")
     mean, low, high, count = (*parts, None, None, None)[:4]

@@ -106,7 +106,9 @@ def embed_speech(network: SyncNet, pcm_16k: Int16[np.ndarray, " S"]) -> Float[Te
     device = next(network.parameters()).device
     windows = mfcc.unfold(1, SYNCNET_MFCC_STEPS, _STEPS_PER_FRAME).permute(1, 0, 2)[:, None]
     with torch.inference_mode():
-        return torch.cat([network.forward_aud(part.contiguous().to(device)).cpu() for part in windows.split(_BATCH)])
+        return torch.cat(
+            [network.forward_aud(part.contiguous().to(device)).cpu() for part in torch.split(windows, _BATCH)]
+        )
 
 
 def compute_offset_distances(faces: Float[Tensor, "N E"], speech: Float[Tensor, "M E"]) -> Float[np.ndarray, "31"]:
@@ -132,7 +134,8 @@ def compute_offset_distances(faces: Float[Tensor, "N E"], speech: Float[Tensor, 
         raise ParameterError(f"SyncNet streams of {tuple(faces.shape)} and {tuple(speech.shape)}: they must be alike.")
     padded = torch.nn.functional.pad(speech, (0, 0, MAX_OFFSET, MAX_OFFSET))
     windows = padded.unfold(0, len(faces), 1).permute(0, 2, 1)
-    return (faces - windows + _EPSILON).norm(dim=2).mean(dim=1).double().numpy()
+    distances: np.ndarray = (faces - windows + _EPSILON).norm(dim=2).mean(dim=1).double().numpy()
+    return distances
 
 
 def compute_lse(distances: Float[np.ndarray, "31"]) -> LipSyncError:

@@ -96,4 +96,5 @@ def compute_speech_envelope(
     if rms.max() == 0:
         return np.zeros(frame_count)
     floor = rms.max() * 10 ** (-ENVELOPE_RANGE_DB / 20)
-    return 20 * np.log10(np.maximum(rms, floor) / floor)
+    levels: np.ndarray = 20 * np.log10(np.maximum(rms, floor) / floor)
+    return levels

@@ -80,7 +80,7 @@ def border_ring(mask: Bool[np.ndarray, "H W"], width_px: int = 3) -> Bool[np.nda
         ParameterError: the mask has no edge.
     """
     kernel = np.ones((2 * width_px + 1,) * 2, np.uint8)
-    ring = cv2.dilate(mask.astype(np.uint8), kernel) != cv2.erode(mask.astype(np.uint8), kernel)
+    ring: np.ndarray = cv2.dilate(mask.astype(np.uint8), kernel) != cv2.erode(mask.astype(np.uint8), kernel)
     if not ring.any():
         raise ParameterError("seam: the mask is empty or fills the whole image, so that it has no edge.")
     return ring

@@ -109,7 +109,8 @@ class _Encoder(_Convolutions):
         super().__init__((AUTO_VC_MEL_BANDS + VOICE_SIZE, *[width] * 3))
         self.lstm = nn.LSTM(width, _NECK, num_layers=2, batch_first=True, bidirectional=True)
 
-    def forward(self, values: Float[Tensor, "B 336 L"]) -> Float[Tensor, "B C 32"]:
+    # an encoder is never called as its base class, so the signatures may differ
+    def forward(self, values: Float[Tensor, "B 336 L"]) -> Float[Tensor, "B C 32"]:  # type: ignore[override]
         hidden, _ = self.lstm(super().forward(values, torch.relu).transpose(1, 2))
         return torch.cat([hidden[:, CODE_STEPS - 1 :: CODE_STEPS, :_NECK], hidden[:, ::CODE_STEPS, _NECK:]], dim=2)
 

@@ -58,10 +58,16 @@ class _Layer(nn.Module):
     """Convolution, BatchNorm, ReLU."""
 
     def __init__(
-        self, before: int, after: int, kernel: int | tuple[int, int], **options: int | tuple[int, int]
+        self,
+        before: int,
+        after: int,
+        kernel: int | tuple[int, int],
+        *,
+        stride: int = 1,
+        padding: int | tuple[int, int] = 0,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(before, after, kernel, bias=False, **options)
+        self.conv = nn.Conv2d(before, after, kernel, stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(after, eps=1e-3)
 
     def forward(self, values: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ class LipSyncExpert(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers = [ConvolutionLayer(nn.Conv2d(15, 32, 7, padding=3), 32)]
+        layers: list[nn.Module] = [ConvolutionLayer(nn.Conv2d(15, 32, 7, padding=3), 32)]
         before = 32
         for width, kernel, stride, residuals in _FACE:
             first = nn.Conv2d(before, width, kernel, stride, padding=1)

@@ -113,6 +113,8 @@ class _Transformer(nn.Module):
 class _Positions(nn.Module):
     """Positional encoding; its exponents grow twice as fast as usual, as in training of the published weights."""
 
+    pe: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         position = torch.arange(MAX_WINDOWS, dtype=torch.float64)[:, None]
@@ -129,6 +131,10 @@ class _Positions(nn.Module):
 class _Block(nn.Module):
     """Residual self-attention and residual perceptron. With two attentions, the block only holds the weights."""
 
+    norm_1: "_Norm"
+    norm_2: "_Norm"
+    attn: "_Attention"
+
     def __init__(self, attentions: tuple[str, ...]) -> None:
         super().__init__()
         for index in range(1, len(attentions) + 2):
@@ -143,6 +149,11 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
+    q_linear: nn.Linear
+    v_linear: nn.Linear
+    k_linear: nn.Linear
+    out: nn.Linear
+
     def __init__(self) -> None:
         super().__init__()
         for name in ("q_linear", "v_linear", "k_linear", "out"):

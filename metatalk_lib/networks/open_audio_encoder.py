@@ -34,6 +34,9 @@ class OpenAudioEncoder(nn.Module):
     Source: layer order of AT-net (lelechen63/ATVGnet code/models.py, by its facts); widths and factoring are original.
     """
 
+    mfcc_mean: Tensor
+    mfcc_std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mfcc_mean", torch.zeros(AT_NET_MFCC_COEFFICIENTS))

@@ -1,5 +1,7 @@
 """PatchGAN, the discriminator of the neural face renderer: one logit for each overlapping patch."""
 
+from typing import cast
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
@@ -82,6 +84,6 @@ class MultiScalePatchGAN(nn.Module):
         """Compute `PatchGAN.features` of each scale, the finest first; the last entry of each is the logits."""
         found = []
         for judge in self.scales:
-            found.append(judge.features(images))
+            found.append(cast(PatchGAN, judge).features(images))
             images = avg_pool2d(images, 2)
         return found

@@ -69,8 +69,8 @@ class ReferenceUNet(nn.Module):
 
     def reset_exit(self) -> None:
         """Reset the last layer so that the network outputs the mean of the references."""
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)
+        for values in self.exit.parameters():
+            nn.init.zeros_(values)
 
     def forward(
         self, images: Float[Tensor, "B C H W"], references: Float[Tensor, "B K 3 H W"]

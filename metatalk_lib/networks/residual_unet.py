@@ -24,10 +24,10 @@ class ResidualUNet(nn.Module):
     def __init__(self, *, width: int = _WIDTH) -> None:
         super().__init__()
         channels = [3, *(min(width * 2**level, width * 8) for level in range(_LEVELS))]
-        inner = None
-        for level in reversed(range(_LEVELS)):
-            inner = _Level(channels[level], channels[level + 1], inner, is_outermost=level == 0)
-        self.model = inner
+        model = _Level(channels[-2], channels[-1], None, is_outermost=False)
+        for level in reversed(range(_LEVELS - 1)):
+            model = _Level(channels[level], channels[level + 1], model, is_outermost=level == 0)
+        self.model = model
 
     def forward(self, images: Float[Tensor, "B 6 H W"]) -> Float[Tensor, "B 3 H W"]:
         """Compute the face before the final activation, which is tanh clipped at 0 from below.

@@ -1,5 +1,7 @@
 """S3FD, the face detector of Wav2Lip and SyncNet's pipeline, with the checkpoint keys of each."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -120,7 +122,7 @@ class S3FDSyncNet(nn.Module):
         blocks = []
         for _, count in _BLOCKS:
             blocks.append([convolutions.pop(0) for _ in range(count)])
-        norms = [self.L2Norm3_3, self.L2Norm4_3, self.L2Norm5_3]
+        norms = [self.get_submodule(f"L2Norm{block}_3") for block in (3, 4, 5)]
         maps = _read_maps(images, blocks, norms, [*convolutions, *self.extras], ceils_third_pool=True)
         offsets = [_as_rows(head(values), 4) for head, values in zip(self.loc, maps, strict=True)]
         logits = [_as_rows(_best_background(head(values)), 2) for head, values in zip(self.conf, maps, strict=True)]
@@ -129,9 +131,9 @@ class S3FDSyncNet(nn.Module):
 
 def _read_maps(
     images: Tensor,
-    blocks: list[list[nn.Module]],
-    norms: list[nn.Module],
-    tail: list[nn.Module],
+    blocks: Sequence[Sequence[nn.Module]],
+    norms: Sequence[nn.Module],
+    tail: Sequence[nn.Module],
     *,
     ceils_third_pool: bool,
 ) -> list[Tensor]:

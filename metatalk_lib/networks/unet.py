@@ -102,10 +102,14 @@ class UNet(nn.Module):
             raise ParameterError(f"UNet needs depth >= 2 and width >= 1, got depth {depth} and width {width}.")
         self.in_channels, self.depth = in_channels, depth
         channels = [width * min(2**level, WIDEST) for level in range(depth)]
-        below: nn.Module | None = None
-        for level in range(depth - 1, 0, -1):
+
+        def make_level(level: int, below: nn.Module | None) -> UNetLevel:
             rate = dropout if level >= depth - DROPOUT_LEVELS else 0.0
-            below = UNetLevel(channels[level - 1], channels[level], below, dropout=rate, refine=refine)
+            return UNetLevel(channels[level - 1], channels[level], below, dropout=rate, refine=refine)
+
+        below = make_level(depth - 1, None)
+        for level in range(depth - 2, 0, -1):
+            below = make_level(level, below)
         self.model = OuterLevel(in_channels, out_channels, channels[0], below, refine=refine)
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H W"]:

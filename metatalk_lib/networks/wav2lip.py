@@ -118,8 +118,8 @@ def _face_decoder(share: float) -> nn.ModuleList:
     joined = [before, *(round(share * channels) for channels, _ in reversed(_ENCODER))]
     for index, (channels, residuals) in enumerate(_DECODER):
         width = round(share * channels)
-        up = {"stride": 2, "padding": 1, "output_padding": 1} if index else {"stride": 1, "padding": 0}
-        first = nn.ConvTranspose2d(before + joined[index], width, 3, **up)
+        stride, padding = (2, 1) if index else (1, 0)
+        first = nn.ConvTranspose2d(before + joined[index], width, 3, stride, padding, output_padding=padding)
         blocks.append(nn.Sequential(ConvolutionLayer(first, width), *residual_layers(width, residuals)))
         before = width
     return nn.ModuleList(blocks)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,8 +36,8 @@ class Variant:
         uses_prior: whether the training starts from the generator prior.
     """
 
-    model: Mapping[str, object]
-    training: Mapping[str, object]
+    model: Mapping[str, Any]
+    training: Mapping[str, Any]
     uses_prior: bool
 
 

@@ -72,8 +72,9 @@ def fit_surroundings(
     # pixels inside the mask must not influence the flow: neither the frame's own mouth nor the warped one
     filled = fill_outwards(np.dstack(pictures).astype(np.float32), ~hidden)
     shown, *carried = np.rint(filled).astype(np.uint8).transpose(2, 0, 1).copy()
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    shifts = np.dstack([flow.calc(shown, picture, None) for picture in carried])
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    # OpenCV's types forbid None, for which it makes the flow itself
+    shifts = np.dstack([flow.calc(shown, picture, None) for picture in carried])  # type: ignore[call-overload]
     shifts[still] = 0
     shifts = reduction * fill_outwards(shifts, still | ~hidden)
     here = pixel_places(height, width)
@@ -87,7 +88,8 @@ def fit_surroundings(
 
 def _take(field: np.ndarray, places: Float[np.ndarray, "H W 2"]) -> np.ndarray:
     """Sample a picture or field at (column, row) positions, bilinearly."""
-    return cv2.remap(field, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # OpenCV's types forbid the missing second map that its manual asks for
+    return cv2.remap(field, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
 
 def _shrink(field: np.ndarray, size: tuple[int, int]) -> np.ndarray:

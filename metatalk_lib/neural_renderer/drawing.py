@@ -52,7 +52,7 @@ def draw_frame(
         chosen: references to warp to the drawn face.
         image: real image of the rectangle, with whose surroundings the references are aligned; None skips this.
     """
-    drawn = draw_face(model, coefficients, index, size, region="lower", window=tuple(roi))
+    drawn = draw_face(model, coefficients, index, size, region="lower", window=(*roi,))
     mask = dilated_mask(model, coefficients, index, size, roi)
     references = np.zeros((0, roi.height, roi.width, 3), np.uint8)
     if bank is not None and len(chosen):

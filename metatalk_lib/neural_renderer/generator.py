@@ -139,13 +139,15 @@ class NeuralRenderer:
 
 def build_generator(settings: RendererSettings, seed: int = 0) -> nn.Module:
     """Build the untrained network in channels-last memory, the faster layout on CPUs."""
+    network: ReferenceUNet | UNet
     if settings.references:
         network = ReferenceUNet(settings.in_channels, settings.references, width=settings.width, depth=settings.depth)
-        initialize_kaiming(network, seed=seed).reset_exit()
+        initialize_kaiming(network, seed=seed)
+        network.reset_exit()
     else:
         network = UNet(settings.in_channels, 3, width=settings.width, depth=settings.depth, refine=settings.refine)
         initialize_normal(network, seed=seed)
-    return network.to(memory_format=torch.channels_last)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from torch's types
 
 
 def run_generator(network: nn.Module, settings: RendererSettings, given: GeneratorInput) -> Float[Tensor, "B 3 H W"]:

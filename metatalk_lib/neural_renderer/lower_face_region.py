@@ -86,7 +86,7 @@ def dilated_mask(
 
     Source: paper section 2.4; AudioDVP's mask (3×3 dilation, four times at 256 px), scaled with the crop.
     """
-    mask = lower_face_mask(model, coefficients, index, size, window=None if roi is None else tuple(roi))
+    mask = lower_face_mask(model, coefficients, index, size, window=None if roi is None else (*roi,))
     rim = max(1, round(size * DILATION_PER_SIDE))
     kernel = np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)
     return cv2.dilate(mask.astype(np.uint8), kernel) > 0

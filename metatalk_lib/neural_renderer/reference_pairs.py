@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -103,7 +104,7 @@ def add_references(
 
     def warp(job: tuple[int, list[Reference]]) -> UInt8[np.ndarray, "R H W 3"]:
         index, chosen = job
-        drawn = draw_face(model, own, index, pairs.size, region="lower", window=tuple(pairs.roi))
+        drawn = draw_face(model, own, index, pairs.size, region="lower", window=(*pairs.roi,))
         surroundings = Surroundings.of(pairs.targets[index], pairs.masks[index], pairs.size)
         return bank.warp(model, drawn, chosen, surroundings if fits_surroundings else None)
 
@@ -115,6 +116,6 @@ def add_references(
     for warped in draw_ahead(warp, track(jobs, "warping references", unit="frame"), CORES):
         rows.add(warped)
     (references,) = rows.arrays.values()
-    os.replace(references.filename, path)
+    os.replace(cast(str, references.filename), path)
     rows.close()
     return replace(pairs, references=np.load(path, mmap_mode="r"))

@@ -66,7 +66,9 @@ class _Trainer:
         if start is not None:
             self.generator.load_state_dict(start)
         adversary = MultiScalePatchGAN(model.in_channels + 3, width=training.gan_width, scales=training.gan_scales)
-        self.adversary = initialize_normal(adversary, seed=training.seed + 1).to(memory_format=torch.channels_last)
+        initialize_normal(adversary, seed=training.seed + 1)
+        # torch's types lack this argument
+        self.adversary = adversary.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.generator.parameters(), training.learning_rate)
         self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), ADVERSARY_RATE, betas=ADVERSARY_BETAS)
         self.history: list[list[float]] = []
@@ -106,7 +108,7 @@ class _Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         norm = self.fabric.clip_gradients(self.run, self.stepper, max_norm=GRADIENT_LIMIT, error_if_nonfinite=False)
-        if not torch.isfinite(norm):
+        if norm is not None and not torch.isfinite(norm):
             raise DataError(
                 f"training diverged at step {self.step} (L1 loss {float(reconstruction.detach()):.4g}, its gradient is "
                 "not finite). Lower renderer_learning_rate."
@@ -120,7 +122,8 @@ class _Trainer:
         verdicts = [
             (self.judge(torch.cat([seen, image], dim=1)), is_real) for image, is_real in ((fake, False), (real, True))
         ]
-        loss = 0.5 * sum(verdict_loss(features, is_real=is_real) for features, is_real in verdicts)
+        fake_loss, real_loss = (verdict_loss(features, is_real=is_real) for features, is_real in verdicts)
+        loss = 0.5 * (fake_loss + real_loss)
         self.adversary_optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         self.judge_stepper.step()
@@ -139,7 +142,7 @@ class _Trainer:
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Write a checkpoint with everything that the next step depends on."""
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for name, network in (("generator", self.generator), ("adversary", self.adversary)):
             tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
         for name, optimizer in (("optimizer", self.optimizer), ("adversary_optimizer", self.adversary_optimizer)):
@@ -297,7 +300,9 @@ def _launch(
     steps: Iterable[int] | None = None,
 ) -> None:
     """Train in one process for each device; with several devices the caller must not be a notebook's kernel."""
-    _make_fabric(kind, devices).launch(_train, batches, start, checkpoint, fingerprint, watch, steps)
+    arguments = (batches, start, checkpoint, fingerprint, watch, steps)
+    # Fabric's types forbid the further arguments that its manual allows
+    _make_fabric(kind, devices).launch(_train, *arguments)  # type: ignore[arg-type]
 
 
 def _train(
@@ -373,6 +378,6 @@ def compute_fingerprint(
         [pairs.digest for pairs in sources],
     ]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name in sorted(start or {}):
-        digest.update(start[name].cpu().numpy().tobytes())
+    for _, values in sorted((start or {}).items(), key=lambda item: item[0]):
+        digest.update(values.cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -68,7 +68,7 @@ class RendererPairs:
     def __reduce__(self):
         """Pickle pairs on disk by their folder, not by their content."""
         if isinstance(self.targets, np.memmap):
-            return open_pairs, (Path(self.targets.filename).parent,)
+            return open_pairs, (Path(cast(str, self.targets.filename)).parent,)
         return RendererPairs, tuple(getattr(self, field.name) for field in fields(self))
 
     @cached_property
@@ -83,7 +83,7 @@ class RendererPairs:
 
     def select(self, rows: Int[np.ndarray, " K"]) -> "RendererPairs":
         """Select some of the frames, copied to memory."""
-        arrays = {name: np.asarray(getattr(self, name)[rows]) for name in _ARRAYS}
+        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)[rows]) for name in _ARRAYS}
         return replace(self, **arrays)
 
     def without_references(self) -> "RendererPairs":

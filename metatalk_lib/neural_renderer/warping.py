@@ -98,4 +98,5 @@ def sample_pixels(
     image: UInt8[np.ndarray, "H W 3"], places: Float[np.ndarray, "H2 W2 2"]
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
     """Sample an image at (column, row) positions, bicubic; edge pixels are repeated beyond the border."""
-    return cv2.remap(image, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    # OpenCV's types forbid the missing second map that its manual asks for
+    return cv2.remap(image, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]

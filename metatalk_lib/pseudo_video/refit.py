@@ -164,11 +164,11 @@ def compare_with_teacher(
             if expression is None
             else lip_opening_mm(taught_model, taught_identity, expression[fit.valid])
         )
-    taught, fitted = np.concatenate(taught), np.concatenate(fitted)
-    if np.isnan(taught).any():
-        return TeacherAgreement(taught, fitted, None, None)
-    correlation, slope = relate_curves(fitted, taught)
-    return TeacherAgreement(taught, fitted, correlation, slope)
+    wanted, found = np.concatenate(taught), np.concatenate(fitted)
+    if np.isnan(wanted).any():
+        return TeacherAgreement(wanted, found, None, None)
+    correlation, slope = relate_curves(found, wanted)
+    return TeacherAgreement(wanted, found, correlation, slope)
 
 
 def lip_opening_mm(

@@ -58,7 +58,7 @@ def load_deep3d_regressor(path: Path | None = None, device: str | torch.device =
     """
     path = require_file(ASSET) if path is None else path
     asset = find_asset(ASSET)
-    advice = f"Fetch {asset.path.name} from {asset.source} again (licence: {asset.licence})."
+    advice = f"Fetch {asset.places[0].name} from {asset.source} again (licence: {asset.licence})."
     checkpoint = load_checkpoint(path, advice)
     if not isinstance(checkpoint, dict) or CHECKPOINT_ENTRY not in checkpoint:
         has = ", ".join(map(str, list(checkpoint)[:5])) if isinstance(checkpoint, dict) else type(checkpoint).__name__

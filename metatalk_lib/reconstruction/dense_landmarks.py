@@ -202,7 +202,8 @@ def load_regressor(path: Path = WEIGHTS_PATH) -> DenseLandmarkNet:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} does not fit the face regressor: {reason}. {REMEDY}") from error
-    return network.eval().to(memory_format=torch.channels_last)
+    channels_last = torch.channels_last
+    return network.eval().to(memory_format=channels_last)  # type: ignore[call-overload]  # absent from torch's types
 
 
 def to_input(views: Iterable[UInt8[np.ndarray, "S S 3"]]) -> Float[torch.Tensor, "B 3 S S"]:
@@ -229,7 +230,10 @@ def predict_points(
         ParameterError: the numbers of frames and of rows of landmarks differ.
     """
     template = mean_template(model)
-    points, doubts, waiting, count = [], [], [], 0
+    points: list[np.ndarray] = []
+    doubts: list[np.ndarray] = []
+    waiting: list[FaceViews] = []
+    count = 0
     for frame in frames:
         if count < len(landmarks):
             waiting.append(cut_views(frame, landmarks[count].astype(np.float64), template))

@@ -11,7 +11,7 @@ solved by Gauss-Newton over the coefficients themselves instead of by training a
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -176,7 +176,9 @@ def fit_shape(
     found = regress_deep3d(
         load_deep3d_regressor(), model, clip.read_all(), clip.landmarks, clip.size, shared_mask=clip.usable
     )
-    start = Coefficients.unpack(clip.frame_id, found.coefficients, clip.detected, found.landmark_error_px, model.name)
+    start = Coefficients.unpack(
+        clip.frame_id, found.coefficients, cast(np.ndarray, clip.detected), found.landmark_error_px, model.name
+    )
     problem = _problem_of(model, clip, None, start, settings)
     return pack_frames(problem, solve_frames(problem, stack_frames(start), FRAME_ITERATIONS))
 
@@ -218,7 +220,7 @@ def refine_photometric(
     """
     photometric = settings.photometric or PhotometricSettings()
     problem = _problem_of(model, clip, dense, coefficients, settings)
-    skin = learn_skin(model, coefficients, clip.read, clip.size, np.flatnonzero(clip.usable))
+    skin = learn_skin(model, coefficients, clip.read, clip.size, np.flatnonzero(cast(np.ndarray, clip.usable)))
 
     def more(low: int, high: int, part: np.ndarray):
         light = light_with_ambient(coefficients, slice(low, high))
@@ -241,7 +243,8 @@ def _problem_of(
 ) -> FrameProblem:
     """Build the frame-wise fitting problem of a clip whose identity is known from a fit."""
     problem, _ = pose_problem(
-        model, clip.landmarks, clip.size, clip.frame_id, dense=dense, detected=clip.detected, usable=clip.usable,
+        model, clip.landmarks, clip.size, clip.frame_id, dense=dense,
+        detected=cast(np.ndarray, clip.detected), usable=cast(np.ndarray, clip.usable),
         identity=coefficients.identity.astype(np.float64), settings=settings.fit,
     )  # fmt: skip
     return problem

@@ -12,7 +12,7 @@ precision of the expression prior. Camera and rotation are those of `camera`.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -306,11 +306,12 @@ def step_shared_identity(
 
     Source: Original to this project.
     """
-    by_frame, by_identity = linear.frame.transpose(0, 2, 1), linear.identity.transpose(0, 2, 1)
+    slopes = cast(np.ndarray, linear.identity)
+    by_frame, by_identity = linear.frame.transpose(0, 2, 1), slopes.transpose(0, 2, 1)
     frame_block = by_frame @ linear.frame + prior.precision
-    cross = by_frame @ linear.identity
+    cross = by_frame @ slopes
     frame_right = (by_frame @ linear.residual[..., None])[..., 0] - (frames - prior.mean) @ prior.precision
-    identity_block = (by_identity @ linear.identity).sum(0) + len(frames) * np.eye(len(identity))
+    identity_block = (by_identity @ slopes).sum(0) + len(frames) * np.eye(len(identity))
     identity_right = (by_identity @ linear.residual[..., None])[..., 0].sum(0) - len(frames) * identity
     eliminated = np.linalg.solve(frame_block, np.concatenate([cross, frame_right[..., None]], axis=-1))
     transposed = cross.transpose(0, 2, 1)
@@ -360,11 +361,12 @@ def _second_difference(frame_id: np.ndarray) -> np.ndarray:
     """Return main, first and second diagonal of D'D, (3, T), with D the second differences of consecutive frames."""
     count = len(frame_id)
     diagonals = np.zeros((3, count))
-    start = np.flatnonzero((np.diff(frame_id)[:-1] == 1) & (np.diff(frame_id)[1:] == 1)) if count > 2 else []
+    follows = np.diff(frame_id) == 1
+    start = np.flatnonzero(follows[:-1] & follows[1:])
     stencil = (1.0, -2.0, 1.0)
     for i in range(3):
         for j in range(i, 3):
-            np.add.at(diagonals[j - i], np.asarray(start, dtype=int) + i, stencil[i] * stencil[j])
+            np.add.at(diagonals[j - i], start + i, stencil[i] * stencil[j])
     return diagonals
 
 

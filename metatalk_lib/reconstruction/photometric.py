@@ -89,9 +89,9 @@ def learn_skin(
         is_clear = light.visible[0] & (shading.min(axis=1) > MINIMUM_SHADING) & _inside(place, size)
         albedos.append(seen / np.maximum(shading, MINIMUM_SHADING))
         weights.append(is_clear)
-    albedos, weights = np.stack(albedos), np.stack(weights)[..., None].astype(np.float32)
-    total = weights.sum(axis=0)
-    mean = (albedos * weights).sum(axis=0) / np.maximum(total, 1)
+    shares = np.stack(weights)[..., None].astype(np.float32)
+    total = shares.sum(axis=0)
+    mean = (np.stack(albedos) * shares).sum(axis=0) / np.maximum(total, 1)
     return SkinModel(surface, mean.astype(np.float32), total[:, 0] >= max(2, len(chosen) // 4))
 
 
@@ -203,7 +203,7 @@ def _sample_with_slope(
 
 
 def _inside(place: Float[np.ndarray, "V 2"], size: int) -> Bool[np.ndarray, " V"]:
-    return ((place >= 0) & (place <= size - 1)).all(axis=1)
+    return np.asarray(((place >= 0) & (place <= size - 1)).all(axis=1))
 
 
 def _project_with_gradient(

@@ -155,7 +155,8 @@ def load_finished(outputs_dir: Path, *, current: str = "") -> Finished:
     names = sorted(kept)
     return Finished(
         {name: {method: kept[name]["methods"][method] for method in evaluation_methods.METHODS} for name in names},
-        *({name: kept[name][part] for name in names} for part in ("controls", "ablation")),
+        {name: kept[name]["controls"] for name in names},
+        {name: kept[name]["ablation"] for name in names},
         {name: Moments.load(folders[name] / "moments.npz") for name in names},
         {name: int(kept[name]["crop_px"]) for name in names},
         kept[names[0]]["labels"],
@@ -232,7 +233,8 @@ def describe_ablation(ablations: Mapping[str, Scores], measures: Sequence[str]) 
     for row in ABLATIONS:
         if row == BASELINE:
             continue
-        same, other = [], []
+        same: list[str] = []
+        other: list[str] = []
         for name, (a, b) in _pair(means, row, measures).items():
             printed = find_metric(name).stands_for or name
             if printed not in paper[row]:
@@ -250,4 +252,4 @@ def describe_ablation(ablations: Mapping[str, Scores], measures: Sequence[str]) 
 def _pair(rows: Scores, row: str, measures: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Map each measure to the values of the row and of the baseline."""
     both = [name for name in measures if name in rows[row] and name in rows[BASELINE]]
-    return {name: tuple(to_estimate(rows[at][name]).mean for at in (row, BASELINE)) for name in both}
+    return {name: (to_estimate(rows[row][name]).mean, to_estimate(rows[BASELINE][name]).mean) for name in both}

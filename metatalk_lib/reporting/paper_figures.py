@@ -2,11 +2,13 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.projections.polar import PolarAxes
 
 from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.evaluation.methods import METHODS
@@ -191,14 +193,15 @@ def plot_training_plateaus(histories: Mapping[str, tuple[Curve, Curve]], *, loss
 
 
 def _draw_dots(ax: Axes, scores: Mapping[str, Scores], methods: Sequence[str], name: str, seed: int) -> None:
-    metric, found = find_metric(name), {}
+    metric = find_metric(name)
+    found: dict[int, list[float]] = {}
     lanes = np.linspace(-0.3, 0.12, len(scores)) if len(scores) > 1 else [0.0]
     for place, (lane, (character, by_method)) in enumerate(zip(lanes, scores.items(), strict=True)):
         rows = [row for row, method in enumerate(methods) if name in by_method.get(method, {})]
         values = [to_estimate(by_method[methods[row]][name]) for row in rows]
         for row, value in zip(rows, values, strict=True):
             found.setdefault(row, []).append(value.mean)
-            if value.low is not None:
+            if value.low is not None and value.high is not None:
                 ax.plot([value.low, value.high], [row + lane] * 2, color=_style(place)["color"], linewidth=0.8)
         dots = [value.mean for value in values], [row + lane for row in rows]
         ax.scatter(*dots, s=18, label=f"character {character}", **_style(place))
@@ -208,7 +211,8 @@ def _draw_dots(ax: Axes, scores: Mapping[str, Scores], methods: Sequence[str], n
         _draw_means(ax, found, len(scores), seed)
     paper = compute_paper_means().get(metric.name, {})
     if shown := [(paper[method], row + 0.3) for row, method in enumerate(methods) if method in paper]:
-        ax.scatter(*zip(*shown, strict=True), marker="x", color=_GREY, s=40, label=PAPER_LABEL)
+        means, lines = zip(*shown, strict=True)
+        ax.scatter(means, lines, marker="x", color=_GREY, s=40, label=PAPER_LABEL)
     _dress_panel(ax, metric)
 
 
@@ -230,11 +234,11 @@ def _draw_means(ax: Axes, found: Mapping[int, list[float]], characters: int, see
     for row, values in sorted(found.items()):
         mean, low, high, count = bootstrap_mean(values, seed=seed)
         y = row + 0.3
-        if low is not None:
+        if low is not None and high is not None:
             ax.plot([low, high], [y, y], color="black", linewidth=1.4)
         label = "mean, 95 % interval" if row == min(found) else None
         ax.plot(mean, y, "D", color="black", markersize=5, linestyle="none", label=label)
-        if count < characters:
+        if count is not None and count < characters:
             ax.annotate(f"n = {count}", (mean, y), (6, -3), textcoords="offset points", fontsize=7, va="top")
 
 
@@ -263,15 +267,16 @@ def _scale(metric: Metric, values: Sequence[float]) -> tuple[np.ndarray, str]:
     return INNER_RING + (1 - INNER_RING) * share, f"{shown[worst]:.4g} to {shown[best]:.4g}"
 
 
-def _style(place: int) -> dict[str, str]:
+def _style(place: int) -> dict[str, Any]:
     """Return colour and marker for a position; the first 49 pairs differ."""
     return {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[(place + place // len(PALETTE)) % len(MARKERS)]}
 
 
 def _label_radar(ax: Axes, angles: np.ndarray, names: Sequence[str]) -> None:
     """Place the names outside the outer ring, clockwise from the top, and draw the rings of worst and best."""
-    ax.set_theta_zero_location("N")
-    ax.set_theta_direction(-1)
+    polar = cast(PolarAxes, ax)
+    polar.set_theta_zero_location("N")
+    polar.set_theta_direction(-1)
     ax.set_xticks(angles, [""] * len(angles))
     ax.set_yticks([INNER_RING, 1], ["", ""])
     ax.set_ylim(0, 1.04)

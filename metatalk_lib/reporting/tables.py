@@ -318,7 +318,7 @@ def _lay_out(
     return pd.DataFrame(rows, columns=columns, index=pd.MultiIndex.from_tuples(index, names=["character", "metric"]))
 
 
-def _rank_cells(metric: str, cells: Sequence[object], least: int) -> list[str]:
+def _rank_cells(metric: str, cells: Sequence[Any], least: int) -> list[str]:
     """Mark each cell; cells over fewer than `least` characters, or fewer clips than another cell, get no mark."""
     found = {place: to_estimate(cell) for place, cell in enumerate(cells) if not isinstance(cell, str)}
     counts = {place: math.inf if value.count is None else value.count for place, value in found.items()}

@@ -65,11 +65,12 @@ def load_open_speech() -> tuple[OpenAudioEncoder, SpeechHeads]:
     Raises:
         DataError: the weights are missing or do not fit.
     """
-    speech = nn.ModuleDict({"encoder": OpenAudioEncoder(), "heads": SpeechHeads(len(VISEMES))})
+    encoder, heads = OpenAudioEncoder(), SpeechHeads(len(VISEMES))
+    speech = nn.ModuleDict({"encoder": encoder, "heads": heads})
     path, advice = PACKAGE_DATA_DIR / OPEN_FILE, "Make it with training/train_audio_encoder.py."
     load_strictly(speech, load_weights(path, advice), path, advice)
     speech.eval()
-    return speech["encoder"], speech["heads"]
+    return encoder, heads
 
 
 def load_atnet_encoder(path: Path | None = None) -> ATNetEncoder:

@@ -124,7 +124,9 @@ def plan_recordings(
     """
     _check_length(seconds)
     paths = list_recordings(folder)
-    utterances, too_short, total = [], [], 0.0
+    utterances: list[Utterance] = []
+    too_short: list[Path] = []
+    total = 0.0
     for place in np.random.default_rng(seed).permutation(len(paths)):
         if total >= seconds:
             break

@@ -14,7 +14,7 @@ from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.paths import ensure_dir
 from metatalk_lib.media.video import probe_video
 
-_Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
 class Parts:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -51,7 +51,7 @@ ACCELERATOR_BATCH = 8
 """Frames that an accelerator paints in one batch; batches do not speed up a CPU."""
 DRAWING_THREADS = max(1, min(8, CORES // 2))
 
-_Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -271,14 +271,14 @@ class _Job:
                 paints = self.renderer.paint(stack_conditions([self._condition(neighbours) for neighbours in group]))
             for neighbours, paint in zip(group, paints, strict=True):
                 with self.clock.part("sew"):
-                    source, _, drawn = neighbours[len(neighbours) // 2]
+                    source, _, drawn = cast(_Prepared, neighbours[len(neighbours) // 2])
                     sewn = sew(source, paint, drawn.mask, self.transform, roi)
                     self.changed_outside_px += sewn.count_changed_outside(source)
                 self.clock.mark("first frame")
                 yield sewn.image if self.reduction == 1 else reduce_frame(sewn.image, self.reduction)
 
     def _condition(self, neighbours: list[_Prepared | None]) -> Condition:
-        _, crop, centre = neighbours[len(neighbours) // 2]
+        _, crop, centre = cast(_Prepared, neighbours[len(neighbours) // 2])
         window, known = stack_window([None if each is None else each.drawn.image for each in neighbours])
         return Condition(window[None], known[None], crop[None], centre.mask[None], centre.references[None])
 

@@ -330,6 +330,7 @@ def _needed_rectangle(landmarks: np.ndarray, width: float, info: VideoInfo) -> t
 def _choose_size(width: float, needed: int, crop_size: int) -> tuple[int, int]:
     """Choose the side of the square in the source and in the crop, px."""
     natural = max(round(NATURAL_SIDE * width), needed)
+    candidates: tuple[int, ...]
     if crop_size:
         candidates = (crop_size,)
     elif LARGEST_CROP_ENLARGEMENT * natural < CROP_SIZES[0]:

@@ -143,6 +143,7 @@ def box_overlap(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
+    """Convert an RGB picture to grey; a grey one is returned as it is."""
     return image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
 
 

@@ -138,6 +138,6 @@ def _gradient_share(patch: np.ndarray) -> float:
     """Compute the share of contrast that a 1 px blur removes from the face at 256 px, which makes sizes comparable."""
     grey = cv2.cvtColor(np.ascontiguousarray(patch), cv2.COLOR_RGB2GRAY).astype(np.float32)
     scale = min(1.0, 256 / max(grey.shape))
-    grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    detail = grey - cv2.GaussianBlur(grey, (0, 0), 1.0)
-    return float(detail.std() / max(float(grey.std()), 1.0))
+    resized = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    detail = resized - cv2.GaussianBlur(resized, (0, 0), 1.0)
+    return float(detail.std() / max(float(resized.std()), 1.0))

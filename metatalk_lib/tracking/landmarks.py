@@ -224,11 +224,11 @@ class _FaceTracker:
         if self.frame_id % RECOUNT_FRAMES == 0 and self.face_position == "only":
             self._check_single(real_faces(find_faces(grey)))
         points = self.predictor.predict(image, box_about(self.points))
-        likeness = self._likeness(grey, points)
+        likeness = self._likeness(grey, points, self.points)
         if likeness >= _SAME_FACE and self.frame_id % REDETECT_FRAMES:
             self.points = points
             return points
-        box = self._confirm(grey)
+        box = self._confirm(grey, self.points)
         if box is not None:
             is_followed = box_overlap(box, box_about(points)) > 0.4
             return self._accept(grey, points if is_followed else self.predictor.predict(image, box))
@@ -261,16 +261,16 @@ class _FaceTracker:
         self.points, self.picture = points, _face_picture(grey, points)
         return points
 
-    def _likeness(self, grey: np.ndarray, points: np.ndarray) -> float:
+    def _likeness(self, grey: np.ndarray, points: np.ndarray, before: np.ndarray) -> float:
         """Compute the correlation with the confirmed face; 0 if the landmarks jump or shrink more than a face can."""
-        old, new = box_about(self.points), box_about(points)
+        old, new = box_about(before), box_about(points)
         if box_overlap(old, new) < 0.4:
             return 0.0
         return float((self.picture * _face_picture(grey, points)).mean())
 
-    def _confirm(self, grey: np.ndarray) -> np.ndarray | None:
+    def _confirm(self, grey: np.ndarray, before: np.ndarray) -> np.ndarray | None:
         """Return the detector's box near the last face, else the nearest one of similar size in the whole frame."""
-        last = box_about(self.points)
+        last = box_about(before)
         side = last[2] - last[0]
         left, top = np.maximum(np.floor(last[:2] - 0.5 * side), 0).astype(int)
         right, bottom = np.ceil(last[2:] + 0.5 * side).astype(int)

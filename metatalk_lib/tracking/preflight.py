@@ -6,7 +6,7 @@ the result will be worse than it could be.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -120,12 +120,13 @@ def run_preflight(
     """
     if face_position not in get_args(FacePosition):
         raise ParameterError(f"face_position is {face_position!r}; there are {', '.join(get_args(FacePosition))}.")
+    position = cast(FacePosition, face_position)
     info = probe_video(video_path)
     if sampler is None:
-        sampler = FrameSampler(info, face_position)
+        sampler = FrameSampler(info, position)
         sampler.read()
     samples = sampler.measure(track)
-    checks = [*_check_picture(info), *_check_faces(samples, face_position, max_missing_fraction, track)]
+    checks = [*_check_picture(info), *_check_faces(samples, position, max_missing_fraction, track)]
     if samples.points:
         checks += _check_face_quality(samples, track)
     return Preflight(info.path, (*checks, *_check_sound(info)))

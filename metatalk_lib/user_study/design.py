@@ -85,6 +85,7 @@ def session_order(clips: Sequence[tuple[str, str]], *, participant_number: int, 
 
 
 def copy_clip(path: Path, target: Path, max_seconds: float | None) -> None:
+    """Copy a clip, cut to its first `max_seconds` if it is longer; None copies all of it."""
     if max_seconds is not None:
         info = probe_video(path)
         frames = round(max_seconds * info.fps)
@@ -97,6 +98,11 @@ def copy_clip(path: Path, target: Path, max_seconds: float | None) -> None:
 
 
 def make_token(clip: StudyClip, seed: int) -> str:
+    """Make the file name of a clip, which does not reveal its method: 16 hexadecimal digits.
+
+    Raises:
+        DataError: the clip does not exist.
+    """
     if not clip.path.is_file():
         raise DataError(f"user study: the clip {clip.path} of {clip.method} does not exist. Run 05 and 06 again.")
     content = json.dumps([seed, clip.method, clip.character, clip.audio, sha256_file(clip.path)])

@@ -6,6 +6,7 @@ from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from metatalk_lib.core.errors import DataError, MetaTalkError, ParameterError
@@ -39,12 +40,15 @@ class StudyHandler(BaseHTTPRequestHandler):
 
     @property
     def database(self) -> Path:
+        """Path of the database of ratings."""
         return self.study_dir / RATINGS_FILE
 
     def do_GET(self) -> None:
+        """Send the page, a clip, or the next clip to rate."""
         self._answer(self._get)
 
     def do_POST(self) -> None:
+        """Store a rating."""
         self._answer(self._post)
 
     def log_message(self, format: str, *args) -> None:
@@ -162,7 +166,7 @@ def serve_study(study_dir: Path, *, host: str = "127.0.0.1", port: int = DEFAULT
         server.server_close()
 
 
-def _parse_answers(body: bytes) -> dict[str, object]:
+def _parse_answers(body: bytes) -> dict[str, Any]:
     try:
         answers = json.loads(body)
     except ValueError as error:

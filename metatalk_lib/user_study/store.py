@@ -209,6 +209,11 @@ def _open_database(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def open_existing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database of an existing study.
+
+    Raises:
+        DataError: it does not exist.
+    """
     if not path.is_file():
         raise DataError(f"{path} does not exist. Run notebooks/07_user_study.ipynb to make the study.")
     with _open_database(path) as connection:

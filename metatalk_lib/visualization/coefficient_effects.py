@@ -166,7 +166,7 @@ def _strongest_regions(model: FaceModel, field: Float[np.ndarray, "N 3"], count:
     size = np.linalg.norm(field, axis=-1)
     means = _region_means(model, size)
     words = []
-    for number in sorted(means, key=means.get, reverse=True)[:count]:
+    for number in sorted(means, key=means.__getitem__, reverse=True)[:count]:
         inside = region == number
         towards = _name_direction(field[inside], side[inside], weight[inside], float(means[number]))
         words.append(f"{REGIONS[number]} {means[number]:.2g} mm{towards}")
@@ -198,11 +198,11 @@ def _name_actions(model: FaceModel, correlations: Float[np.ndarray, " A"]) -> st
     by_name = dict(zip(model.action_names, correlations.tolist(), strict=True))
     for name, value in by_name.items():
         both = name.removesuffix("Left").removesuffix("Right")
-        pair = by_name.get(f"{both}Left"), by_name.get(f"{both}Right")
-        if both in SIDEWAYS or None in pair or abs(pair[0] - pair[1]) > 0.1:
+        left, right = by_name.get(f"{both}Left"), by_name.get(f"{both}Right")
+        if both in SIDEWAYS or left is None or right is None or abs(left - right) > 0.1:
             merged[name] = value
         else:
-            merged[both] = sum(pair) / 2
+            merged[both] = (left + right) / 2
     ordered = sorted(merged, key=lambda name: -abs(merged[name]))[:ACTIONS_NAMED]
     named = [f"{name} {_signed(merged[name], 2)}" for name in ordered]
     strong = [text for name, text in zip(ordered, named, strict=True) if abs(merged[name]) >= LEAST_CORRELATION]
@@ -213,7 +213,7 @@ def _describe_colours(model: FaceModel, field: Float[np.ndarray, "N 3"]) -> str:
     """Describe the mean change of the albedo and the region that changes most, in grey levels of 255."""
     _, weight, _ = _surface(model)
     means, sizes = _region_means(model, field), _region_means(model, np.abs(field).mean(axis=1))
-    most = max(sizes, key=sizes.get)
+    most = max(sizes, key=sizes.__getitem__)
     overall = np.average(field, axis=0, weights=weight)
     tone = f"mean {_rgb(overall)}" if np.abs(overall).max() >= LEAST_TONE else "mean colour stays"
     odd = np.sum(field * field[model.mirror.cpu().numpy()]) < -0.5 * np.sum(field * field)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -119,7 +120,7 @@ def plot_curves(
     ax.set_xlabel("time, s")
     ax.set_ylabel(label)
     ax.legend(fontsize=8, loc="upper right")
-    return ax.figure
+    return cast(Figure, ax.figure)
 
 
 def plot_pose(
@@ -185,7 +186,7 @@ def plot_speech(
     ax.set_xlim(0, len(samples) / rate)
     ax.set_xlabel("time, s")
     ax.set_ylabel("sound pressure, of full scale")
-    return ax.figure
+    return cast(Figure, ax.figure)
 
 
 def plot_renderer_history(history: Mapping[str, Sequence[int] | Sequence[float]]) -> Figure:
@@ -239,7 +240,7 @@ def plot_mel_spectrogram(samples_16k: Float[np.ndarray, " S"], *, ax: Axes | Non
     extent = (0, mel.shape[1] / COLUMNS_PER_S, 0, len(mel))
     ax.imshow(mel, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-4, vmax=4)
     ax.set(xlabel="time, s", ylabel="mel band")
-    return ax.figure
+    return cast(Figure, ax.figure)
 
 
 def plot_lead(
@@ -269,7 +270,7 @@ def plot_lead(
     ax.axvline(1000 * lead_s, color="tab:orange", label=f"{name}: {1000 * lead_s:.0f} ms")
     ax.set(xlabel="lead of the lips, ms", ylabel="correlation of mouth opening")
     ax.legend(fontsize=8)
-    return ax.figure
+    return cast(Figure, ax.figure)
 
 
 def _start_at_zero(ax: Axes) -> None:

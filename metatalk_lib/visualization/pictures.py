@@ -4,7 +4,7 @@ import html
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -170,7 +170,7 @@ def plot_region(
     ax.contour(mask, levels=[0.5], colors=["#ffb000"], linewidths=1.2)
     ax.set_title(f"frame_id {frame_id}, {image.shape[1]} × {image.shape[0]} px", fontsize=9)
     ax.set_axis_off()
-    return ax.figure
+    return cast(Figure, ax.figure)
 
 
 def plot_score_bars(
@@ -195,7 +195,7 @@ def plot_score_bars(
     ax.invert_yaxis()
     ax.tick_params(axis="y", labelsize=8)
     ax.set_xlabel(label)
-    return ax.figure
+    return cast(Figure, ax.figure)
 
 
 def plot_picture_rows(
