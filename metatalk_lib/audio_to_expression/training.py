@@ -110,7 +110,7 @@ def train_a2e(
     Args:
         features: audio features of each utterance, (T, 256).
         expressions: expression coefficients of the same frames, (T, 64).
-        settings: choices of the training; the defaults where there are none.
+        settings: choices of the training.
         valid: True for frames with a trusted expression, (T,), the only ones that are used; by default all.
         device: device used for training; the CPU by default.
 
@@ -147,10 +147,9 @@ def train_a2e(
     unit = model.expression_scale**2
     baseline = float(np.square(targets[split.test] - model.expression_mean).mean())
     kept, told = (tuple(loss * unit for loss in course) for course in (training, held_out))
-    spans = [(utterance, 0) for utterance in split.utterances]
-    if not spans:
-        spans = [(0, int(np.flatnonzero(valid[0])[split.test[0]]))]
-    return model, A2EHistory(kept, told, best, baseline, tuple(spans))
+    spans = tuple((utterance, 0) for utterance in split.utterances)
+    spans = spans or ((0, int(np.flatnonzero(valid[0])[split.test[0]])),)
+    return model, A2EHistory(kept, told, best, baseline, spans)
 
 
 def predict_held_out(

@@ -1,8 +1,18 @@
 """The smooth step, a cubic that rises from 0 to 1 with level ends; for arrays, and for numbers in compiled loops."""
 
+from typing import overload
+
 import numpy as np
 
 from metatalk_lib.core.jit import compile_loop
+
+
+@overload
+def smooth_step(low: float | int, high: float | int, value: np.ndarray) -> np.ndarray: ...
+
+
+@overload
+def smooth_step(low: float | int, high: float | int, value: float) -> np.floating: ...
 
 
 def smooth_step(low: float | int, high: float | int, value: np.ndarray | float) -> np.ndarray | np.floating:
@@ -18,11 +28,11 @@ def smooth_step(low: float | int, high: float | int, value: np.ndarray | float) 
 
     Source: the usual cubic Hermite step of computer graphics.
     """
-    share = np.clip((value - low) / (high - low), 0.0, 1.0)
+    share: np.ndarray | np.floating = np.clip((value - low) / (high - low), 0.0, 1.0)
     return share * share * (3.0 - 2.0 * share)
 
 
 @compile_loop
-def smooth_share(share):
+def smooth_share(share: float) -> float:
     """3 s^2 - 2 s^3 of one number s from 0 to 1, for compiled loops."""
     return share * share * (3.0 - 2.0 * share)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -239,7 +239,9 @@ class VideoWriter:
             threads=1,
         )
         frame.pts, frame.time_base = self.count, 1 / self.fps
-        self.container.mux(self.video.encode(frame))
+        with _keep_priority() if self.count == 0 else nullcontext():  # the first frame opens the encoder
+            packets = self.video.encode(frame)
+        self.container.mux(packets)
         self.count += 1
         if self.sound is not None:
             self.sound.send(self.count)
@@ -249,6 +251,21 @@ class VideoWriter:
         self.container.mux(self.video.encode(None))
         if self.sound is not None:
             self.sound.finish()
+
+
+@contextmanager
+def _keep_priority() -> Iterator[None]:
+    """Take back the real-time priority that the AV1 encoder gives to a process of root: it would starve all others."""
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    for thread in map(int, os.listdir(tasks)):
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            if os.sched_getscheduler(thread) != policy:
+                os.sched_setscheduler(thread, policy, parameters)
 
 
 class _SoundTrack:

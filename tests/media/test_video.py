@@ -421,3 +421,10 @@ def test_nothing_to_join_is_refused_and_an_unknown_family_becomes_h264(tmp_path:
     assert not (tmp_path / "x.mp4").exists()
     write_video(tmp_path / "y.mp4", numbered(3), fps=FPS, codec="mpeg4")
     assert probe_video(tmp_path / "y.mp4").codec == "h264"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed by Linux alone")
+def test_no_encoder_leaves_the_process_with_another_priority(tmp_path: Path):
+    policies = {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
+    write_video(tmp_path / "a.mp4", [np.zeros((96, 96, 3), np.uint8)] * 3, fps=Fraction(25), codec="av1")
+    assert {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")} <= policies
