@@ -48,7 +48,7 @@ class Parts:
     """Time of each unavoidable part alone, s."""
 
     decoding: float
-    tracking_landmarks: float
+    landmarks: float
     encoding: float
 
     @property
