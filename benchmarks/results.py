@@ -282,7 +282,7 @@ def write_block(found: dict[str, Any]) -> str:
         f"Character A, the last {demo['counts']['frames']} frames, which no stage trained on. Her own audio drives; "
         f"for LSE of the first two rows, other people's. Measured on {demo['date']} ({demo['machine']})."
     )
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in table), "", where, people])
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in table), "", where, "", people])
 
 
 def fill_block(text: str, block: str) -> str:
