@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 CHARACTER ?= A
 PROFILE ?= demo
 
-.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-renderer bench-talk bench-judging bench-lab gallery clean
+.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-renderer bench-talk bench-judging bench-lab gallery results media clean
 
 env: $(STAMP)
 
@@ -60,6 +60,13 @@ bench-judging: $(STAMP)
 
 gallery: $(STAMP)
 	$(BIN)/python -m benchmarks.gallery
+
+# docs/results.md and the README's table, from docs/results and what benchmarks and the demo left in outputs
+results: $(STAMP)
+	$(BIN)/python -m benchmarks.results
+
+media: $(STAMP)
+	$(BIN)/python -m benchmarks.media
 
 # needs a Chromium; playwright drives it and belongs to no other target
 bench-lab: $(STAMP)

@@ -46,7 +46,7 @@ class Parts:
     """Time of each unavoidable part alone, s."""
 
     decoding: float
-    tracking_landmarks: float
+    landmarks: float
     encoding: float
 
     @property

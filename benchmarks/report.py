@@ -1,12 +1,14 @@
 """Rows of a benchmark: printed as a table, written to `outputs/bench/<name>.json`, judged against their bars."""
 
 import resource
+import shlex
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -104,6 +106,13 @@ def finish(name: str, rows: list[Row]) -> int:
     seconds = calibrate()
     print(f"machine: {describe_machine()}; calibration loop {seconds:.2f} s")
     path = resolve_path("outputs/bench") / f"{name}.json"
-    save_json(path, {"rows": [asdict(row) for row in rows], "machine": describe_machine(), "calibration_s": seconds})
+    report = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": describe_machine(), "calibration_s": seconds}
+    save_json(path, report | {"command": describe_command(), "rows": [asdict(row) for row in rows]})
     print(f"written: {path}")
     return int(not all(row.holds for row in rows))
+
+
+def describe_command() -> str:
+    """The running command as one would type it; of absolute paths only the last part, which says nothing of a user."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *words])

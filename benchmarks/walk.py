@@ -36,7 +36,13 @@ def walk(character: str, outputs: Path, **overrides: Any) -> None:
 
 def rows_of(character: str, outputs: Path, *, with_opening: bool) -> list[Row]:
     """The figures of one character, with the cheat rows that must stay below ours."""
-    metrics = load_summary(outputs, character, "06_evaluation")["metrics"]
+    return judge_metrics(
+        character, load_summary(outputs, character, "06_evaluation")["metrics"], with_opening=with_opening
+    )
+
+
+def judge_metrics(character: str, metrics: dict[str, Any], *, with_opening: bool) -> list[Row]:
+    """The same from the metrics of a summary of stage 06."""
     ours = metrics["ours"]
     rows = [Row(f"{character}: SSIM inside the mask", ours["SSIM in mask"], "", ">=", 0.75)]
     if with_opening:

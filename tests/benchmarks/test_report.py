@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.report import Row, own_peak_memory_mb
+from metatalk_lib.core.artifacts import load_json
 from metatalk_lib.core.paths import PROJECT_ROOT
 
 
@@ -21,7 +22,14 @@ def test_bars_decide_and_cheats_must_miss_them(tmp_path, monkeypatch, capsys):
     assert "SHORT" in capsys.readouterr().out
     assert report.finish("x", [*good, Row("d", 0.8, "", ">=", 0.75, is_cheat=True)]) == 1
     assert "CHEAT PASSES" in capsys.readouterr().out
-    assert (tmp_path / "outputs" / "bench" / "x.json").exists()
+    written = load_json(tmp_path / "outputs" / "bench" / "x.json")
+    assert set(written) == {"calibration_s", "command", "date", "machine", "rows"}
+    assert len(written["rows"]) == 5
+
+
+def test_the_command_is_told_without_the_users_folders(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/home/me/benchmarks/lips.py", "--clips", "/home/me/my clips", "--parts", "a"])
+    assert report.describe_command() == "python -m benchmarks.lips --clips 'my clips' --parts a"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's own account of a process")
