@@ -38,7 +38,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Section:
-    """What one run measured.
+    """Figures of one run.
 
     Attributes:
         title: heading.
@@ -88,7 +88,7 @@ def date_of(path: Path) -> str:
 
 
 def read_demo(folder: Path) -> dict[str, Any]:
-    """What the results keep of stage 06, without paths: metrics, controls, and where they were measured.
+    """The part of stage 06 that the results keep, without paths: metrics, controls, and where they were measured.
 
     Raises:
         DataError: a stage is not finished, or was not run on the demo profile.

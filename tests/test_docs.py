@@ -19,7 +19,7 @@ PAGES = [
     *sorted((PROJECT_ROOT / "docs").glob("*.md")),
 ]
 MADE_LATER = ("outputs/", "<", "my_name", "NN_name", "pairs/", *STAGES)
-"""What paths contain that only a run or the reader makes."""
+"""Parts of paths that only a run or the reader makes."""
 SUFFIXES = ("py", "md", "ipynb", "yaml", "yml", "json", "npz", "npy", "mp4", "wav", "csv", "html", "tex", "toml", "jpg")
 SUFFIXES += ("safetensors", "pth", "model", "sqlite", "cff", "lock", "txt", "png", "webp")
 

@@ -24,7 +24,7 @@ def compile_loop(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(cache=True, nogil=True, error_model="numpy")(inspect.unwrap(function))
 
 
-def compile_part(function: Callable) -> Callable:
+def compile_part(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a helper that loops of the same file call; its machine code is put in the place of every call.
 
     Without that, each call for a pixel would hand over all arrays of a bundle and count their owners up and down again,
@@ -37,6 +37,8 @@ def compile_part(function: Callable) -> Callable:
     Source: original to this project.
     """
     # `_nrt=False`: no counting of owners. A helper that makes an array then does not compile.
-    return numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True, _nrt=False)(
+    options: dict[str, Any] = {"forceinline": True, "_nrt": False}
+    compiled: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(
         inspect.unwrap(function)
     )
+    return compiled

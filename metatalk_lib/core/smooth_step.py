@@ -1,21 +1,15 @@
 """The smooth step, a cubic that rises from 0 to 1 with level ends; for arrays, and for numbers in compiled loops."""
 
-from typing import overload
+from typing import Any, TypeVar
 
 import numpy as np
 
 from metatalk_lib.core.jit import compile_loop
 
-
-@overload
-def smooth_step(low: float | int, high: float | int, value: np.ndarray) -> np.ndarray: ...
+_Value = TypeVar("_Value", np.ndarray, float)
 
 
-@overload
-def smooth_step(low: float | int, high: float | int, value: float) -> np.floating: ...
-
-
-def smooth_step(low: float | int, high: float | int, value: np.ndarray | float) -> np.ndarray | np.floating:
+def smooth_step(low: float | int, high: float | int, value: _Value) -> _Value:
     """3 s^2 - 2 s^3 with s = (value - low) / (high - low), limited to 0 to 1.
 
     Args:
@@ -28,8 +22,9 @@ def smooth_step(low: float | int, high: float | int, value: np.ndarray | float) 
 
     Source: the usual cubic Hermite step of computer graphics.
     """
-    share: np.ndarray | np.floating = np.clip((value - low) / (high - low), 0.0, 1.0)
-    return share * share * (3.0 - 2.0 * share)
+    share: Any = np.clip((value - low) / (high - low), 0.0, 1.0)
+    step: _Value = share * share * (3.0 - 2.0 * share)
+    return step
 
 
 @compile_loop
