@@ -14,7 +14,7 @@ from metatalk_lib.core.parallel import torch_threads
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel, load_face_model
 from metatalk_lib.face3d.face_renderer import lower_face_mask
-from metatalk_lib.neural_renderer import reference_pairs, training_pairs
+from metatalk_lib.neural_renderer import drawing, lower_face_region, reference_pairs, training_pairs
 from metatalk_lib.neural_renderer.conditioning import Condition, assemble_input, to_images, to_tensor
 from metatalk_lib.neural_renderer.lower_face_region import Roi, dilated_mask, enclosing_roi, find_roi
 from metatalk_lib.neural_renderer.reference_pairs import add_references, choose_frames, make_bank
@@ -218,7 +218,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(model: FaceModel, tmp_path:
         return counted
 
     for module, name, at in (
-        (training_pairs, "dilated_mask", 99), (training_pairs, "draw_frame", 8), (reference_pairs, "draw_face", 9)
+        (lower_face_region, "dilated_mask", 99), (drawing, "dilated_mask", 99),
+        (training_pairs, "draw_frame", 8), (reference_pairs, "draw_face", 9),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, count(getattr(module, name), name, at))
 
