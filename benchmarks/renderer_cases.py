@@ -15,9 +15,10 @@ from metatalk_lib.evaluation import cheats
 from metatalk_lib.evaluation.image_measures import measure_frame
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel
+from metatalk_lib.face3d.feathering import feather_mask
 from metatalk_lib.media.video import probe_video
 from metatalk_lib.metrics import image_quality, seams
-from metatalk_lib.neural_renderer.compositing import FEATHER_PER_SIDE, blend, feather_mask
+from metatalk_lib.neural_renderer.compositing import FEATHER_PER_SIDE, blend
 from metatalk_lib.neural_renderer.generator import NeuralRenderer, RendererSettings, starting_weights
 from metatalk_lib.neural_renderer.inspection import mouth_rectangle
 from metatalk_lib.neural_renderer.lower_face_region import find_roi

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -27,7 +28,13 @@ def run(*command: str | Path, cwd: Path) -> str:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     command = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir")
-    run(*command, folder, PROJECT_ROOT, cwd=folder)
+    tree = folder / "tree"  # a copy: setuptools would leave its build folder, and take what an earlier one left
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", ".ipynb_checkpoints")
+    for name in ("metatalk_lib", "notebooks", "params"):
+        shutil.copytree(PROJECT_ROOT / name, tree / name, ignore=ignored)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(PROJECT_ROOT / name, tree / name)
+    run(*command, folder, tree, cwd=folder)
     (found,) = folder.glob("metatalk-*.whl")
     return found
 

@@ -180,7 +180,12 @@ def rows_by_frame(coefficients: Coefficients) -> dict[int, int]:
 def repose(
     coefficients: Coefficients, order: Int[np.ndarray, " T"], expression: Float[np.ndarray, "T 64"]
 ) -> Coefficients:
-    """Combine pose and light of the source, in playing order, with the driving expression; `frame_id` counts output."""
+    """Combine pose and light of the source, in playing order, with the driving expression; `frame_id` counts output.
+
+    Raises:
+        ParameterError: a frame in `order` was not fitted.
+    """
+    coefficients.select(np.unique(order))
     rows_of = rows_by_frame(coefficients)
     rows = np.array([rows_of[int(number)] for number in order])
     per_frame = ("illumination", "rotation", "translation", "valid", "landmark_error_px")

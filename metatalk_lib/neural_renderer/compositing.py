@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from metatalk_lib.core.errors import ParameterError
-from metatalk_lib.core.smooth_step import smooth_step
+from metatalk_lib.face3d.feathering import feather_mask
 from metatalk_lib.neural_renderer.lower_face_region import Roi
 from metatalk_lib.tracking.crop import CropTransform
 
@@ -39,32 +39,6 @@ class Sewn(NamedTuple):
         """Count the pixels of the covered part that differ from the source outside the mask; 0 for a frame of `sew`."""
         part = np.s_[self.rows, self.columns]
         return int((cv2.absdiff(self.image[part], source[part]).max(axis=2, initial=0) > 0)[~self.mask].sum())
-
-
-def feather_mask(mask: Bool[np.ndarray, "H W"], feather_px: float | int) -> Float[np.ndarray, "H W"]:
-    """Compute the opacity α = s(d / feather), s(u) = 3u² − 2u³ clamped to [0, 1].
-
-    d is the distance to the nearest pixel outside the mask. The border of the image does not count as an edge: a mask
-    that extends beyond the image stays opaque there.
-
-    Args:
-        mask: True inside.
-        feather_px: width of the feathered rim, px, > 0.
-
-    Returns:
-        float32 in [0, 1], exactly 0 outside the mask.
-
-    Raises:
-        ParameterError: `feather_px` is not positive.
-
-    Source: original to this project; AudioDVP erodes and blurs instead, which also stays inside its mask.
-    """
-    if feather_px <= 0:
-        raise ParameterError(f"feather_px must be positive, got {feather_px}.")
-    if mask.all():
-        return np.ones(mask.shape, np.float32)
-    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
-    return smooth_step(0.0, feather_px, distance).astype(np.float32)
 
 
 def blend(

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.face3d.feathering import feather_mask
 from metatalk_lib.media.video import probe_video, read_selected_frames
 from metatalk_lib.metrics.image_quality import psnr, sharpness_ratio, ssim
-from metatalk_lib.neural_renderer.compositing import FEATHER_PER_SIDE, blend, feather_mask
+from metatalk_lib.neural_renderer.compositing import FEATHER_PER_SIDE, blend
 from metatalk_lib.neural_renderer.generator import NeuralRenderer
 from metatalk_lib.neural_renderer.lower_face_region import Roi
 from metatalk_lib.neural_renderer.training_pairs import RendererPairs

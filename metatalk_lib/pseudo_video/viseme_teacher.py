@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from metatalk_lib.core.smooth_step import smooth_step
-from metatalk_lib.face3d.coefficients import Coefficients
+from metatalk_lib.face3d.coefficients import Coefficients, repose
 from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.face3d.face_renderer import Render, render_face
+from metatalk_lib.face3d.feathering import feather_mask
 from metatalk_lib.speech.corpus import Utterance
 from metatalk_lib.speech.visemes import viseme_curves
 
@@ -115,7 +115,7 @@ class VisemeTeacher:
     ) -> Spoken:
         """Replace the expression in the fit of each frame and blend the drawn lower face into the frame."""
         expression = self.compute_expression(utterance, fps)
-        speaking = _repose(self.coefficients, frame_id, expression)
+        speaking = repose(self.coefficients, frame_id, expression)
         drawn = (
             sew_render(frame, render_face(self.model, speaking, row, frame.shape[0], region="lower"))
             for row, frame in enumerate(frames)
@@ -142,32 +142,13 @@ def sew_render(frame: UInt8[np.ndarray, "S S 3"], render: Render) -> UInt8[np.nd
     if len(rows) == 0:
         return frame.copy()
     part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    weight = _feather(render.mask[part])
+    weight = feather_mask(render.mask[part], FEATHER_PX, start_px=0.5, mask_size=3, is_border_edge=True)
     filmed, drawn = frame[part].astype(np.float32), render.image[part].astype(np.float32)
     gain = _spread_gain(filmed, drawn, render.mask[part] & (weight < 0.9))
     blended = filmed + weight[..., None] * (drawn * gain - filmed)
     out = frame.copy()
     out[part] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
     return out
-
-
-def _repose(
-    coefficients: Coefficients, frame_id: Int[np.ndarray, " T"], expression: Float[np.ndarray, "T 64"]
-) -> Coefficients:
-    """Make coefficients of an utterance, numbered from 0: pose and light of the background frames, a new expression."""
-    rows = np.searchsorted(coefficients.frame_id, frame_id)
-    coefficients.select(np.unique(frame_id))  # raises if a frame was not fitted
-    return Coefficients(
-        frame_id=np.arange(len(frame_id), dtype=np.int64),
-        identity=coefficients.identity,
-        texture=coefficients.texture,
-        expression=expression.astype(np.float32),
-        illumination=coefficients.illumination[rows],
-        rotation=coefficients.rotation[rows],
-        translation=coefficients.translation[rows],
-        valid=coefficients.valid[rows],
-        landmark_error_px=coefficients.landmark_error_px[rows],
-    )
 
 
 def _spread_gain(
@@ -186,10 +167,3 @@ def _spread_gain(
         means.append(cv2.GaussianBlur(small, (0, 0), GAIN_SPREAD_PX / GAIN_STEP_PX) + 1e-3 * small.mean((0, 1)))
     gain = means[0] / np.maximum(means[1], 1e-4)
     return cv2.resize(np.clip(gain, *GAIN_RANGE), (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def _feather(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    """Compute blending weights: 1 inside, 0 at and outside the border, smooth in between."""
-    padded = np.pad(mask.astype(np.uint8), 1)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    return smooth_step(0.5, 0.5 + FEATHER_PX, distance).astype(np.float32)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from metatalk_lib.core.errors import ParameterError
-from metatalk_lib.neural_renderer.compositing import blend, feather_mask, sew
+from metatalk_lib.neural_renderer.compositing import blend, sew
 from metatalk_lib.neural_renderer.lower_face_region import Roi
 from metatalk_lib.tracking.crop import CropTransform
 
@@ -17,29 +17,6 @@ def make_mask(height: int, width: int) -> np.ndarray:
 
 def make_source(height: int = 200, width: int = 240) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
-
-
-def test_feather_rises_inside_only():
-    mask = make_mask(64, 80)
-    opacity = feather_mask(mask, 6)
-    assert (opacity[~mask] == 0).all()
-    assert opacity[mask].min() > 0
-    assert opacity[32, 40] == 1
-    row = opacity[32, 40:]
-    assert (np.diff(row) <= 1e-6).all()
-    assert 0.3 < opacity[mask].mean() < 1
-
-
-def test_feather_treats_the_pictures_border_as_no_edge():
-    mask = np.zeros((20, 20), bool)
-    mask[10:] = True
-    assert (feather_mask(mask, 4)[19] == 1).all()
-    assert (feather_mask(np.ones((5, 5), bool), 4) == 1).all()
-
-
-def test_feather_refuses_no_width():
-    with pytest.raises(ParameterError, match="feather_px must be positive"):
-        feather_mask(np.ones((4, 4), bool), 0)
 
 
 def test_blend_by_hand():
