@@ -339,7 +339,7 @@ def test_silence_closes_the_mouth(character_dir: Path, tmp_path: Path, monkeypat
     samples = np.concatenate([spoken.samples, np.zeros(spoken.rate, np.float32)])
     write_audio(tmp_path / "half.wav", Audio(samples[:, None], spoken.rate))
     seen = []
-    original = talk_module.drive
+    original = talk_module.repose
 
     def spy(coefficients, order, expression):
         seen.append(expression)
