@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import cv2
-import drawn_character as drawn
 import numpy as np
 import pytest
 import torch
@@ -31,6 +30,7 @@ from metatalk_lib.networks.vg_net import BatchGRU, VGNet
 from metatalk_lib.reconstruction.gauss_newton import project_landmarks
 from metatalk_lib.talk.character import load_character
 from metatalk_lib.tracking.landmarks import LandmarkTrack, read_frame_landmarks
+from tests import drawn_character as drawn
 from tests.reference import REFERENCE_DIR, load_front, load_keys
 from training import atvg_people, train_atvg
 

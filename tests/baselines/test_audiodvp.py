@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import drawn_character as drawn
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.face3d.face_model import load_face_model
 from metatalk_lib.media.video import probe_video, read_frames
 from metatalk_lib.talk.character import load_character
+from tests import drawn_character as drawn
 from tests.reference import REFERENCE_DIR
 
 GOLDEN = REFERENCE_DIR / "front_audiodvp_compositing.npz"

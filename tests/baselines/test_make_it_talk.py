@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import drawn_character as drawn
 import numpy as np
 import pytest
 import torch
@@ -25,6 +24,7 @@ from metatalk_lib.networks.residual_unet import ResidualUNet
 from metatalk_lib.networks.voice_encoder import VoiceEncoder
 from metatalk_lib.talk.character import load_character
 from metatalk_lib.tracking.landmarks import LandmarkTrack
+from tests import drawn_character as drawn
 from training.people import halve_weights
 
 RATE = 16000

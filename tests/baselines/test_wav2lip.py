@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import drawn_character as drawn
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from metatalk_lib.media.audio import write_audio
 from metatalk_lib.media.video import probe_video, read_frames
 from metatalk_lib.networks.wav2lip import Wav2LipGenerator
 from metatalk_lib.tracking.landmarks import LandmarkTrack
+from tests import drawn_character as drawn
 from tests.face_clips import drawn_face
 from tests.synthetic import make_tone_audio
 

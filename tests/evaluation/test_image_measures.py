@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import drawn_character as drawn
 import numpy as np
 import pytest
 
@@ -18,6 +17,7 @@ from metatalk_lib.media.video import read_frames
 from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.metrics import image_quality
 from metatalk_lib.reporting import moments
+from tests import drawn_character as drawn
 
 TAIL = drawn.FRAMES - drawn.HELD_OUT
 

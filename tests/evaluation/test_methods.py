@@ -3,7 +3,6 @@
 import threading
 from pathlib import Path
 
-import drawn_character as drawn
 import pytest
 import torch
 
@@ -12,6 +11,7 @@ from metatalk_lib.core.parallel import torch_threads
 from metatalk_lib.evaluation import methods as compared_methods
 from metatalk_lib.evaluation.methods import ABLATIONS, METHODS, Method, list_methods, make_video, make_videos
 from metatalk_lib.media.audio import write_audio
+from tests import drawn_character as drawn
 from tests.synthetic import make_tone_audio
 
 

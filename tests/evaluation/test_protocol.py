@@ -3,7 +3,6 @@
 from fractions import Fraction
 from pathlib import Path
 
-import drawn_character as drawn
 import pandas as pd
 import pytest
 
@@ -26,6 +25,7 @@ from metatalk_lib.metrics.intervals import Estimate
 from metatalk_lib.metrics.lse import LipSyncError
 from metatalk_lib.metrics.mouth_opening_sync import SyncScore
 from metatalk_lib.networks.syncnet import SyncNet
+from tests import drawn_character as drawn
 
 LOSSES = {"step": [10, 20, 40], "seconds": [3.0, 6.0, 12.5], "reconstruction": [0.3, 0.2, 0.1]}
 
