@@ -1,21 +1,17 @@
 """crop: the choice of the square, both ways through it, and the files of stage 01."""
 
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from metatalk_lib.core.artifacts import save_json
 from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.core.stage_configs import CropConfig
 from metatalk_lib.media.audio import Audio
 from metatalk_lib.media.video import VideoInfo, probe_video, read_frames
 from metatalk_lib.media.video_writer import write_video
-from metatalk_lib.studio.source import resolve_source
 from metatalk_lib.tracking import crop as tracking_crop
 from metatalk_lib.tracking.crop import (
     CropTransform,
@@ -211,27 +207,6 @@ def test_crop_json_round_trip(tmp_path: Path):
     save_json(tmp_path / "bad.json", {"left": 1})
     with pytest.raises(DataError, match=r"bad\.json lacks fps, frame_count"):
         CropTransform.load(tmp_path / "bad.json")
-
-
-def test_source_of_a_users_video(tmp_path: Path):
-    (tmp_path / "a.mp4").touch()
-    assert resolve_source(CropConfig(video=str(tmp_path / "a.mp4"))) == tmp_path / "a.mp4"
-    with pytest.raises(DataError, match=r"none\.mp4 does not exist\. Check the parameter `video`"):
-        resolve_source(CropConfig(video=str(tmp_path / "none.mp4")))
-
-
-def test_the_studio_is_asked_for_its_video(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    asked = []
-
-    def ensure_studio_video(*values):
-        asked.append(values)
-        return tmp_path / "source.mp4"
-
-    fake = SimpleNamespace(ensure_studio_video=ensure_studio_video)
-    monkeypatch.setitem(sys.modules, "metatalk_lib.studio", fake)
-    config = CropConfig(character="C", studio_seconds=5.0, studio_scale=0.5, seed=3)
-    assert resolve_source(config) == tmp_path / "source.mp4"
-    assert asked == [("C", 5.0, 0.5, 3)]
 
 
 @pytest.mark.parametrize("height", [360, 700])
