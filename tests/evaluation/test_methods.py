@@ -31,7 +31,7 @@ class Counter:
 
     def __init__(self, *files: Path, label: str = "Counter") -> None:
         self.calls = 0
-        self.method = Method("Counter", label, self.speak, files)
+        self.method = Method("Counter", label, self.speak, "metatalk_lib.core.errors", files)
 
     def speak(self, audio: Path, output: Path, start: int) -> None:
         self.calls += 1
@@ -81,7 +81,7 @@ def test_a_video_whose_making_failed_is_made_again(tmp_path: Path, character: Pa
         output.write_text("half")
         raise DataError("stopped")
 
-    broken = Method("Counter", "another label", fail)
+    broken = Method("Counter", "another label", fail, "metatalk_lib.core.errors")
     with pytest.raises(DataError, match="stopped"):
         make_video(broken, character, recording, output)
     make_video(counter.method, character, recording, output)
@@ -108,7 +108,7 @@ def test_two_videos_are_made_at_once_and_share_torchs_threads(tmp_path: Path, ch
         output.write_text("spoken")
 
     with torch_threads(4):
-        methods = {name: Method(name, name, speak) for name in ("ATVG", "Ours")}
+        methods = {name: Method(name, name, speak, "metatalk_lib.core.errors") for name in ("ATVG", "Ours")}
         make_videos(methods, character, {"held_out": (recording, 0)}, tmp_path / "videos")
         assert torch.get_num_threads() == 4
     assert threads == [2, 2]
