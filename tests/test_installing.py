@@ -86,5 +86,6 @@ def test_an_installed_metatalk_works_in_any_folder(installed: Path, tmp_path: Pa
     run(metatalk, "run", "--character", "B", "--profile", "smoke", "--to", "01", cwd=tmp_path)
     summary = json.loads((tmp_path / "outputs" / "B" / "01_crop" / "summary.json").read_text("utf-8"))
     assert summary["counts"]["frames"] == 75
+    assert summary["commit"] == f"metatalk {__version__}"
     assert "notebooks/01_crop.ipynb" in summary["code"]
     assert "up to date" in run(metatalk, "run", "--character", "B", "--profile", "smoke", "--to", "01", cwd=tmp_path)

@@ -17,7 +17,7 @@ from metatalk_lib.core.artifacts import load_json, save_json, sha256_input
 from metatalk_lib.core.assets import list_placed
 from metatalk_lib.core.code_fingerprint import digest_stage
 from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.core.paths import PROJECT_ROOT, STAGES, ensure_dir, resolve_path
+from metatalk_lib.core.paths import IS_SOURCE_TREE, PROJECT_ROOT, STAGES, ensure_dir, resolve_path
 from metatalk_lib.core.stage_configs import StageConfig
 
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "av", "dlib-bin", "opencv-python-headless", "anny")
@@ -172,6 +172,8 @@ def choose_device(device: str) -> torch.device:
 
 
 def _commit() -> str:
+    if not IS_SOURCE_TREE:  # the folder above an installed package may be somebody else's repository
+        return f"metatalk {version('metatalk')}"
     command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
