@@ -9,10 +9,15 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.report import Row
-from metatalk_lib.evaluation.controls import GROUND_TRUTH, compute_sync_controls, find_control_failures
+from metatalk_lib.evaluation.controls import (
+    GROUND_TRUTH,
+    compute_sync_controls,
+    find_control_failures,
+    find_lse_failures,
+)
 from metatalk_lib.evaluation.face_measures import follow_face
 from metatalk_lib.evaluation.image_measures import ENVELOPE_VERDICT_SECONDS
-from metatalk_lib.evaluation.lse_judge import LipSyncJudge, embed_video, find_lse_failures, score_controls
+from metatalk_lib.evaluation.lse_judge import LipSyncJudge, embed_video, score_controls
 from metatalk_lib.media.audio import read_audio, to_mono_16k
 from metatalk_lib.media.video import probe_video, read_frames
 from metatalk_lib.media.video_writer import write_video

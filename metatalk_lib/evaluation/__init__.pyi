@@ -1,7 +1,7 @@
 from .audiodvp_baseline import describe_training, load_renderer_history, train_baseline
 from .cheats import find_passing_cheats
-from .controls import check_controls, describe_verdict, order_controls
-from .face_measures import add_controls, compare_faces, measure_held_out_faces
+from .controls import add_controls, check_controls, describe_verdict, order_controls, write_controls
+from .face_measures import compare_faces, measure_held_out_faces
 from .held_out import FinishedVideo, fit_sound
 from .image_measures import (
     collect_scores,
@@ -9,7 +9,6 @@ from .image_measures import (
     measure_images,
     measure_ssim_variants,
     measure_sync,
-    write_controls,
 )
 from .judges import add_lip_sync, find_judging_failures, judge_original, leave_out, tabulate_lip_sync
 from .lse_judge import score_videos

@@ -22,16 +22,18 @@ from metatalk_lib.evaluation.controls import (
     GROUND_TRUTH,
     IMAGE_ORDER,
     REENCODED,
+    add_controls,
     find_control_failures,
     find_lag_failures,
+    find_lse_failures,
     find_order_failures,
     order_controls,
+    show_mouths,
 )
 from metatalk_lib.evaluation.face_measures import (
     LANDMARK_DISTANCE,
     LIKENESS,
     FaceMeasures,
-    add_controls,
     compare_faces,
     measure_faces,
 )
@@ -41,7 +43,6 @@ from metatalk_lib.evaluation.image_measures import (
     RIM_PER_SIDE,
     VERDICT_SECONDS,
     average_pictures,
-    show_mouths,
 )
 from metatalk_lib.evaluation.lse_judge import (
     OFFSET,
@@ -49,7 +50,6 @@ from metatalk_lib.evaluation.lse_judge import (
     average_tracks,
     check_judged_sound,
     embed_video,
-    find_lse_failures,
     score_controls,
 )
 from metatalk_lib.media.audio import Recording, read_audio

@@ -1,13 +1,21 @@
 """Control rows of every measure, and the order in which they must come out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
 
 from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.progress import track
+from metatalk_lib.evaluation.held_out import FinishedVideo, HeldOut
+from metatalk_lib.face3d.face_model import FaceModel
+from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.metrics.catalogue import is_better
+from metatalk_lib.metrics.lse import EmbeddedClip, LipSyncError
 from metatalk_lib.metrics.mouth_opening_sync import SyncScore, compute_sync
 
 CONTROL_SHIFT = 5
@@ -24,6 +32,57 @@ SHUFFLED, SILENCE, STATIC_FRAME = "shuffled audio", "silence", "static frame"
 LATE, EARLY = f"audio {CONTROL_SHIFT} frames late", f"audio {CONTROL_SHIFT} frames early"
 CONTROL_ROWS = (SHUFFLED, LATE, EARLY, SILENCE, STATIC_FRAME)
 """Names of the control rows, besides the ground truth and the re-encoded ground truth."""
+
+ORDER_BLIND = dict.fromkeys(("FFD (open)", "FID", "flicker ratio"), (SHUFFLED, LATE, EARLY))
+"""Controls that hold the same frames in another order, on which some metrics are not tested.
+
+A Fréchet distance cannot detect the order, and flicker can hardly detect that whole stretches were moved.
+"""
+IMAGE_ORDER = ("SSIM", "SSIM in mask", "PSNR in mask, dB", "flicker ratio")
+"""Image metrics that must rank the truth above the controls.
+
+Sharpness cannot, since every control is as sharp as the truth; the blurred cheat tests it instead.
+"""
+
+
+Measured = TypeVar("Measured", bound="Reorderable")
+
+
+@runtime_checkable
+class Reorderable(Protocol):
+    """Measurements of a video's frames, such as `face_measures.FaceMeasures`, that can be taken in another order."""
+
+    def at(self: Measured, order: Int[np.ndarray, " T2"]) -> Measured:
+        """Return the measurements of the frames `order`."""
+
+
+def order_controls(opening: Float[np.ndarray, " T"]) -> dict[str, Int[np.ndarray, " T"]]:
+    """Return, for each control row, the moment of the original that it shows in frame t.
+
+    Args:
+        opening: mouth opening of the original video, px.
+
+    Returns:
+        `shuffled audio` shows the clip rotated by half its length; `audio late` and `audio early` show lips that are 5
+        frames ahead and behind; `silence` always shows the moment of the smallest opening; `static frame` the first
+        one.
+
+    Raises:
+        ParameterError: the clip is too short to be shifted.
+
+    Source: Original to this project.
+    """
+    count = len(opening)
+    if count <= 2 * CONTROL_SHIFT:
+        raise ParameterError(f"controls need more than {2 * CONTROL_SHIFT} frames, got {count}.")
+    frames = np.arange(count)
+    return {
+        SHUFFLED: np.roll(frames, count // 2),
+        LATE: np.roll(frames, -CONTROL_SHIFT),
+        EARLY: np.roll(frames, CONTROL_SHIFT),
+        SILENCE: np.full(count, int(np.argmin(opening))),
+        STATIC_FRAME: np.zeros(count, int),
+    }
 
 
 def compute_sync_controls(
@@ -58,6 +117,77 @@ def compute_sync_controls(
         EARLY: compute_sync(opening, np.roll(reference, -CONTROL_SHIFT)),
         SILENCE: compute_sync(opening, np.zeros_like(reference)),
         STATIC_FRAME: compute_sync(static_opening, reference),
+    }
+
+
+def show_mouths(
+    originals: Iterable[UInt8[np.ndarray, "H W 3"]],
+    others: Iterable[UInt8[np.ndarray, "H W 3"]],
+    masks: Iterable[Bool[np.ndarray, "H W"]],
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Yield the originals with the others' pixels inside the masks."""
+    for original, other, mask in zip(originals, others, masks, strict=True):
+        yield np.where(mask[..., None], other, original)
+
+
+def write_controls(
+    held_out: HeldOut, model: FaceModel, folder: Path, orders: Mapping[str, Int[np.ndarray, " T"]]
+) -> dict[str, FinishedVideo]:
+    """Encode the controls like any method's video: the original, and the original with the mouths of other moments.
+
+    Args:
+        held_out: the frames to compare.
+        model: face model that determines the mask.
+        folder: output folder of the videos.
+        orders: orders from `order_controls`: the moment whose mouth each frame shows.
+
+    Returns:
+        `REENCODED`, then the names of `orders`, to the video in the crop.
+    """
+    masks = list(held_out.masks(model))
+    streams = {REENCODED: held_out.originals()}
+    for name, order in orders.items():
+        streams[name] = show_mouths(held_out.originals(), held_out.originals_at(order), masks)
+    videos = {}
+    for name, frames in track(streams.items(), "encoding controls", unit="video"):
+        videos[name] = FinishedVideo(folder / f"control_{name.replace(', ', '_').replace(' ', '_')}.mp4", is_crop=True)
+        write_video(videos[name].path, frames, fps=held_out.fps)
+    return videos
+
+
+def add_controls(
+    faces: Mapping[str, Measured], truth: Measured, orders: Mapping[str, Int[np.ndarray, " T"]]
+) -> dict[str, Measured]:
+    """Collect rows for `face_measures.compare_faces`: the truth, the re-encoded truth, its controls, then the videos.
+
+    Args:
+        faces: row name to measures of the re-encoded truth and of videos.
+        truth: measures of the original; the controls are its own faces at other moments.
+        orders: orders from `order_controls`.
+    """
+    controls = {name: truth.at(order) for name, order in orders.items()}
+    others = {name: face for name, face in faces.items() if name not in (REENCODED, *controls)}
+    return {GROUND_TRUTH: truth, REENCODED: faces[REENCODED], **controls, **others}
+
+
+def change_speech(clip: EmbeddedClip, silence: Float[torch.Tensor, "1 D"]) -> dict[str, EmbeddedClip]:
+    """Make the controls of LSE from the embeddings of an original video.
+
+    Args:
+        clip: the original's picture and sound.
+        silence: embedding of silence.
+
+    Returns:
+        Clips by row name: the clip itself; its sound rotated by half the clip; late and early by 5 frames; silent; and
+        the clip's first five frames held throughout.
+    """
+    return {
+        GROUND_TRUTH: clip,
+        SHUFFLED: EmbeddedClip(clip.seen, clip.heard.roll(len(clip.heard) // 2, dims=0)),
+        LATE: clip.shifted(CONTROL_SHIFT),
+        EARLY: clip.shifted(-CONTROL_SHIFT),
+        SILENCE: EmbeddedClip(clip.seen, silence.expand_as(clip.heard)),
+        STATIC_FRAME: EmbeddedClip(clip.seen[:1].expand_as(clip.seen), clip.heard),
     }
 
 
@@ -128,48 +258,6 @@ def _pick_truth(controls: Mapping[str, SyncScore]) -> SyncScore:
     return controls[GROUND_TRUTH]
 
 
-ORDER_BLIND = dict.fromkeys(("FFD (open)", "FID", "flicker ratio"), (SHUFFLED, LATE, EARLY))
-"""Controls that hold the same frames in another order, on which some metrics are not tested.
-
-A Fréchet distance cannot detect the order, and flicker can hardly detect that whole stretches were moved.
-"""
-
-IMAGE_ORDER = ("SSIM", "SSIM in mask", "PSNR in mask, dB", "flicker ratio")
-"""Image metrics that must rank the truth above the controls.
-
-Sharpness cannot, since every control is as sharp as the truth; the blurred cheat tests it instead.
-"""
-
-
-def order_controls(opening: Float[np.ndarray, " T"]) -> dict[str, Int[np.ndarray, " T"]]:
-    """Return, for each control row, the moment of the original that it shows in frame t.
-
-    Args:
-        opening: mouth opening of the original video, px.
-
-    Returns:
-        `shuffled audio` shows the clip rotated by half its length; `audio late` and `audio early` show lips that are 5
-        frames ahead and behind; `silence` always shows the moment of the smallest opening; `static frame` the first
-        one.
-
-    Raises:
-        ParameterError: the clip is too short to be shifted.
-
-    Source: Original to this project.
-    """
-    count = len(opening)
-    if count <= 2 * CONTROL_SHIFT:
-        raise ParameterError(f"controls need more than {2 * CONTROL_SHIFT} frames, got {count}.")
-    frames = np.arange(count)
-    return {
-        SHUFFLED: np.roll(frames, count // 2),
-        LATE: np.roll(frames, -CONTROL_SHIFT),
-        EARLY: np.roll(frames, CONTROL_SHIFT),
-        SILENCE: np.full(count, int(np.argmin(opening))),
-        STATIC_FRAME: np.zeros(count, int),
-    }
-
-
 def find_order_failures(table: pd.DataFrame, *metrics: str) -> list[str]:
     """List the controls that are not worse than the re-encoded truth.
 
@@ -196,6 +284,34 @@ def find_order_failures(table: pd.DataFrame, *metrics: str) -> list[str]:
             value = float(table.loc[row, metric])
             if row not in ORDER_BLIND.get(metric, ()) and not is_better(metric, truth, value):
                 failures.append(f"{metric}: `{row}` scores {value:.4g}, the re-encoded truth {truth:.4g}")
+    return failures
+
+
+def find_lse_failures(controls: Mapping[str, LipSyncError]) -> list[str]:
+    """List the controls that are in the wrong order.
+
+    The truth, re-encoded or with its sound shifted, must have a smaller LSE-D and a larger LSE-C than shuffled audio,
+    silence and a static frame: both measures search for the best offset, so a shift costs little. The shift must be
+    found within one frame.
+
+    Args:
+        controls: rows of `score_controls`, and the re-encoded truth if there is one.
+
+    Returns:
+        One sentence per failure.
+    """
+    offset, failures = controls[GROUND_TRUTH].offset, []
+    wanted = {GROUND_TRUTH: offset, REENCODED: offset, LATE: offset - CONTROL_SHIFT, EARLY: offset + CONTROL_SHIFT}
+    fitting = {name: score for name, score in controls.items() if name in wanted}
+    for name, score in fitting.items():
+        if abs(score.offset - wanted[name]) > 1:
+            failures.append(f"`{name}` is found at {score.offset} frames, not at {wanted[name]}")
+    for name, other in controls.items():
+        for fits, own in fitting.items() if name not in fitting else ():
+            if other.distance <= own.distance:
+                failures.append(f"`{name}` has LSE-D {other.distance:.2f}, `{fits}` {own.distance:.2f}")
+            if other.confidence >= own.confidence:
+                failures.append(f"`{name}` has LSE-C {other.confidence:.2f}, `{fits}` {own.confidence:.2f}")
     return failures
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, UInt8
 
 from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.core.progress import track
-from metatalk_lib.evaluation.controls import GROUND_TRUTH, REENCODED, STATIC_FRAME
+from metatalk_lib.evaluation.controls import REENCODED, STATIC_FRAME
 from metatalk_lib.evaluation.face_features import compute_face_features, compute_likeness
 from metatalk_lib.evaluation.frechet_judge import FrechetJudge, compute_inception_features
 from metatalk_lib.evaluation.held_out import FinishedVideo, HeldOut
@@ -120,7 +120,7 @@ def measure_held_out_faces(
 
     Args:
         held_out: the frames to compare.
-        controls: control videos from `image_measures.write_controls`; measured are the two that lip measures need, the
+        controls: control videos from `controls.write_controls`; measured are the two that lip measures need, the
             re-encoded original and the one with a static mouth.
         videos: row name to video.
         judge: judge of the Fréchet distance.
@@ -140,21 +140,6 @@ def measure_held_out_faces(
         for frames, path in track(sources, "following faces", unit="video")
     )
     return truth, dict(zip(followed, faces, strict=True))
-
-
-def add_controls(
-    faces: Mapping[str, FaceMeasures], truth: FaceMeasures, orders: Mapping[str, Int[np.ndarray, " T"]]
-) -> dict[str, FaceMeasures]:
-    """Collect rows for `compare_faces`: the truth, the re-encoded truth, its controls, then the videos.
-
-    Args:
-        faces: row name to measures of the re-encoded truth and of videos.
-        truth: measures of the original; the controls are its own faces at other moments.
-        orders: orders from `controls.order_controls`.
-    """
-    controls = {name: truth.at(order) for name, order in orders.items()}
-    others = {name: face for name, face in faces.items() if name not in (REENCODED, *controls)}
-    return {GROUND_TRUTH: truth, REENCODED: faces[REENCODED], **controls, **others}
 
 
 def compare_faces(faces: Mapping[str, FaceMeasures], truth: FaceMeasures, judge: FrechetJudge) -> pd.DataFrame:

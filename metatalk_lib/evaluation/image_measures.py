@@ -15,7 +15,7 @@ from typing import get_args
 import cv2
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from metatalk_lib.core.artifacts import load_arrays
 from metatalk_lib.core.errors import DataError, ParameterError
@@ -25,7 +25,6 @@ from metatalk_lib.evaluation.cheats import CHEATS, PASS_THROUGH, make_cheat
 from metatalk_lib.evaluation.controls import CONTROL_ROWS, GROUND_TRUTH, REENCODED, STATIC_FRAME, compute_sync_controls
 from metatalk_lib.evaluation.held_out import FinishedVideo, HeldOut
 from metatalk_lib.face3d.face_model import FaceModel
-from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.metrics import image_quality
 from metatalk_lib.metrics.mouth_opening_sync import SyncScore, compute_sync
 from metatalk_lib.tracking.landmarks import LandmarkTrack, mouth_opening
@@ -67,48 +66,13 @@ class References:
     kind: str
 
 
-def write_controls(
-    held_out: HeldOut, model: FaceModel, folder: Path, orders: Mapping[str, Int[np.ndarray, " T"]]
-) -> dict[str, FinishedVideo]:
-    """Encode the controls like any method's video: the original, and the original with the mouths of other moments.
-
-    Args:
-        held_out: the frames to compare.
-        model: face model that determines the mask.
-        folder: output folder of the videos.
-        orders: orders from `controls.order_controls`: the moment whose mouth each frame shows.
-
-    Returns:
-        `REENCODED`, then the names of `orders`, to the video in the crop.
-    """
-    masks = list(held_out.masks(model))
-    streams = {REENCODED: held_out.originals()}
-    for name, order in orders.items():
-        streams[name] = show_mouths(held_out.originals(), held_out.originals_at(order), masks)
-    videos = {}
-    for name, frames in track(streams.items(), "encoding controls", unit="video"):
-        videos[name] = FinishedVideo(folder / f"control_{name.replace(', ', '_').replace(' ', '_')}.mp4", is_crop=True)
-        write_video(videos[name].path, frames, fps=held_out.fps)
-    return videos
-
-
-def show_mouths(
-    originals: Iterable[UInt8[np.ndarray, "H W 3"]],
-    others: Iterable[UInt8[np.ndarray, "H W 3"]],
-    masks: Iterable[Bool[np.ndarray, "H W"]],
-) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """Yield the originals with the others' pixels inside the masks."""
-    for original, other, mask in zip(originals, others, masks, strict=True):
-        yield np.where(mask[..., None], other, original)
-
-
 def measure_images(held_out: HeldOut, model: FaceModel, videos: Mapping[str, FinishedVideo]) -> pd.DataFrame:
     """Compute the image measures of every video, with the cheat rows above them.
 
     Args:
         held_out: the frames to compare.
         model: face model that determines the mask.
-        videos: row name to video, including those of `write_controls`.
+        videos: row name to video, including those of `controls.write_controls`.
 
     Returns:
         Rows: pass-through and cheats (uncompressed), then the videos; columns: `IMAGE_METRICS` over the frames.

@@ -14,6 +14,7 @@ from metatalk_lib.evaluation.controls import (
     REENCODED,
     find_control_failures,
     find_lag_failures,
+    find_lse_failures,
     find_order_failures,
 )
 from metatalk_lib.evaluation.face_measures import LANDMARK_DISTANCE, LIKENESS
@@ -24,7 +25,6 @@ from metatalk_lib.evaluation.lse_judge import (
     average_clips,
     average_tracks,
     embed_video,
-    find_lse_failures,
     score_controls,
 )
 from metatalk_lib.evaluation.test_split import Tail

@@ -6,7 +6,7 @@ this project tracks everywhere. Scores of different networks or recipes are neve
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,16 +22,7 @@ from metatalk_lib.core.checkpoints import load_published, load_strictly
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.core.parallel import CORES, draw_ahead
 from metatalk_lib.core.progress import track
-from metatalk_lib.evaluation.controls import (
-    CONTROL_SHIFT,
-    EARLY,
-    GROUND_TRUTH,
-    LATE,
-    REENCODED,
-    SHUFFLED,
-    SILENCE,
-    STATIC_FRAME,
-)
+from metatalk_lib.evaluation.controls import CONTROL_SHIFT, change_speech
 from metatalk_lib.evaluation.face_measures import follow_face
 from metatalk_lib.evaluation.syncnet_tracks import MIN_BOXES, crop_faces, track_faces
 from metatalk_lib.media.audio import Recording, read_audio, to_mono_16k, to_pcm16
@@ -261,8 +252,7 @@ def score_controls(judge: LipSyncJudge, clips: Sequence[EmbeddedClip]) -> dict[s
         clips: result of `embed_video` for the original with its own sound.
 
     Returns:
-        Scores by row name: the video itself; its sound rotated by half the clip; late and early by 5 frames; silent;
-        and the clip's first five frames held throughout; averaged over the face tracks.
+        Scores of the rows of `controls.change_speech`, averaged over the face tracks.
 
     Raises:
         ParameterError: a clip is too short to be shifted.
@@ -271,43 +261,8 @@ def score_controls(judge: LipSyncJudge, clips: Sequence[EmbeddedClip]) -> dict[s
         needed = 2 * CONTROL_SHIFT + MIN_FRAMES
         raise ParameterError(f"LSE's controls need {needed} frames, got {least + MIN_FRAMES - 1}.")
     silence = embed_speech(judge.network, np.zeros(2 * SYNCNET_FPS * SAMPLES_PER_FRAME, np.int16))[:1]
-    changes: dict[str, Callable[[EmbeddedClip], EmbeddedClip]] = {
-        GROUND_TRUTH: lambda clip: clip,
-        SHUFFLED: lambda clip: EmbeddedClip(clip.seen, clip.heard.roll(len(clip.heard) // 2, dims=0)),
-        LATE: lambda clip: clip.shifted(CONTROL_SHIFT),
-        EARLY: lambda clip: clip.shifted(-CONTROL_SHIFT),
-        SILENCE: lambda clip: EmbeddedClip(clip.seen, silence.expand_as(clip.heard)),
-        STATIC_FRAME: lambda clip: EmbeddedClip(clip.seen[:1].expand_as(clip.seen), clip.heard),
-    }
-    return {name: average_tracks(score_clip(change(clip)) for clip in clips) for name, change in changes.items()}
-
-
-def find_lse_failures(controls: Mapping[str, LipSyncError]) -> list[str]:
-    """List the controls that are in the wrong order.
-
-    The truth, re-encoded or with its sound shifted, must have a smaller LSE-D and a larger LSE-C than shuffled audio,
-    silence and a static frame: both measures search for the best offset, so a shift costs little. The shift must be
-    found within one frame.
-
-    Args:
-        controls: rows of `score_controls`, and the re-encoded truth if there is one.
-
-    Returns:
-        One sentence per failure.
-    """
-    offset, failures = controls[GROUND_TRUTH].offset, []
-    wanted = {GROUND_TRUTH: offset, REENCODED: offset, LATE: offset - CONTROL_SHIFT, EARLY: offset + CONTROL_SHIFT}
-    fitting = {name: score for name, score in controls.items() if name in wanted}
-    for name, score in fitting.items():
-        if abs(score.offset - wanted[name]) > 1:
-            failures.append(f"`{name}` is found at {score.offset} frames, not at {wanted[name]}")
-    for name, other in controls.items():
-        for fits, own in fitting.items() if name not in fitting else ():
-            if other.distance <= own.distance:
-                failures.append(f"`{name}` has LSE-D {other.distance:.2f}, `{fits}` {own.distance:.2f}")
-            if other.confidence >= own.confidence:
-                failures.append(f"`{name}` has LSE-C {other.confidence:.2f}, `{fits}` {own.confidence:.2f}")
-    return failures
+    changed = [change_speech(clip, silence) for clip in clips]
+    return {name: average_tracks(score_clip(each[name]) for each in changed) for name in changed[0]}
 
 
 def frame_count_at_25(path: Path) -> int:

@@ -9,9 +9,11 @@ from metatalk_lib.evaluation.controls import (
     CONTROL_ROWS,
     REENCODED,
     check_controls,
+    find_lse_failures,
     find_order_failures,
     order_controls,
 )
+from metatalk_lib.metrics.lse import LipSyncError
 
 
 def test_controls_show_other_moments():
@@ -71,3 +73,23 @@ def test_controls_that_must_hold_stop_the_run():
     assert check_controls({"faces": []}, must_hold=True) == "No control comes out in the wrong order."
     said = check_controls({"faces": [], "LSE": None, "envelope": None}, must_hold=True)
     assert said == "No control comes out in the wrong order; the clip is too short to ask LSE, envelope."
+
+
+def test_a_blind_measure_fails_its_controls():
+    same = LipSyncError(5.0, 1.0, 0)
+    names = ("ground truth", "shuffled audio", "audio 5 frames late", "silence")
+    failures = find_lse_failures(dict.fromkeys(names, same))
+    assert len(failures) == 9
+    assert failures[0] == "`audio 5 frames late` is found at 0 frames, not at -5"
+    assert failures[1] == "`shuffled audio` has LSE-D 5.00, `ground truth` 5.00"
+
+
+def test_what_encoding_spoils_is_no_measure():
+    controls = {
+        "ground truth": LipSyncError(5.0, 3.0, 0),
+        "ground truth, re-encoded": LipSyncError(8.0, 1.0, 0),
+        "shuffled audio": LipSyncError(7.0, 1.5, 6),
+    }
+    (first, second) = find_lse_failures(controls)
+    assert first == "`shuffled audio` has LSE-D 7.00, `ground truth, re-encoded` 8.00"
+    assert "LSE-C" in second

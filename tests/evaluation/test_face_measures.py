@@ -11,12 +11,11 @@ import pytest
 
 from metatalk_lib.core.errors import FaceError, ParameterError
 from metatalk_lib.evaluation import face_features, face_measures
-from metatalk_lib.evaluation.controls import REENCODED, STATIC_FRAME
+from metatalk_lib.evaluation.controls import REENCODED, STATIC_FRAME, add_controls
 from metatalk_lib.evaluation.face_features import compute_face_features, compute_likeness
 from metatalk_lib.evaluation.face_measures import (
     LANDMARK_DISTANCE,
     LIKENESS,
-    add_controls,
     compare_faces,
     measure_held_out_faces,
 )

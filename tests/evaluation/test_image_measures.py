@@ -10,7 +10,7 @@ from metatalk_lib.core.artifacts import load_arrays, save_arrays
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.evaluation import image_measures
 from metatalk_lib.evaluation.cheats import PASS_THROUGH
-from metatalk_lib.evaluation.controls import REENCODED, STATIC_FRAME
+from metatalk_lib.evaluation.controls import REENCODED, STATIC_FRAME, write_controls
 from metatalk_lib.evaluation.held_out import FinishedVideo, HeldOut, fit_sound, load_held_out
 from metatalk_lib.face3d.face_model import FaceModel, load_face_model
 from metatalk_lib.media.video import read_frames
@@ -117,7 +117,7 @@ def test_controls_are_videos_with_the_mouths_of_other_moments(
     held_out: HeldOut, model: FaceModel, perfect: FinishedVideo, tmp_path: Path
 ) -> None:
     orders = {"backwards": np.arange(TAIL)[::-1].copy(), STATIC_FRAME: np.full(TAIL, 3)}
-    controls = image_measures.write_controls(held_out, model, tmp_path, orders)
+    controls = write_controls(held_out, model, tmp_path, orders)
     assert list(controls) == [REENCODED, *orders]
     frames = list(controls[STATIC_FRAME].crops(held_out))
     assert len(frames) == TAIL
