@@ -18,6 +18,8 @@ from metatalk_lib.core.paths import HOME_DIR, HOME_VARIABLE, NOTEBOOKS_DIR, STAG
 from metatalk_lib.core.stage import stage_dir
 from metatalk_lib.core.stage_configs import STAGE_CONFIGS, StageConfig
 
+UNFINISHED = "not finished yet"
+
 
 class StageError(MetaTalkError):
     """A notebook failed; the message contains the notebook's error and the path of its partial copy."""
@@ -51,7 +53,8 @@ def run_character(values: Mapping[str, Any], stages: Sequence[str] = STAGES, *, 
     configs = {stage: STAGE_CONFIGS[stage].from_values(values) for stage in stages}
     reason = "--force" if force else ""
     for stage, config in configs.items():
-        reason = reason or explain_run(stage, config)
+        own = explain_run(stage, config)
+        reason = own if own == UNFINISHED else reason or own
         if not reason:
             print(f"{stage} ({config.character}): up to date", flush=True)
             continue
@@ -108,7 +111,7 @@ def explain_run(stage: str, config: StageConfig) -> str:
     """
     folder = stage_dir(config.outputs_dir, config.character, stage)
     if not (folder / "summary.json").exists():
-        return "not finished yet"
+        return UNFINISHED
     try:
         summary = load_json(folder / "summary.json")
     except DataError:

@@ -94,15 +94,15 @@ def compute_truth(scene: Scene, performance: Performance, model: FaceModel) -> d
     rows = model.landmark_matrix.numpy().astype(np.float64)
     neutral_landmarks, moving = rows @ neutral, np.einsum("lb,abd->ald", rows, actions)
     shift = np.array(scene.camera.shift)
-    rotations, translations, landmarks = [], [], []
+    rotations, translations, frames = [], [], []
     for row, angles, sway in zip(performance.actions, performance.rotation, performance.sway, strict=True):
         turn = euler_matrix(angles)
         points = neutral_landmarks + np.tensordot(row, moving, axes=1)
         seen = (points - PIVOT) @ turn.T + PIVOT + sway + shift
-        landmarks.append(project_points(seen, scene.camera.focal_px, scene.camera.principal_point_px))
+        frames.append(project_points(seen, scene.camera.focal_px, scene.camera.principal_point_px))
         rotations.append(matrix_to_euler(turn @ fit.rotation))
         translations.append(turn @ (fit.translation - PIVOT) + PIVOT + sway + shift)
-    landmarks = np.array(landmarks)
+    landmarks = np.array(frames)
     gaps = [np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=1) for a, b in INNER_LIP_PAIRS]
     expression = torch.from_numpy(performance.actions) @ model.actions_to_expression
     values = {

@@ -46,7 +46,9 @@ def grow_strands(figure: Figure, normals: Float[np.ndarray, "N 3"], character: S
 def _assemble(bundles: list[Bundle], figure, character) -> Strands:
     """Concatenate, sort far to near, and bake the light along the strands."""
     starts, places, follow, order_key = [0], [], [], []
-    columns = {name: [] for name in ("anchors", "shares", "points", "colours", "widths", "opacity")}
+    columns: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("anchors", "shares", "points", "colours", "widths", "opacity")
+    }
     shadow = []
     for bundle in bundles:
         count, size = bundle.points.shape[:2]

@@ -148,7 +148,9 @@ class Scene:
         turned = (vertices - PIVOT) @ rotation.T + PIVOT + pose.sway.astype(np.float32)
         weight = figure.head_weight[:, None]
         still = vertices + self._breathing(figure.template) * np.float32(pose.breath)
-        return (turned * weight + still * (1 - weight) + np.float32(self.camera.shift)).astype(np.float32), rotation
+        return (turned * weight + still * (1 - weight) + np.array(self.camera.shift, np.float32)).astype(
+            np.float32
+        ), rotation
 
     @staticmethod
     def _breathing(template: np.ndarray) -> np.ndarray:
@@ -171,7 +173,7 @@ class Scene:
             layers,
         )
         head = Head(rotation, PIVOT, pose.sway.astype(np.float32), np.array(camera.shift, dtype=np.float32))
-        lens = Lens(*np.float32([camera.focal_px, *camera.principal_point_px]))
+        lens = Lens(*np.array([camera.focal_px, *camera.principal_point_px], dtype=np.float32))
         strands.draw(self.strands, vertices, head, lens, self.lights, layers)
         return develop(layers, self.grain, self.character, frame_id)
 

@@ -9,7 +9,7 @@ from metatalk_lib.core.artifacts import save_json
 from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.core.notebook_runner import explain_run, run_character, select_stages
 from metatalk_lib.core.stage import open_stage
-from metatalk_lib.core.stage_configs import CropConfig, EvaluationConfig
+from metatalk_lib.core.stage_configs import CropConfig, EvaluationConfig, ReconstructionConfig
 
 
 def test_stages_are_selected_by_number_or_name():
@@ -71,11 +71,13 @@ def test_a_run_says_why_a_stage_runs_again(tmp_path: Path, monkeypatch: pytest.M
     save_json(opened.dir / "summary.json", {**summary, "code": older})
     assert explain_run("01_crop", config) == "metatalk_lib/media/audio.py changed since"
     monkeypatch.setattr(notebook_runner, "execute_stage", lambda stage, config: None)
+    open_stage("03_reconstruction", ReconstructionConfig(outputs_dir=str(tmp_path), threads=1)).finish()
     capsys.readouterr()
-    run_character({"outputs_dir": str(tmp_path), "threads": 1}, ("01_crop", "02_pseudo_video"))
+    run_character({"outputs_dir": str(tmp_path), "threads": 1}, ("01_crop", "02_pseudo_video", "03_reconstruction"))
     assert capsys.readouterr().out.splitlines() == [
         "01_crop (A): running: metatalk_lib/media/audio.py changed since",
-        "02_pseudo_video (A): running: 01_crop was run again",
+        "02_pseudo_video (A): running: not finished yet",
+        "03_reconstruction (A): running: 02_pseudo_video was run again",
     ]
 
 
