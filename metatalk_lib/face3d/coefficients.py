@@ -152,7 +152,7 @@ class Coefficients:
         rows = np.searchsorted(self.frame_id, frame_ids)
         known = (rows < len(self)) & (self.frame_id[np.minimum(rows, len(self) - 1)] == frame_ids)
         if not known.all():
-            missing = ", ".join(str(frame) for frame in np.asarray(frame_ids)[~known][:5])
+            missing = ", ".join(str(frame) for frame in np.unique(np.asarray(frame_ids)[~known])[:5])
             raise ParameterError(
                 f"coefficients: no frame {missing}; they cover {self.frame_id[0]} to {self.frame_id[-1]}."
             )
@@ -185,11 +185,6 @@ def repose(
     Raises:
         ParameterError: a frame in `order` was not fitted.
     """
-    coefficients.select(np.unique(order))
-    rows_of = rows_by_frame(coefficients)
-    rows = np.array([rows_of[int(number)] for number in order])
-    per_frame = ("illumination", "rotation", "translation", "valid", "landmark_error_px")
-    played = {name: getattr(coefficients, name)[rows] for name in per_frame}
     return dataclasses.replace(
-        coefficients, frame_id=np.arange(len(order)), expression=expression.astype(np.float32), **played
+        coefficients.select(order), frame_id=np.arange(len(order)), expression=expression.astype(np.float32)
     )
