@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -149,6 +150,14 @@ class Coefficients:
         Raises:
             ParameterError: a frame is missing.
         """
+        return dataclasses.replace(self, **self.take(frame_ids))
+
+    def take(self, frame_ids: Int[np.ndarray, " K"]) -> dict[str, Any]:
+        """Return the fields that have one row a frame, at some frames in any order, with repeats.
+
+        Raises:
+            ParameterError: a frame is missing.
+        """
         rows = np.searchsorted(self.frame_id, frame_ids)
         known = (rows < len(self)) & (self.frame_id[np.minimum(rows, len(self) - 1)] == frame_ids)
         if not known.all():
@@ -157,7 +166,7 @@ class Coefficients:
                 f"coefficients: no frame {missing}; they cover {self.frame_id[0]} to {self.frame_id[-1]}."
             )
         per_frame = ("frame_id", "expression", "illumination", "rotation", "translation", "valid", "landmark_error_px")
-        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in per_frame})
+        return {name: getattr(self, name)[rows] for name in per_frame}
 
     def with_expression(self, expression: Float[np.ndarray, "T 64"]) -> "Coefficients":
         """Return the same frames with other expressions.
@@ -185,6 +194,6 @@ def repose(
     Raises:
         ParameterError: a frame in `order` was not fitted.
     """
-    return dataclasses.replace(
-        coefficients.select(order), frame_id=np.arange(len(order)), expression=expression.astype(np.float32)
-    )
+    played = coefficients.take(order)
+    played |= {"frame_id": np.arange(len(order)), "expression": expression.astype(np.float32)}
+    return dataclasses.replace(coefficients, **played)
