@@ -1,4 +1,9 @@
-"""Control rows of every measure, and the order in which they must come out."""
+"""Control rows of every measure, and the order in which they must come out.
+
+They show the original video with matching sound (ground truth) or wrong sound (shuffled, shifted, silent), or a mouth
+that does not move with the right sound (static frame). A measure that cannot tell these apart is useless, which the
+`find_..._failures` detect.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Open measures of lip synchronisation, with the control rows that calibrate them.
+"""Open measures of lip synchronisation by the mouth's opening.
 
 Both measures are Pearson correlations over frames. They need no trained network, and neither is LSE-D or LSE-C.
 
@@ -6,10 +6,6 @@ Both measures are Pearson correlations over frames. They need no trained network
   video's own audio drives it;
 - mouth opening against the speech envelope: needs audio only, and is weak even for the ground truth, since loudness and
   mouth opening are not the same thing.
-
-The control rows pair the original video with matching audio (ground truth) or wrong audio (shuffled, shifted, silent),
-or a mouth that does not move with the right audio (static frame). A measure that cannot tell these apart is useless;
-`find_control_failures` and, for lags, `find_lag_failures` detect this.
 """
 
 import itertools

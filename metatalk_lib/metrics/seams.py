@@ -1,4 +1,4 @@
-"""Measures of the seam around a painted region: pure functions of arrays, as in `metrics`."""
+"""Measures of the seam around a painted region: pure functions of arrays, as in `image_quality`."""
 
 import cv2
 import numpy as np
