@@ -22,9 +22,10 @@ $(STAMP): requirements.lock pyproject.toml setup.py
 demo: $(STAMP)
 	$(BIN)/metatalk run --character $(CHARACTER) --profile $(PROFILE)
 
-# two processes share the files of tests; threads that spin while they wait would take the other's core
+# two processes share the files of tests; threads that spin while they wait would take the other's core; without
+# bytecode on the disk, every notebook and command that a test starts would compile all modules anew
 test: lint
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(COVERAGE)
+	PYTHONDONTWRITEBYTECODE= OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(COVERAGE)
 	$(if $(COVERAGE),@total=$$($(BIN)/coverage report --format=total) && echo "metatalk_lib: $$total % of lines and branches covered")
 
 lint: $(STAMP)

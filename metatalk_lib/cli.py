@@ -11,8 +11,7 @@ from metatalk_lib import __version__
 from metatalk_lib.core import assets
 from metatalk_lib.core.errors import MetaTalkError, ParameterError
 from metatalk_lib.core.params import character_params_path, count_from, load_params, profile_params_path
-from metatalk_lib.core.paths import resolve_path
-from metatalk_lib.core.stage import stage_dir
+from metatalk_lib.core.paths import resolve_path, stage_dir
 from metatalk_lib.core.stage_configs import CHARACTERS, StageConfig
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

@@ -42,6 +42,13 @@ def test_errors_are_one_line_with_exit_code_1(arguments, message, tmp_path: Path
     assert_one_line_error(metatalk(*arguments, cwd=tmp_path), message)
 
 
+def test_the_command_answers_before_the_heavy_libraries_are_loaded():
+    """Each of them takes seconds, which no mistyped name should wait for."""
+    program = "import sys, metatalk_lib.cli, metatalk_lib.core.notebook_runner; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "papermill", "matplotlib", "numba"} & set(loaded)
+
+
 def test_assets_list_shows_every_licence():
     result = metatalk("assets", "list")
     assert result.returncode == 0

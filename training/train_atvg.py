@@ -36,8 +36,8 @@ from metatalk_lib.baselines.atvg import (
     move_atvg_landmarks,
 )
 from metatalk_lib.baselines.atvg_landmarks import LANDMARK_SCALE
-from metatalk_lib.core.artifacts import atomic_path, load_weights, save_json, save_weights
-from metatalk_lib.core.checkpoints import load_strictly
+from metatalk_lib.core.artifacts import atomic_path, save_json
+from metatalk_lib.core.checkpoints import load_strictly, load_weights, save_weights
 from metatalk_lib.core.machine import describe_machine
 from metatalk_lib.core.progress import track
 from metatalk_lib.metrics.image_quality import to_psnr

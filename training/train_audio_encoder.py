@@ -19,7 +19,8 @@ import torch
 from scipy.fft import dct
 from torch import nn
 
-from metatalk_lib.core.artifacts import atomic_path, save_weights
+from metatalk_lib.core.artifacts import atomic_path
+from metatalk_lib.core.checkpoints import save_weights
 from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.face3d.face_model import load_face_model
 from metatalk_lib.networks.audio_to_expression import A2E_WINDOW

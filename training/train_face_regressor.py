@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import distributed, multiprocessing, nn
 
-from metatalk_lib.core.artifacts import atomic_path, load_arrays, save_weights
+from metatalk_lib.core.artifacts import atomic_path, load_arrays
+from metatalk_lib.core.checkpoints import save_weights
 from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.progress import track
 from metatalk_lib.face3d.face_model import FaceModel, load_face_model

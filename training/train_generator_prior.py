@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from metatalk_lib.core.artifacts import atomic_path, load_arrays, save_weights, sha256_file
+from metatalk_lib.core.artifacts import atomic_path, load_arrays, sha256_file
+from metatalk_lib.core.checkpoints import save_weights
 from metatalk_lib.core.code_fingerprint import fingerprint_modules
 from metatalk_lib.core.machine import describe_machine
 from metatalk_lib.core.progress import track

@@ -32,7 +32,8 @@ from metatalk_lib.baselines.make_it_talk_weights import (
     pack_sound,
     unpack_sound,
 )
-from metatalk_lib.core.artifacts import atomic_path, load_json, load_weights, save_json, save_weights
+from metatalk_lib.core.artifacts import atomic_path, load_json, save_json
+from metatalk_lib.core.checkpoints import load_weights, save_weights
 from metatalk_lib.core.machine import describe_machine
 from metatalk_lib.networks.residual_unet import ResidualUNet
 from training import (

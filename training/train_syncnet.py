@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from metatalk_lib.core.artifacts import atomic_path, load_arrays, save_weights
+from metatalk_lib.core.artifacts import atomic_path, load_arrays
+from metatalk_lib.core.checkpoints import save_weights
 from metatalk_lib.core.machine import describe_machine
 from metatalk_lib.core.progress import track
 from metatalk_lib.evaluation.syncnet_tracks import crop_faces

@@ -25,7 +25,8 @@ import numpy as np
 import torch
 
 from metatalk_lib.baselines.wav2lip import OPEN_WAV2LIP_PATH, OPEN_WAV2LIP_WIDTH
-from metatalk_lib.core.artifacts import atomic_path, load_arrays, load_weights, save_weights
+from metatalk_lib.core.artifacts import atomic_path, load_arrays
+from metatalk_lib.core.checkpoints import load_weights, save_weights
 from metatalk_lib.core.machine import describe_machine
 from metatalk_lib.core.progress import track
 from metatalk_lib.media.audio import FEATURE_RATE, to_mono_16k

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 from torch import nn
 
-from metatalk_lib.core.artifacts import load_json, load_weights, save_json, save_weights
-from metatalk_lib.core.checkpoints import load_strictly
+from metatalk_lib.core.artifacts import load_json, save_json
+from metatalk_lib.core.checkpoints import load_strictly, load_weights, save_weights
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.networks.audio_to_expression import (
     A2E_WINDOW,

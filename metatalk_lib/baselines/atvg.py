@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from metatalk_lib.baselines.atvg_landmarks import LANDMARK_SCALE, FacePlace, LandmarkSpace, PublishedSpace
 from metatalk_lib.baselines.opening import open_talk
-from metatalk_lib.core.artifacts import load_json, load_weights
+from metatalk_lib.core.artifacts import load_json
 from metatalk_lib.core.assets import find_asset, require_file
-from metatalk_lib.core.checkpoints import Weights, load_published, load_strictly, takes_open
+from metatalk_lib.core.checkpoints import Weights, load_published, load_strictly, load_weights, takes_open
 from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.paths import PACKAGE_DATA_DIR
 from metatalk_lib.core.progress import track

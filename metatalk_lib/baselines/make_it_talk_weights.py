@@ -14,9 +14,8 @@ from jaxtyping import Float
 from torch import nn
 
 from metatalk_lib.baselines.make_it_talk_landmarks import FACE_WIDTH_POINTS
-from metatalk_lib.core.artifacts import load_weights
 from metatalk_lib.core.assets import find_asset, require_file
-from metatalk_lib.core.checkpoints import Weights, load_published, load_strictly, takes_open
+from metatalk_lib.core.checkpoints import Weights, load_published, load_strictly, load_weights, takes_open
 from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.paths import PACKAGE_DATA_DIR
 from metatalk_lib.face3d.face_model import load_face_model

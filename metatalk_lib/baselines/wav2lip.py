@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from metatalk_lib.baselines.opening import open_talk
-from metatalk_lib.core.artifacts import load_weights, sha256_file
+from metatalk_lib.core.artifacts import sha256_file
 from metatalk_lib.core.assets import require_file
-from metatalk_lib.core.checkpoints import Weights, load_strictly, takes_open
+from metatalk_lib.core.checkpoints import Weights, load_strictly, load_weights, takes_open
 from metatalk_lib.core.paths import PACKAGE_DATA_DIR
 from metatalk_lib.core.progress import track
 from metatalk_lib.media.audio import frame_count_for, read_audio, to_mono_16k

@@ -4,15 +4,12 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 
 from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.paths import ensure_dir
@@ -86,31 +83,6 @@ def load_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
             return {name: file[name] for name in (names or file.files)}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as arrays ({error}). Delete it and run its stage again.") from error
-
-
-def save_weights(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Save named tensors as `.safetensors`; equal tensors produce equal bytes."""
-    with atomic_path(path) as temporary:
-        # `save_file` is not used, because it makes the file readable by its owner only
-        temporary.write_bytes(save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata))
-
-
-def load_weights(path: Path, advice: str) -> dict[str, torch.Tensor]:
-    """Load named tensors from `.safetensors`.
-
-    Args:
-        path: path of the `.safetensors` file.
-        advice: advice for error messages: where the file comes from.
-
-    Raises:
-        DataError: the file is absent or is not of this format.
-    """
-    if not path.exists():
-        raise DataError(f"{path} does not exist. {advice}")
-    try:
-        return load(path.read_bytes())
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{path} does not hold the expected weights ({error}). {advice}") from error
 
 
 def save_json(path: Path, value: Any) -> None:

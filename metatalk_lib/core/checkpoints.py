@@ -1,4 +1,7 @@
-"""Published checkpoints of other projects: read without executing code in them, and loaded with strict keys."""
+"""Weights of networks: safetensors, and checkpoints of other projects, read without executing code in them.
+
+Both are loaded with strict keys.
+"""
 
 import pickle
 import re
@@ -10,8 +13,11 @@ from types import ModuleType
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import nn
 
+from metatalk_lib.core.artifacts import atomic_path
 from metatalk_lib.core.assets import find_asset, require_file
 from metatalk_lib.core.errors import DataError, ParameterError
 
@@ -30,6 +36,31 @@ _PLAIN = {
     "torch.serialization._get_layout",
 }
 """The only callables allowed in unpickling a checkpoint with an optimiser: those that make dictionaries and tensors."""
+
+
+def save_weights(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Save named tensors as `.safetensors`; equal tensors produce equal bytes."""
+    with atomic_path(path) as temporary:
+        # `save_file` is not used, because it makes the file readable by its owner only
+        temporary.write_bytes(save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata))
+
+
+def load_weights(path: Path, advice: str) -> dict[str, torch.Tensor]:
+    """Load named tensors from `.safetensors`.
+
+    Args:
+        path: path of the `.safetensors` file.
+        advice: advice for error messages: where the file comes from.
+
+    Raises:
+        DataError: the file is absent or is not of this format.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist. {advice}")
+    try:
+        return load(path.read_bytes())
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path} does not hold the expected weights ({error}). {advice}") from error
 
 
 def takes_open(weights: str, *assets: str) -> bool:

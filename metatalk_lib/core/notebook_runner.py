@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import papermill
-from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from metatalk_lib.core import errors
@@ -14,8 +12,7 @@ from metatalk_lib.core.artifacts import load_json, sha256_input
 from metatalk_lib.core.assets import list_placed
 from metatalk_lib.core.code_fingerprint import describe_change, digest_stage
 from metatalk_lib.core.errors import DataError, MetaTalkError, ParameterError
-from metatalk_lib.core.paths import HOME_DIR, HOME_VARIABLE, NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path
-from metatalk_lib.core.stage import stage_dir
+from metatalk_lib.core.paths import HOME_DIR, HOME_VARIABLE, NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path, stage_dir
 from metatalk_lib.core.stage_configs import STAGE_CONFIGS, StageConfig
 
 UNFINISHED = "not finished yet"
@@ -74,6 +71,9 @@ def execute_stage(stage: str, config: StageConfig) -> Path:
     Raises:
         StageError: the notebook failed or did not finish its stage.
     """
+    import papermill  # takes seconds, which a run that finds everything up to date, or a mistyped name, need not wait
+    from papermill.exceptions import PapermillExecutionError
+
     executed = ensure_dir(resolve_path(config.outputs_dir) / config.character / "notebooks") / f"{stage}.ipynb"
     os.environ.setdefault(HOME_VARIABLE, str(HOME_DIR))  # the kernel's working folder is another one
     try:

@@ -37,6 +37,11 @@ def resolve_path(path: str | Path) -> Path:
     return path if path.is_absolute() else HOME_DIR / path
 
 
+def stage_dir(outputs_dir: str | Path, character: str, stage: str) -> Path:
+    """Absolute path `<outputs_dir>/<character>/<stage>`; nothing is created."""
+    return resolve_path(outputs_dir) / character / stage
+
+
 def cache_dir() -> Path:
     """Folder for what can be rebuilt at any time: `$METATALK_CACHE`, else `outputs/cache`. Created on first use.
 

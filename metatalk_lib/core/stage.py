@@ -17,15 +17,10 @@ from metatalk_lib.core.artifacts import load_json, save_json, sha256_input
 from metatalk_lib.core.assets import list_placed
 from metatalk_lib.core.code_fingerprint import digest_stage
 from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.core.paths import IS_SOURCE_TREE, PROJECT_ROOT, STAGES, ensure_dir, resolve_path
+from metatalk_lib.core.paths import IS_SOURCE_TREE, PROJECT_ROOT, STAGES, ensure_dir, stage_dir
 from metatalk_lib.core.stage_configs import StageConfig
 
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "av", "dlib-bin", "opencv-python-headless", "anny")
-
-
-def stage_dir(outputs_dir: str | Path, character: str, stage: str) -> Path:
-    """Absolute path `<outputs_dir>/<character>/<stage>`; nothing is created."""
-    return resolve_path(outputs_dir) / character / stage
 
 
 class Stage:

@@ -16,9 +16,8 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int16, UInt8
 
-from metatalk_lib.core.artifacts import load_weights
 from metatalk_lib.core.assets import find_asset, require_file
-from metatalk_lib.core.checkpoints import load_published, load_strictly
+from metatalk_lib.core.checkpoints import load_published, load_strictly, load_weights
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.core.parallel import CORES, draw_ahead
 from metatalk_lib.core.progress import track

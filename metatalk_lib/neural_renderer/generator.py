@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from metatalk_lib.core.artifacts import load_json, load_weights, save_json, save_weights
+from metatalk_lib.core.artifacts import load_json, save_json
+from metatalk_lib.core.checkpoints import load_weights, save_weights
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.core.paths import PACKAGE_DATA_DIR
 from metatalk_lib.core.stage_configs import RendererConfig

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from metatalk_lib.core.artifacts import save_weights
+from metatalk_lib.core.checkpoints import save_weights
 from metatalk_lib.core.child_process import run_in_process
 from metatalk_lib.core.code_fingerprint import fingerprint_modules
 from metatalk_lib.core.errors import DataError, ParameterError

@@ -18,7 +18,7 @@ from scipy import sparse
 from scipy.sparse import csr_matrix
 from skimage.measure import points_in_poly
 
-from metatalk_lib.core.artifacts import load_weights
+from metatalk_lib.core.checkpoints import load_weights
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.core.paths import PACKAGE_DATA_DIR
 from metatalk_lib.face3d.face_model import FaceModel

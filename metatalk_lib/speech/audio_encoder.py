@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metatalk_lib.core.artifacts import load_weights, sha256_file
+from metatalk_lib.core.artifacts import sha256_file
 from metatalk_lib.core.assets import require_file
-from metatalk_lib.core.checkpoints import load_published, load_strictly
+from metatalk_lib.core.checkpoints import load_published, load_strictly, load_weights
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.core.paths import PACKAGE_DATA_DIR
 from metatalk_lib.media.audio import Recording, frame_count_for, stream_mono_16k

@@ -12,7 +12,8 @@ from metatalk_lib.baselines import make_it_talk, make_it_talk_weights
 from metatalk_lib.baselines import make_it_talk_audio as voice_module
 from metatalk_lib.baselines import make_it_talk_landmarks as landmarks
 from metatalk_lib.core import assets
-from metatalk_lib.core.artifacts import save_weights, sha256_file
+from metatalk_lib.core.artifacts import sha256_file
+from metatalk_lib.core.checkpoints import save_weights
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.face3d.camera import project, transform
 from metatalk_lib.face3d.face_model import load_face_model

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from metatalk_lib.core import artifacts
 from metatalk_lib.core.artifacts import create_map
@@ -93,13 +91,3 @@ def test_unusable_json_is_named(tmp_path: Path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(DataError, match="not valid JSON"):
         artifacts.load_json(tmp_path / "x.json")
-
-
-def test_weights_are_equal_bytes_that_others_may_read(tmp_path: Path):
-    tensors = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.ones(1)}
-    for name in ("one", "two"):
-        artifacts.save_weights(tmp_path / name, tensors, {"step": "3"})
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    np.testing.assert_array_equal(load_file(tmp_path / "one")["a"], tensors["a"])
-    (tmp_path / "plain").touch()
-    assert (tmp_path / "one").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -1,16 +1,18 @@
-"""Published checkpoints: what is read, what is refused, and what the one line says."""
+"""Weights and published checkpoints: what is read, what is refused, and what the one line says."""
 
 import collections
 import io
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from metatalk_lib.core import checkpoints
-from metatalk_lib.core.checkpoints import load_checkpoint, load_published, load_strictly, takes_open
+from metatalk_lib.core.checkpoints import load_checkpoint, load_published, load_strictly, save_weights, takes_open
 from metatalk_lib.core.errors import DataError, ParameterError
 
 ADVICE = "Fetch it again."
@@ -155,3 +157,13 @@ def test_open_weights_are_taken_where_a_published_file_is_missing(monkeypatch):
     assert not takes_open("official", "vgnet")
     with pytest.raises(ParameterError, match="weights is `mine`; there are auto, open, official"):
         takes_open("mine", "atnet")
+
+
+def test_weights_are_equal_bytes_that_others_may_read(tmp_path: Path):
+    tensors = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.ones(1)}
+    for name in ("one", "two"):
+        save_weights(tmp_path / name, tensors, {"step": "3"})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    np.testing.assert_array_equal(load_file(tmp_path / "one")["a"], tensors["a"])
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "one").stat().st_mode == (tmp_path / "plain").stat().st_mode

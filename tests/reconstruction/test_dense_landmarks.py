@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from metatalk_lib.core.artifacts import save_weights
+from metatalk_lib.core.checkpoints import save_weights
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.face3d.face_model import load_face_model
 from metatalk_lib.networks.dense_landmark_net import VIEW_PX, DenseLandmarkNet
