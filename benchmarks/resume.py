@@ -97,8 +97,8 @@ def differing_files(stage: str, outputs: Path, fractions: Sequence[float]) -> di
 def kill_and_rerun(stage: str, outputs: Path, moment_s: float) -> None:
     """Start a stage from nothing, kill it at that time or, should it be faster, sooner, and run it again."""
     clear(stage, outputs)
-    while run_stage(stage, outputs, kill_after_s=moment_s) is not None:
-        moment_s *= 0.8
+    while (took_s := run_stage(stage, outputs, kill_after_s=moment_s)) is not None:
+        moment_s = 0.7 * took_s
         clear(stage, outputs)
     run_stage(stage, outputs)
 
