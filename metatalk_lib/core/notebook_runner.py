@@ -15,8 +15,6 @@ from metatalk_lib.core.errors import DataError, MetaTalkError, ParameterError
 from metatalk_lib.core.paths import HOME_DIR, HOME_VARIABLE, NOTEBOOKS_DIR, STAGES, ensure_dir, resolve_path, stage_dir
 from metatalk_lib.core.stage_configs import STAGE_CONFIGS, StageConfig
 
-UNFINISHED = "not finished yet"
-
 
 class StageError(MetaTalkError):
     """A notebook failed; the message contains the notebook's error and the path of its partial copy."""
@@ -50,8 +48,8 @@ def run_character(values: Mapping[str, Any], stages: Sequence[str] = STAGES, *, 
     configs = {stage: STAGE_CONFIGS[stage].from_values(values) for stage in stages}
     reason = "--force" if force else ""
     for stage, config in configs.items():
-        own = explain_run(stage, config)
-        reason = own if own == UNFINISHED else reason or own
+        if not reason or not _summary_path(stage, config).exists():
+            reason = explain_run(stage, config)
         if not reason:
             print(f"{stage} ({config.character}): up to date", flush=True)
             continue
@@ -94,7 +92,7 @@ def execute_stage(stage: str, config: StageConfig) -> Path:
             f"{stage}: cell {error.cell_index} failed with {error.ename}: {' '.join(str(error.evalue).split())} "
             f"The executed notebook shows where: {executed}"
         ) from error
-    if not (stage_dir(config.outputs_dir, config.character, stage) / "summary.json").exists():
+    if not _summary_path(stage, config).exists():
         raise StageError(f"{stage}: the notebook ended without finishing its stage. The executed notebook: {executed}")
     return executed
 
@@ -109,11 +107,11 @@ def explain_run(stage: str, config: StageConfig) -> str:
         stage: name of the stage.
         config: its parameters.
     """
-    folder = stage_dir(config.outputs_dir, config.character, stage)
-    if not (folder / "summary.json").exists():
-        return UNFINISHED
+    path = _summary_path(stage, config)
+    if not path.exists():
+        return "not finished yet"
     try:
-        summary = load_json(folder / "summary.json")
+        summary = load_json(path)
     except DataError:
         return "its summary.json cannot be read"
     if change := _compare_parameters(summary.get("parameters", {}), config.model_dump()):
@@ -126,10 +124,14 @@ def explain_run(stage: str, config: StageConfig) -> str:
     if config.takes_what_is_placed and summary.get("official_files") != list_placed():
         return "other official files are placed"
     for name, checksum in summary.get("inputs", {}).items():
-        path = Path(name)
-        if not path.exists() or sha256_input(path) != checksum:
-            return f"{name} changed since" if path.exists() else f"{name} is gone"
+        source = Path(name)
+        if not source.exists() or sha256_input(source) != checksum:
+            return f"{name} changed since" if source.exists() else f"{name} is gone"
     return ""
+
+
+def _summary_path(stage: str, config: StageConfig) -> Path:
+    return stage_dir(config.outputs_dir, config.character, stage) / "summary.json"
 
 
 def _compare_parameters(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
