@@ -29,8 +29,7 @@ from metatalk_lib.media.audio import Audio, read_audio, write_audio
 from metatalk_lib.media.video import probe_video, read_frames
 from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.studio.render_video import ensure_studio_video
-from metatalk_lib.tracking import crop
-from metatalk_lib.tracking import landmarks as tracking_landmarks
+from metatalk_lib.tracking import crop, face_tracker
 from metatalk_lib.tracking.face_detector import box_about, predict_landmarks
 from metatalk_lib.tracking.frame_sampler import FrameSampler
 from metatalk_lib.tracking.landmarks import LandmarkTrack
@@ -67,7 +66,7 @@ def crop_video(source: Path, folder: Path, *, keeps_frames: bool = False) -> tup
     sampler = FrameSampler(info)
     frames = sampler.watch(read_frames(source))
     frames = list(frames) if keeps_frames else read_ahead(frames)
-    track = tracking_landmarks.track_landmarks(frames, frame_count=info.frame_count, fps=info.fps, max_gap_s=1.0)
+    track = face_tracker.track_landmarks(frames, frame_count=info.frame_count, fps=info.fps, max_gap_s=1.0)
     report = run_preflight(source, track=track, sampler=sampler)
     save_json(folder / "preflight.json", report.to_dict())
     report.raise_on_error()
@@ -119,8 +118,8 @@ def speed_rows(source: Path) -> list[Row]:
         parts.append(time_parts(source, track, transform))
         stage.append(time_stage(source))
         with (
-            mock.patch.object(tracking_landmarks, "REDETECT_FRAMES", 1),
-            mock.patch.object(tracking_landmarks, "RECOUNT_FRAMES", 1),
+            mock.patch.object(face_tracker, "REDETECT_FRAMES", 1),
+            mock.patch.object(face_tracker, "RECOUNT_FRAMES", 1),
         ):
             cheats.append(time_stage(source))
     count = len(track.frame_id)

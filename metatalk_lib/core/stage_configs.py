@@ -84,8 +84,8 @@ class CropConfig(StageConfig):
     """Largest share of frames without a detected face that is interpolated (and counted); more is an error."""
     max_gap_seconds: float = Field(default=1.0, ge=0)
     """Longest run of frames without a detected face that is interpolated, s; a longer one is an error."""
-    landmark_detector: Literal["dlib", "fan"] = "dlib"
-    """Detector of the 68 landmarks; `fan` needs its published weights and, for speed, an accelerator."""
+    landmark_detector: Literal["mediapipe", "fan", "dlib"] = "mediapipe"
+    """Detector of the landmarks; `fan` needs its published weights and, for speed, an accelerator."""
     crop_size: Literal[0, 256, 512, 768, 1024] = 0
     """Side of the face video, px; 0 chooses it by the size of the face in the source video."""
 

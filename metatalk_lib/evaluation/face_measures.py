@@ -23,7 +23,9 @@ from metatalk_lib.evaluation.held_out import FinishedVideo, HeldOut
 from metatalk_lib.metrics.frechet_distance import compute_frechet_distance
 from metatalk_lib.metrics.image_quality import landmark_distance
 from metatalk_lib.tracking.face_detector import FacePosition, face_width
-from metatalk_lib.tracking.landmarks import MOUTH, LandmarkTrack, mouth_opening, track_landmarks
+from metatalk_lib.tracking.face_tracker import track_landmarks
+from metatalk_lib.tracking.landmark_predictor import DlibPredictor
+from metatalk_lib.tracking.landmarks import MOUTH, LandmarkTrack, mouth_opening
 
 MAX_BRIDGED_FRACTION = 0.1
 """Largest share of a finished video's frames without a detected face; their landmarks are interpolated and counted."""
@@ -79,6 +81,7 @@ def follow_face(
         fps=fps,
         face_position=face_position,
         max_missing_fraction=MAX_BRIDGED_FRACTION,
+        predictor=DlibPredictor(),  # what fits the face must not be the only thing that judges it
         name=name,
     )
 

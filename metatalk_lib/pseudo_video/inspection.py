@@ -16,7 +16,8 @@ from metatalk_lib.pseudo_video.pairs import load_taught
 from metatalk_lib.pseudo_video.refit import lip_opening_mm
 from metatalk_lib.speech.synthesis import Phoneme
 from metatalk_lib.speech.visemes import viseme_at
-from metatalk_lib.tracking.landmarks import mouth_opening, track_landmarks
+from metatalk_lib.tracking.face_tracker import track_landmarks
+from metatalk_lib.tracking.landmarks import mouth_opening
 
 MOUTH_MARGIN = 1.6
 """Side of a mouth picture, in mouth widths."""

@@ -19,18 +19,14 @@ from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.media.video import probe_video, read_frames
 from metatalk_lib.metrics.correlation import relate_curves
 from metatalk_lib.pseudo_video.pairs import load_taught
-from metatalk_lib.reconstruction.fit_video import (
-    FaceClip,
-    ReconstructionSettings,
-    fit_shape,
-    place_points,
-    refine_photometric,
-    video_reader,
-)
-from metatalk_lib.tracking.landmarks import INNER_LIP_PAIRS, track_landmarks
+from metatalk_lib.reconstruction.face_clip import open_clip, video_reader
+from metatalk_lib.reconstruction.fit_video import ReconstructionSettings, fit_shape, place_points, refine_photometric
+from metatalk_lib.tracking.crop import CropTransform
+from metatalk_lib.tracking.face_tracker import track_landmarks
+from metatalk_lib.tracking.landmarks import INNER_LIP_PAIRS
 
 MAX_MISSING_FRACTION = 0.05
-FIT_VERSION = 4  # raised when a code change alters the fits, so that old ones are not reused
+FIT_VERSION = 5  # raised when a code change alters the fits, so that old ones are not reused
 
 
 def reconstruct_pairs(
@@ -101,12 +97,12 @@ def reconstruct_pseudo(
         name=video_path,
     )
     settings = settings or ReconstructionSettings()
-    clip = FaceClip(found.landmarks, info.width, found.frame_id, video_reader(video_path), found.detected)
-    dense = place_points(model, clip, settings)
-    fitted = with_appearance_of(fit_shape(model, clip, dense, settings, target.identity), target)
+    clip = open_clip(found, CropTransform(0, 0, info.width, info.width), video_reader(video_path))
+    surface = place_points(model, clip, settings)
+    fitted = with_appearance_of(fit_shape(model, clip, surface, settings, target.identity), target)
     if settings.photometric is None:
         return fitted
-    return refine_photometric(model, clip, fitted, dense, settings)
+    return refine_photometric(model, clip, fitted, surface, settings)
 
 
 def with_appearance_of(coefficients: Coefficients, target: Coefficients) -> Coefficients:

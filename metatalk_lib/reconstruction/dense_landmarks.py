@@ -23,6 +23,7 @@ from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.core.paths import PACKAGE_DATA_DIR
 from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.networks.dense_landmark_net import VIEW_PX, DenseLandmarkNet
+from metatalk_lib.reconstruction.surface_points import SurfacePoints, surface_operator
 from metatalk_lib.tracking.landmarks import MOUTH
 
 WEIGHTS_PATH = PACKAGE_DATA_DIR / "face_regressor_open.safetensors"
@@ -33,6 +34,12 @@ ALIGNED = slice(17, 68)  # landmarks that determine rotation, scale and position
 OUTER_LIP = slice(48, 60)
 SURFACE_POINTS, MOUTH_SURFACE_POINTS = 120, 60
 LIP_MARGIN = 1.25  # the mouth's points extend to this multiple of the lips
+INDEPENDENT = 80.0
+"""Number of independent points that all points count as: the errors of neighbours are correlated."""
+SMALLEST_DOUBT = 0.004
+"""Lower limit of a point's doubt in a fit, as a fraction of the outer-eye distance."""
+FAMILIAR_DOUBT = 0.005
+"""Doubt about the lips, in outer-eye distances, that the regressor has at most on rendered people it never saw."""
 _BATCH = 32
 REMEDY = "Install the project again, or make it with training/train_face_regressor.py."
 
@@ -65,6 +72,40 @@ class DenseLandmarks(NamedTuple):
     doubt_px: Float[np.ndarray, "T K"]
 
 
+def weigh_predicted(model: FaceModel, dense: DenseLandmarks, eye_px: float) -> SurfacePoints:
+    """Turn the regressor's points into weighted observations; a point's weight is 1 over its doubt.
+
+    Args:
+        model: the open face model.
+        dense: points and doubts, px of the crop.
+        eye_px: outer-eye distance, px of the crop.
+    """
+    share = np.sqrt(min(INDEPENDENT / dense.points.shape[1], 1.0))
+    doubt = np.maximum(dense.doubt_px, SMALLEST_DOUBT * eye_px)
+    weights = (share / doubt)[..., None, None] * np.eye(2)
+    return SurfacePoints(dense.points.astype(np.float64), weights.astype(np.float64), choose_points(model).matrix)
+
+
+def measure_familiarity(model: FaceModel, dense: DenseLandmarks, eye_px: float) -> float:
+    """Measure how much a face is like those that the regressor was trained on, by its own doubt about the lips.
+
+        familiarity = min(1, (FAMILIAR_DOUBT / median doubt of the lip landmarks)^6)
+
+    Args:
+        model: the open face model.
+        dense: points and doubts, px of the crop.
+        eye_px: outer-eye distance, px of the crop.
+
+    Returns:
+        About 1 for rendered people; near 0 for most filmed ones.
+
+    Source: original to this project.
+    """
+    lips = choose_points(model).landmark[MOUTH]
+    doubt = float(np.median(dense.doubt_px[:, lips])) / eye_px
+    return min(1.0, (FAMILIAR_DOUBT / doubt) ** 6)
+
+
 class FaceViews(NamedTuple):
     """The two views of a picture and the maps from their half sides to its pixels, (2, 3) each."""
 
@@ -92,11 +133,7 @@ def choose_points(model: FaceModel) -> PointSet:
     near_lips &= surface[:, 2] > places[MOUTH, 2].min() - 0.05
     lips = _spread(surface, mirror, near_lips, places[MOUTH], MOUTH_SURFACE_POINTS)
     rest = _spread(surface, mirror, ~near_lips, places, SURFACE_POINTS)
-    crow, column, value = (
-        part.numpy()
-        for part in (model.subdivision.crow_indices(), model.subdivision.col_indices(), model.subdivision.values())
-    )
-    operator = csr_matrix((value, column, crow), shape=tuple(model.subdivision.shape))
+    operator = surface_operator(model)
     dense = csr_matrix(landmarks)
     matrix = sparse.vstack([dense[:48], operator[rest], dense[48:], operator[lips]]).tocsr()
     landmark = np.concatenate([np.arange(48), 48 + len(rest) + np.arange(20)])

@@ -13,6 +13,9 @@ from metatalk_lib.face3d.face_renderer import render_face
 from metatalk_lib.metrics.correlation import relate_curves
 from metatalk_lib.reconstruction.gauss_newton import OUTER_EYE
 from metatalk_lib.reconstruction.landmark_fit import predicted_landmarks
+from metatalk_lib.reconstruction.tracked_points import predicted_points
+from metatalk_lib.tracking.face_landmarker import EYE_CORNERS
+from metatalk_lib.tracking.face_points import INNER_CONTOUR, OUTER_CONTOUR, contour_opening, contour_width
 from metatalk_lib.tracking.landmarks import mouth_opening, mouth_width
 
 ERROR_FRAMES = 12
@@ -105,4 +108,60 @@ def measure_fit(
         opening_correlation=opening_correlation,
         opening_slope=opening_slope,
         width_correlation=width_correlation,
+    )
+
+
+@dataclass(frozen=True)
+class ContourQuality:
+    """Agreement of fitted with tracked contours, over the frames with a face; percent of the outer-eye distance.
+
+    Attributes:
+        lip_error_percent: mean distance of the forty points on the lips' contours.
+        error_percent: mean distance of all points.
+        opening_correlation, opening_slope: fitted against tracked mouth opening; 1 is best, a slope below 1 means that
+            the fitted mouth moves too little.
+        width_correlation, width_slope: the same of the distance of the mouth's corners.
+    """
+
+    lip_error_percent: float
+    error_percent: float
+    opening_correlation: float
+    opening_slope: float
+    width_correlation: float
+    width_slope: float
+
+
+def measure_contours(
+    model: FaceModel, coefficients: Coefficients, dense_crop: Float[np.ndarray, "T 478 2"], size: int
+) -> ContourQuality:
+    """Compare the fitted face with MediaPipe's points.
+
+    Args:
+        model: the open face model.
+        coefficients: the fit.
+        dense_crop: the points that were tracked, px of the crop.
+        size: side of the crop, px.
+
+    Raises:
+        ParameterError: the numbers of frames and coefficients differ, or no frame is valid.
+    """
+    if len(dense_crop) != len(coefficients) or not coefficients.valid.any():
+        raise ParameterError(
+            f"measure_contours: {len(dense_crop)} frames of points for {len(coefficients)} coefficients, of which "
+            f"{int(coefficients.valid.sum())} are valid. Pass the points that were fitted."
+        )
+    fitted = predicted_points(model, coefficients, size)[coefficients.valid]
+    observed = dense_crop[coefficients.valid, : fitted.shape[1]].astype(np.float64)
+    distance = np.linalg.norm(fitted - observed, axis=-1)
+    left, right = EYE_CORNERS
+    percent = 100 / float(np.median(np.linalg.norm(observed[:, left] - observed[:, right], axis=-1)))
+    opening = relate_curves(contour_opening(fitted), contour_opening(observed))
+    width = relate_curves(contour_width(fitted), contour_width(observed))
+    return ContourQuality(
+        lip_error_percent=float(percent * distance[:, [*OUTER_CONTOUR, *INNER_CONTOUR]].mean()),
+        error_percent=float(percent * distance.mean()),
+        opening_correlation=opening[0],
+        opening_slope=opening[1],
+        width_correlation=width[0],
+        width_slope=width[1],
     )

@@ -8,24 +8,27 @@ The fine-tuning is AudioDVP's step (photometric, landmark and prior terms, ident
 solved by Gauss-Newton over the coefficients themselves instead of by training a network on them.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.core.stage_configs import ReconstructionConfig
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel
-from metatalk_lib.media.video import read_frames
 from metatalk_lib.reconstruction.appearance import fit_appearance
 from metatalk_lib.reconstruction.deep3d import load_deep3d_regressor, regress_deep3d
-from metatalk_lib.reconstruction.dense_landmarks import DenseLandmarks, load_regressor, predict_points
-from metatalk_lib.reconstruction.gauss_newton import FitSettings
+from metatalk_lib.reconstruction.dense_landmarks import (
+    load_regressor,
+    measure_familiarity,
+    predict_points,
+    weigh_predicted,
+)
+from metatalk_lib.reconstruction.face_clip import FaceClip
+from metatalk_lib.reconstruction.gauss_newton import FitSettings, eye_distance
 from metatalk_lib.reconstruction.landmark_fit import (
     FRAME_ITERATIONS,
     FrameProblem,
@@ -36,13 +39,19 @@ from metatalk_lib.reconstruction.landmark_fit import (
     stack_frames,
 )
 from metatalk_lib.reconstruction.photometric import (
-    FrameReader,
     PhotometricSettings,
     append_rows,
     learn_skin,
     light_with_ambient,
     photometric_rows,
 )
+from metatalk_lib.reconstruction.surface_points import SurfacePoints, join_points
+from metatalk_lib.reconstruction.tracked_points import weigh_tracked
+
+BESIDE_REGRESSOR = 0.25
+"""Factor of the tracked points' weights where the regressor knows such a face well: it is more accurate there."""
+SMALLEST_WEIGHT = 1e-3
+"""Factor of the regressor's weights on a face unlike all that it knows."""
 
 
 @dataclass(frozen=True)
@@ -72,48 +81,6 @@ class ReconstructionSettings:
         )
 
 
-@dataclass(frozen=True)
-class FaceClip:
-    """A face video to be fitted.
-
-    Attributes:
-        landmarks: (T, 68, 2) landmarks, px of the crop.
-        size: side of the crop, px.
-        frame_id: (T,) numbers of the frames in the source video.
-        read: reads frames of the crop, RGB; row i belongs to `frame_id[i]`.
-        detected: (T,) whether a frame shows a face; None means all do.
-        usable: (T,) whether identity, texture and light may be fitted to a frame; None means all `detected` ones.
-    """
-
-    landmarks: Float[np.ndarray, "_ 68 2"]
-    size: int
-    frame_id: Int[np.ndarray, " T"]
-    read: FrameReader
-    detected: Bool[np.ndarray, " _"] | None = None
-    usable: Bool[np.ndarray, " _"] | None = None
-
-    def __post_init__(self) -> None:
-        if self.detected is None:
-            object.__setattr__(self, "detected", np.ones(len(self.frame_id), dtype=bool))
-        if self.usable is None:
-            object.__setattr__(self, "usable", self.detected)
-        for name in ("landmarks", "detected", "usable"):
-            if len(getattr(self, name)) != len(self.frame_id):
-                raise ParameterError(
-                    f"{len(getattr(self, name))} frames in `{name}` for {len(self.frame_id)} frame numbers. Pass the "
-                    "same frames to each."
-                )
-
-    def read_all(self) -> Iterable[np.ndarray]:
-        """Read all frames in order."""
-        return self.read(0, len(self.frame_id))
-
-
-def video_reader(path: Path) -> FrameReader:
-    """Make a function that reads any range of frames of a video."""
-    return lambda start, stop: read_frames(path, start=start, stop=stop)
-
-
 def reconstruct(model: FaceModel, clip: FaceClip, settings: ReconstructionSettings | None = None) -> Coefficients:
     """Fit all 257 coefficients to a face video.
 
@@ -129,29 +96,47 @@ def reconstruct(model: FaceModel, clip: FaceClip, settings: ReconstructionSettin
     Source: paper section 2.2; xinwen-cs/AudioDVP train.py (the terms of the fine-tuning); the solver is original.
     """
     settings = settings or ReconstructionSettings()
-    dense = place_points(model, clip, settings)
-    shape = fit_shape(model, clip, dense, settings)
+    surface = place_points(model, clip, settings)
+    shape = fit_shape(model, clip, surface, settings)
     first = fit_appearance(model, shape, clip.read_all(), clip.frame_id[clip.usable])
-    return fine_tune(model, clip, first, dense, settings)
+    return fine_tune(model, clip, first, surface, settings)
 
 
-def place_points(model: FaceModel, clip: FaceClip, settings: ReconstructionSettings) -> DenseLandmarks | None:
-    """Place the open regressor's points on every frame; None if the settings use another regressor or none.
+def place_points(model: FaceModel, clip: FaceClip, settings: ReconstructionSettings) -> SurfacePoints | None:
+    """Collect the surface points of every frame: those that were tracked, and those of the open regressor.
+
+    The regressor was trained on rendered people. On them it is more accurate than the tracker and leads; the less a
+    face is like theirs, by its own doubt, the less it has to say.
+
+    Returns:
+        None where there are neither.
 
     Raises:
-        ParameterError: the face model is not the open one, on whose surface the points lie.
+        ParameterError: the regressor is asked for, and the face model is not the open one, on whose surface its points
+            lie.
     """
+    eye_px = eye_distance(clip.landmarks, cast(np.ndarray, clip.usable))
+    tracked = None
+    if clip.dense is not None and clip.dense_noise is not None and model.action_names:
+        tracked = weigh_tracked(model, clip.dense, clip.dense_noise, eye_px)
     if settings.regressor != "open":
-        return None
+        return tracked
     if not model.action_names:
         raise ParameterError("the open regressor knows the open face model only. Set face_regressor to deep3d or none.")
-    return predict_points(load_regressor(), model, clip.read_all(), clip.landmarks)
+    predicted = predict_points(load_regressor(), model, clip.read_all(), clip.landmarks)
+    surface = weigh_predicted(model, predicted, eye_px)
+    if tracked is None:
+        return surface
+    familiarity = measure_familiarity(model, predicted, eye_px)
+    return join_points(
+        tracked.scale(1 + (BESIDE_REGRESSOR - 1) * familiarity), surface.scale(max(familiarity, SMALLEST_WEIGHT))
+    )
 
 
 def fit_shape(
     model: FaceModel,
     clip: FaceClip,
-    dense: DenseLandmarks | None,
+    surface: SurfacePoints | None,
     settings: ReconstructionSettings,
     identity: Float[np.ndarray, " 80"] | None = None,
 ) -> Coefficients:
@@ -160,7 +145,7 @@ def fit_shape(
     Args:
         model: the face model.
         clip: the video.
-        dense: points from `place_points`.
+        surface: points from `place_points`.
         settings: steps of the reconstruction and their weights.
         identity: known identity, kept fixed; the fit then starts without the network of `deep3d`.
 
@@ -170,7 +155,7 @@ def fit_shape(
     """
     if settings.regressor != "deep3d" or identity is not None:
         return fit_landmarks(
-            model, clip.landmarks, clip.size, clip.frame_id, dense=dense, detected=clip.detected,
+            model, clip.landmarks, clip.size, clip.frame_id, surface=surface, detected=clip.detected,
             train_mask=clip.usable, identity=identity, settings=settings.fit,
         )  # fmt: skip
     found = regress_deep3d(
@@ -187,17 +172,17 @@ def fine_tune(
     model: FaceModel,
     clip: FaceClip,
     coefficients: Coefficients,
-    dense: DenseLandmarks | None,
+    surface: SurfacePoints | None,
     settings: ReconstructionSettings,
 ) -> Coefficients:
     """Apply `refine_photometric`, then fit texture and light again; returns the fit unchanged if the settings skip it.
 
     Args:
-        model, clip, coefficients, dense, settings: as in `refine_photometric`.
+        model, clip, coefficients, surface, settings: as in `refine_photometric`.
     """
     if settings.photometric is None:
         return coefficients
-    refined = refine_photometric(model, clip, coefficients, dense, settings)
+    refined = refine_photometric(model, clip, coefficients, surface, settings)
     return fit_appearance(model, refined, clip.read_all(), clip.frame_id[clip.usable])
 
 
@@ -206,7 +191,7 @@ def refine_photometric(
     model: FaceModel,
     clip: FaceClip,
     coefficients: Coefficients,
-    dense: DenseLandmarks | None,
+    surface: SurfacePoints | None,
     settings: ReconstructionSettings,
 ) -> Coefficients:
     """Refine pose and expression until the person's skin lies on its pixels; identity, texture and light are kept.
@@ -215,11 +200,11 @@ def refine_photometric(
         model: the face model.
         clip: the video; the person's colours are estimated from its usable frames.
         coefficients: a fit with texture and illumination.
-        dense: the regressor's points.
+        surface: points from `place_points`.
         settings: weights.
     """
     photometric = settings.photometric or PhotometricSettings()
-    problem = _problem_of(model, clip, dense, coefficients, settings)
+    problem = _problem_of(model, clip, surface, coefficients, settings)
     skin = learn_skin(model, coefficients, clip.read, clip.size, np.flatnonzero(cast(np.ndarray, clip.usable)))
 
     def more(low: int, high: int, part: np.ndarray):
@@ -237,13 +222,13 @@ def refine_photometric(
 def _problem_of(
     model: FaceModel,
     clip: FaceClip,
-    dense: DenseLandmarks | None,
+    surface: SurfacePoints | None,
     coefficients: Coefficients,
     settings: ReconstructionSettings,
 ) -> FrameProblem:
     """Build the frame-wise fitting problem of a clip whose identity is known from a fit."""
     problem, _ = pose_problem(
-        model, clip.landmarks, clip.size, clip.frame_id, dense=dense,
+        model, clip.landmarks, clip.size, clip.frame_id, surface=surface,
         detected=cast(np.ndarray, clip.detected), usable=cast(np.ndarray, clip.usable),
         identity=coefficients.identity.astype(np.float64), settings=settings.fit,
     )  # fmt: skip

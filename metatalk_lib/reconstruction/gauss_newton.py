@@ -1,6 +1,6 @@
 """Equations of the landmark fit: projection, its derivatives, and Gauss-Newton steps over many frames at once.
 
-The points are the 68 landmarks, followed by the further surface points of the open regressor, if given.
+The points are the 68 landmarks, followed by further points of the surface, if given.
 
 One frame's unknowns are its pose (rotation 3, translation 3) and expression (64); the identity (80) is shared. A step
 minimises, over all frames t,
@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.linalg import solveh_banded
 
 from metatalk_lib.face3d.camera import DISTANCE, FOCAL
-from metatalk_lib.reconstruction.dense_landmarks import DenseLandmarks
+from metatalk_lib.reconstruction.surface_points import SurfacePoints
 from metatalk_lib.tracking.landmarks import MOUTH
 
 POSE = 6
@@ -43,10 +43,8 @@ class FitSettings:
         translation_step: expected change of speed between frames across the picture, dm; three times that in depth.
         expression_step: expected change of speed of the expression, in units of the prior's spread.
         identity_frames: number of frames that fit the identity.
-        detector_weight: factor of the landmarks' weights if the regressor's points are given, too.
+        detector_weight: factor of the landmarks' weights if surface points are given that do not replace them.
         detector_edge_weight: the same factor for the landmarks on the edges of lips and lids, and for the pairs.
-        dense_count: number of independent points that the regressor's points count as.
-        dense_floor: lower limit of such a point's uncertainty, as a fraction of the outer-eye distance.
     """
 
     noise: float = 0.03
@@ -62,10 +60,9 @@ class FitSettings:
     translation_step: float = 0.015
     expression_step: float = 1.5
     identity_frames: int = 40
+    identity_weight: float = 1.0
     detector_weight: float = 3.0
     detector_edge_weight: float = 0.1
-    dense_count: float = 80.0
-    dense_floor: float = 0.004
 
 
 class LandmarkBases(NamedTuple):
@@ -229,12 +226,9 @@ def observe(
     settings: FitSettings,
     seen: Bool[np.ndarray, " T"],
     eye_px: float,
-    dense: DenseLandmarks | None = None,
+    surface: SurfacePoints | None = None,
 ) -> Observation:
     """Weight landmarks by group; contour points count mainly across the contour, hardly along it.
-
-    A point of the regressor is weighted by its uncertainty. The errors of neighbouring points are correlated, so K of
-    them count as `dense_count` independent ones.
 
     Args:
         landmarks: landmarks, px of the crop.
@@ -242,7 +236,7 @@ def observe(
         settings: weights of the fit.
         seen: frames with a face; the others get no weight.
         eye_px: outer-eye distance of the face, the unit of the noise.
-        dense: further points; if they are given, the landmarks' weights are multiplied by `detector_weight`.
+        surface: further points with their weights; the landmarks then count less, or not at all.
 
     Source: Original to this project.
     """
@@ -257,17 +251,19 @@ def observe(
     outer = along[..., :, None] * along[..., None, :]
     weights[:, :17] = settings.jaw * (np.eye(2) - outer) + settings.jaw_along * outer
     scale = seen / max(settings.noise * eye_px, 1e-6)
-    if dense is None:
+    if surface is None:
         return Observation(landmarks, weights * scale[:, None, None, None], settings.pair * scale, size)
-    factor = np.full(68, settings.detector_weight)
-    factor[EDGES] = settings.detector_edge_weight
-    share = np.sqrt(min(settings.dense_count / dense.points.shape[1], 1.0))
-    doubt = np.maximum(dense.doubt_px, settings.dense_floor * eye_px)
-    dense_weights = (share * seen[:, None] / doubt)[..., None, None] * np.eye(2)
+    inner, edge = (
+        (0.0, 0.0) if surface.replaces_landmarks else (settings.detector_weight, settings.detector_edge_weight)
+    )
+    factor = np.full(68, inner)
+    factor[EDGES] = edge
     return Observation(
-        np.concatenate([landmarks, dense.points], axis=1),
-        np.concatenate([weights * (scale[:, None] * factor)[..., None, None], dense_weights], axis=1),
-        settings.detector_edge_weight * settings.pair * scale,
+        np.concatenate([landmarks, surface.points], axis=1),
+        np.concatenate(
+            [weights * (scale[:, None] * factor)[..., None, None], surface.weights * seen[:, None, None, None]], axis=1
+        ),
+        edge * settings.pair * scale,
         size,
     )
 
@@ -289,6 +285,7 @@ def step_shared_identity(
     identity: Float[np.ndarray, " I"],
     frames: Float[np.ndarray, "T X"],
     prior: FramePrior,
+    weight: float = 1.0,
 ) -> tuple[Float[np.ndarray, " I"], Float[np.ndarray, "T X"]]:
     """Take one Gauss-Newton step for the identity and all frames, eliminating the frames (Schur complement).
 
@@ -311,8 +308,8 @@ def step_shared_identity(
     frame_block = by_frame @ linear.frame + prior.precision
     cross = by_frame @ slopes
     frame_right = (by_frame @ linear.residual[..., None])[..., 0] - (frames - prior.mean) @ prior.precision
-    identity_block = (by_identity @ slopes).sum(0) + len(frames) * np.eye(len(identity))
-    identity_right = (by_identity @ linear.residual[..., None])[..., 0].sum(0) - len(frames) * identity
+    identity_block = (by_identity @ slopes).sum(0) + weight * len(frames) * np.eye(len(identity))
+    identity_right = (by_identity @ linear.residual[..., None])[..., 0].sum(0) - weight * len(frames) * identity
     eliminated = np.linalg.solve(frame_block, np.concatenate([cross, frame_right[..., None]], axis=-1))
     transposed = cross.transpose(0, 2, 1)
     schur = identity_block - (transposed @ eliminated[..., :-1]).sum(0)

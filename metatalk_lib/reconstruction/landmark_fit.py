@@ -1,4 +1,4 @@
-"""Fit of identity, pose and expression to points in the picture: 68 landmarks, and the open regressor's if given.
+"""Fit of identity, pose and expression to points in the picture: 68 landmarks, and further surface points if given.
 
 The identity is fitted to some well-spread training frames together with their poses and expressions; then the poses and
 expressions of all frames are fitted together, smooth over time, in windows that bound the memory.
@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_limits
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel
-from metatalk_lib.reconstruction.dense_landmarks import DenseLandmarks, choose_points
 from metatalk_lib.reconstruction.gauss_newton import (
     OUTER_EYE,
     POSE,
@@ -33,6 +32,7 @@ from metatalk_lib.reconstruction.gauss_newton import (
     step_smooth_frames,
 )
 from metatalk_lib.reconstruction.priors import frame_prior, initial_pose
+from metatalk_lib.reconstruction.surface_points import SurfacePoints
 from metatalk_lib.tracking.landmarks import mouth_opening
 
 POSE_ITERATIONS = 3
@@ -54,7 +54,7 @@ class FrameProblem:
         face_model: name of the face model.
         bases: face model evaluated at the points.
         landmarks: (T, 68, 2) landmarks, px of the crop.
-        dense: points of the regressor, or None.
+        surface: further points of the surface, or None.
         size: side of the crop, px.
         frame_id: numbers of the frames.
         detected: frames with a face.
@@ -67,7 +67,7 @@ class FrameProblem:
     face_model: str
     bases: LandmarkBases
     landmarks: Float[np.ndarray, "T 68 2"]
-    dense: DenseLandmarks | None
+    surface: SurfacePoints | None
     size: int
     frame_id: Int[np.ndarray, " T"]
     detected: Bool[np.ndarray, " T"]
@@ -78,8 +78,8 @@ class FrameProblem:
 
     def observe(self, rows: slice | np.ndarray) -> Observation:
         """Return the points of some frames with their weights."""
-        dense = None if self.dense is None else DenseLandmarks(*(part[rows] for part in self.dense))
-        return observe(self.landmarks[rows], self.size, self.settings, self.detected[rows], self.eye_px, dense)
+        surface = None if self.surface is None else self.surface.select(rows)
+        return observe(self.landmarks[rows], self.size, self.settings, self.detected[rows], self.eye_px, surface)
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # many small systems: more threads would only wait for each other
@@ -89,7 +89,7 @@ def fit_landmarks(
     size: int,
     frame_id: Int[np.ndarray, " T"],
     *,
-    dense: DenseLandmarks | None = None,
+    surface: SurfacePoints | None = None,
     detected: Bool[np.ndarray, " _"] | None = None,
     train_mask: Bool[np.ndarray, " _"] | None = None,
     identity: Float[np.ndarray, " 80"] | None = None,
@@ -102,7 +102,7 @@ def fit_landmarks(
         landmarks_crop: landmarks in px of the crop.
         size: side of the crop, px.
         frame_id: numbers of the frames in the source video, increasing.
-        dense: points of the open regressor on the same frames, px of the crop.
+        surface: further points of the surface on the same frames.
         detected: frames with a face; the others are bridged by linear interpolation and marked `valid=False`.
         train_mask: frames that may be used to fit the identity; by default all. Not used with a given identity.
         identity: a known identity, which is kept.
@@ -120,11 +120,11 @@ def fit_landmarks(
     settings = settings or FitSettings()
     detected = np.ones(len(frame_id), dtype=bool) if detected is None else detected
     train_mask = np.ones(len(frame_id), dtype=bool) if train_mask is None else train_mask
-    _check_input(landmarks_crop, frame_id, detected, train_mask, identity, dense)
+    _check_input(landmarks_crop, frame_id, detected, train_mask, identity, surface)
     usable = detected if identity is not None else detected & train_mask
     known = np.zeros(80) if identity is None else np.asarray(identity, dtype=np.float64)
     problem, frames = pose_problem(
-        model, landmarks_crop, size, frame_id, dense=dense, detected=detected, usable=usable, identity=known,
+        model, landmarks_crop, size, frame_id, surface=surface, detected=detected, usable=usable, identity=known,
         settings=settings,
     )  # fmt: skip
     if identity is None:
@@ -140,7 +140,7 @@ def pose_problem(
     size: int,
     frame_id: Int[np.ndarray, " T"],
     *,
-    dense: DenseLandmarks | None,
+    surface: SurfacePoints | None,
     detected: Bool[np.ndarray, " T"],
     usable: Bool[np.ndarray, " T"],
     identity: Float[np.ndarray, " 80"],
@@ -150,14 +150,14 @@ def pose_problem(
 
     Args:
         usable: frames that determine the size and distance of the face.
-        model, landmarks_crop, size, frame_id, dense, detected, identity, settings: as in `fit_landmarks`.
+        model, landmarks_crop, size, frame_id, surface, detected, identity, settings: as in `fit_landmarks`.
     """
     landmarks = np.asarray(landmarks_crop, dtype=np.float64)
-    bases = point_bases(model, with_dense=dense is not None)
+    bases = point_bases(model, surface)
     pose = initial_pose(bases.mean[:68], landmarks, size)
     frames = np.concatenate([pose, np.zeros((len(pose), len(bases.expression)))], axis=1)
     return FrameProblem(
-        model.name, bases, landmarks, dense, size, frame_id, detected, eye_distance(landmarks, usable), identity,
+        model.name, bases, landmarks, surface, size, frame_id, detected, eye_distance(landmarks, usable), identity,
         frame_prior(model, pose[usable]), settings,
     ), frames  # fmt: skip
 
@@ -188,11 +188,11 @@ def bridge_frames(
     return bridged
 
 
-def point_bases(model: FaceModel, *, with_dense: bool) -> LandmarkBases:
-    """Evaluate the face model at its 68 landmarks and, if requested, also at the regressor's points."""
+def point_bases(model: FaceModel, surface: SurfacePoints | None) -> LandmarkBases:
+    """Evaluate the face model at its 68 landmarks and, if there are any, at further points of the surface."""
     parts = [np.asarray(part, dtype=np.float64) for part in model.landmark_bases()]
-    if with_dense:
-        matrix = choose_points(model).matrix.toarray()
+    if surface is not None:
+        matrix = surface.matrix.toarray()
         control = (model.mean_shape, model.identity_basis, model.expression_basis)
         dense = [matrix @ part.double().numpy() for part in control]
         parts = [np.concatenate(pair, axis=-2) for pair in zip(parts, dense, strict=True)]
@@ -270,14 +270,14 @@ def predicted_landmarks(model: FaceModel, coefficients: Coefficients, size: int)
     return project_landmarks(points.astype(np.float64), pose, size)
 
 
-def _check_input(landmarks, frame_id, detected, train_mask, identity, dense) -> None:
+def _check_input(landmarks, frame_id, detected, train_mask, identity, surface) -> None:
     counts = [len(landmarks), len(frame_id), len(detected), len(train_mask)]
-    if dense is not None:
-        counts.append(len(dense.points))
+    if surface is not None:
+        counts.append(len(surface.points))
     if len(set(counts)) > 1:
         raise ParameterError(
             f"fit_landmarks: {counts[0]} frames of landmarks, {counts[1]} frame numbers, {counts[2]} `detected` and "
-            f"{counts[3]} `train_mask` values{f', {counts[4]} frames of points' if dense else ''}. "
+            f"{counts[3]} `train_mask` values{f', {counts[4]} frames of points' if surface else ''}. "
             "Pass the same frames to each."
         )
     if np.any(np.diff(frame_id) <= 0):
@@ -303,5 +303,7 @@ def _fit_identity(
         frames = step_pose(linear, frames)
     for _ in range(IDENTITY_ITERATIONS):
         linear = linearise(problem.bases, observation, identity, frames, by_identity=True)
-        identity, frames = step_shared_identity(linear, identity, frames, problem.prior)
+        identity, frames = step_shared_identity(
+            linear, identity, frames, problem.prior, problem.settings.identity_weight
+        )
     return identity

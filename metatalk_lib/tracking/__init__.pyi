@@ -10,9 +10,10 @@ from .crop import (
     save_image,
     write_face_videos,
 )
+from .face_tracker import track_landmarks
 from .frame_sampler import FrameSampler
 from .landmark_predictor import load_landmark_predictor
-from .landmarks import LandmarkTrack, mouth_opening, track_landmarks
+from .landmarks import LandmarkTrack, mouth_opening
 from .preflight import run_preflight
 
 __all__ = [

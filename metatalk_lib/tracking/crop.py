@@ -263,7 +263,9 @@ def make_contact_sheet(
     columns: int = 4,
     tile_px: int = SMALL_SIZE,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw evenly spaced frames of the face video with landmarks and frame_ids; bridged frames get a red border.
+    """Draw evenly spaced frames of the face video with landmarks and frame_ids.
+
+    Bridged frames get a red border, frames with a hidden mouth an orange one; if there are any, one of each is shown.
 
     Args:
         face_path: the face video, or its 256 px copy, which is read in a third of the time.
@@ -273,7 +275,7 @@ def make_contact_sheet(
         columns: tiles per row.
         tile_px: side of a tile, px.
     """
-    chosen = np.unique(np.linspace(0, len(track.frame_id) - 1, tiles).astype(int))
+    chosen = _choose_tiles(track, tiles)
     sheet = np.full((-(-len(chosen) // columns) * tile_px, columns * tile_px, 3), 255, np.uint8)
     points = transform.to_crop(track.landmarks[chosen])
     for place, (index, image) in enumerate(zip(chosen, read_selected_frames(face_path, chosen), strict=True)):
@@ -291,11 +293,27 @@ def make_contact_sheet(
             1,
             cv2.LINE_AA,
         )
-        if not track.detected[index]:
-            cv2.rectangle(tile, (0, 0), (tile_px - 1, tile_px - 1), (230, 40, 40), 5)
+        border = (240, 150, 30) if _is_hidden(track, int(index)) else None if track.detected[index] else (230, 40, 40)
+        if border:
+            cv2.rectangle(tile, (0, 0), (tile_px - 1, tile_px - 1), border, 5)
         row, column = divmod(place, columns)
         sheet[row * tile_px : (row + 1) * tile_px, column * tile_px : (column + 1) * tile_px] = tile
     return sheet
+
+
+def _choose_tiles(track: LandmarkTrack, tiles: int) -> np.ndarray:
+    """Choose evenly spaced frames, and among them the first bridged one and the first hidden mouth."""
+    chosen = np.unique(np.linspace(0, len(track.frame_id) - 1, tiles).astype(int))
+    hidden = track.occluded if track.occluded is not None else np.zeros_like(track.detected)
+    for special in (~track.detected & ~hidden, hidden):
+        if special.any() and not special[chosen].any():
+            first = int(np.flatnonzero(special)[0])
+            chosen[np.abs(chosen - first).argmin()] = first
+    return np.unique(chosen)
+
+
+def _is_hidden(track: LandmarkTrack, index: int) -> bool:
+    return track.occluded is not None and bool(track.occluded[index])
 
 
 def save_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:

@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.core.parallel import read_ahead
 from metatalk_lib.media.video import VideoInfo, read_selected_frames
-from metatalk_lib.tracking.face_detector import FacePosition, choose_face, find_faces, predict_landmarks, real_faces
+from metatalk_lib.tracking.face_detector import FacePosition, choose_face, real_faces
+from metatalk_lib.tracking.landmark_predictor import LandmarkPredictor, load_landmark_predictor
 from metatalk_lib.tracking.landmarks import LandmarkTrack
 
 SAMPLES = 24
@@ -49,8 +50,19 @@ class _View:
 class FrameSampler:
     """Samples two neighbouring frames at each of 24 places of a video, and keeps only the surroundings of the face."""
 
-    def __init__(self, info: VideoInfo, face_position: FacePosition = "only") -> None:
+    def __init__(
+        self, info: VideoInfo, face_position: FacePosition = "only", predictor: LandmarkPredictor | None = None
+    ) -> None:
+        """Choose the frames.
+
+        Args:
+            info: properties of the video.
+            face_position: position of the face to use among several.
+            predictor: predictor that finds faces; by default MediaPipe's. It is used by the thread that draws frames
+                from `watch`; a tracker in another thread needs a predictor of its own.
+        """
         self.info, self.face_position = info, face_position
+        self.predictor = predictor or load_landmark_predictor("mediapipe")
         self.starts = np.unique(np.linspace(0, max(info.frame_count - 2, 0), SAMPLES).astype(int))
         following = np.minimum(self.starts + 1, info.frame_count - 1)
         self.frame_ids = np.unique(np.concatenate([self.starts, following]))
@@ -87,7 +99,7 @@ class FrameSampler:
             )
         points, sharpness, light = {}, [], []
         for frame_id, view in self._views.items():
-            known = _known_points(frame_id, view, track)
+            known = self._known_points(frame_id, view, track)
             if known is None:
                 continue
             points[frame_id] = known
@@ -98,7 +110,7 @@ class FrameSampler:
 
     def _look(self, frame_id: int, frame: np.ndarray) -> None:
         if frame_id in self.starts:
-            faces = real_faces(find_faces(frame))
+            faces = real_faces(self.predictor.find(frame))
             self._face_counts.append(len(faces))
             self._box = choose_face(faces, self.face_position, frame.shape[1])
         if self._box is None:
@@ -111,13 +123,12 @@ class FrameSampler:
         corner = np.array([left, top], np.float64)
         self._views[frame_id] = _View(frame[top:bottom, left:right].copy(), corner, self._box - np.tile(corner, 2))
 
-
-def _known_points(frame_id: int, view: _View, track: LandmarkTrack | None) -> np.ndarray | None:
-    if track is not None:
-        return track.landmarks[frame_id] if track.detected[frame_id] else None
-    if view.box is None:
-        return None
-    return (predict_landmarks(view.image, view.box) + view.corner).astype(np.float32)
+    def _known_points(self, frame_id: int, view: _View, track: LandmarkTrack | None) -> np.ndarray | None:
+        if track is not None:
+            return track.landmarks[frame_id] if track.detected[frame_id] else None
+        if view.box is None:
+            return None
+        return (self.predictor.predict(view.image, view.box).landmarks + view.corner).astype(np.float32)
 
 
 def _face_patch(frame: UInt8[np.ndarray, "H W 3"], points: np.ndarray) -> np.ndarray:

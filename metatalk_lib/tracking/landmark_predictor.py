@@ -1,56 +1,70 @@
-"""Predictors of the 68 landmarks: dlib's shape predictor, or the face alignment network (FAN) with published weights.
+"""Predictors of landmarks: MediaPipe's Face Landmarker, dlib's shape predictor, or the face alignment network (FAN).
 
-Both take a picture and dlib's box around the face, and return landmarks in the iBUG order. Faces are detected by dlib
-for both.
+All find faces in a picture as boxes of dlib's kind, and place points on the face in a box.
 """
 
-import zipfile
-from functools import lru_cache
-from pathlib import Path
-from pickle import UnpicklingError
 from typing import Literal, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, UInt8
 
 from metatalk_lib.core.assets import require_file
-from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.tracking.face_detector import predict_landmarks
+from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.tracking.face_detector import (
+    MINIMUM_FACE_PX,
+    box_about,
+    box_overlap,
+    face_width,
+    find_faces,
+    predict_landmarks,
+)
+from metatalk_lib.tracking.face_landmarker import (
+    ROI_SCALE,
+    FaceLandmarker,
+    FaceReading,
+    FaceSquare,
+    read_bundle,
+    square_about_face,
+    square_about_points,
+)
+from metatalk_lib.tracking.face_points import FacePoints, derive_landmarks
+from metatalk_lib.tracking.fan import FanPredictor, load_fan
 
-LandmarkDetector = Literal["dlib", "fan"]
+LandmarkDetector = Literal["mediapipe", "fan", "dlib"]
 
-FAN_SIDE = 256
-"""Side of FAN's input picture, px."""
-HEATMAP_SIDE = 64
-"""Side of FAN's heatmaps, px; there is one per landmark."""
-FAN_HOURGLASSES = 4
-
-# from face_alignment 1.5.0 (api.py, utils.py): the square around the landmarks' bounding box of width w and height h
-# has the side 200 (w + h) / 195, and its centre lies 0.12 h above the box's centre
-_FAN_ENLARGEMENT = 200 / 195
-_FAN_RISE = 0.12
-# the landmarks' bounding box within dlib's box, as fractions of its side: left, top, right, bottom; averaged over two
-# clips of real people and one of the studio
-_BOUNDS_IN_BOX = np.array([0.03, 0.097, 0.97, 1.052])
-# the landmark at the position of landmark i in a mirrored picture
-_MIRRORED = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47:45:-1, 39:35:-1, 41:39:-1, 54:47:-1, 59:54:-1,
-                  64:59:-1, 67:64:-1]  # fmt: skip
+SURE_FACE = 0.5
+"""Confidence from which MediaPipe's points count as those of a face."""
+# dlib's box over the box of MediaPipe's detector: sides, and centre above, in sides of the latter; medians over nine
+# clips of real people
+_DLIB_PER_BOX = 1.017
+_DLIB_RISE = 0.066
+_TILE_FACES = 6  # the detector finds faces from a sixth of a tile's side
+_SAME_FACE = 0.3
+# least scores of a face seen close, and of one beside it: hands and patterns, which points can be placed on, have less
+_SURE_SCORE, _OTHER_SCORE = 0.65, 0.85
+_ROOM = 0.6  # seen on each side of a face's box when it is looked at closely, in box sides
+_LEVEL_RAD = 0.3  # a head that leans more needs one more pass
 
 
 @runtime_checkable
 class LandmarkPredictor(Protocol):
-    """Interface of predictors that place 68 landmarks on a face whose box is known.
+    """Interface of predictors.
 
     Attributes:
-        uses_colour: True if the picture must be RGB; otherwise grey is sufficient.
+        uses_colour: True if pictures must be RGB; otherwise grey is sufficient.
     """
 
     uses_colour: bool
 
-    def predict(self, image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray, " 4"]) -> Float32[np.ndarray, "68 2"]:
-        """Predict 68 landmarks, px.
+    def find(
+        self, image: UInt8[np.ndarray, "H W *C"], smallest_px: float = MINIMUM_FACE_PX
+    ) -> list[tuple[Float[np.ndarray, " 4"], float]]:
+        """Find the faces at least `smallest_px` wide: dlib's boxes and scores, best first."""
+
+    def predict(self, image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray, " 4"]) -> FacePoints:
+        """Place the points of a face.
 
         Args:
             image: the whole picture.
@@ -59,113 +73,131 @@ class LandmarkPredictor(Protocol):
 
 
 class DlibPredictor:
-    """dlib's shape predictor, averaged over shifted boxes."""
+    """dlib's detector, and its shape predictor averaged over shifted boxes."""
 
     uses_colour = False
 
-    def predict(self, image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray, " 4"]) -> Float32[np.ndarray, "68 2"]:
+    def find(
+        self, image: UInt8[np.ndarray, "H W *C"], smallest_px: float = MINIMUM_FACE_PX
+    ) -> list[tuple[Float[np.ndarray, " 4"], float]]:
         """See `LandmarkPredictor`."""
-        return predict_landmarks(image, box)
+        return find_faces(image, float(smallest_px))
+
+    def predict(self, image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray, " 4"]) -> FacePoints:
+        """See `LandmarkPredictor`."""
+        return FacePoints(predict_landmarks(image, box))
 
 
-class FanPredictor:
-    """The face alignment network, applied to a square around the face and to its mirror image.
+class MediaPipePredictor:
+    """MediaPipe's Face Landmarker on crops of the picture.
 
-    Source: A. Bulat and G. Tzimiropoulos, How far are we from solving the 2D and 3D face alignment problem?, ICCV 2017;
-    the network is that of the package face_alignment (BSD-3-Clause). The square is cut out and the peaks are located
-    with sub-pixel accuracy, where the package returns whole pixels: original to this project.
+    Its detector sees pictures at 128 px, so small faces are looked for in overlapping tiles, too. Points are placed
+    twice: in a square about the given box, then in one about the points found there. So they depend on the picture
+    alone, not on what was seen before.
+
+    Source: original to this project, on `face_landmarker`.
     """
 
     uses_colour = True
 
-    def __init__(self, network: torch.nn.Module, device: str | torch.device = "cpu") -> None:
-        self.network, self.device = network.to(device).eval(), torch.device(device)
+    def __init__(self, landmarker: FaceLandmarker) -> None:
+        self.landmarker = landmarker
 
-    def predict(self, image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray, " 4"]) -> Float32[np.ndarray, "68 2"]:
+    def find(
+        self, image: UInt8[np.ndarray, "H W 3"], smallest_px: float = MINIMUM_FACE_PX
+    ) -> list[tuple[Float[np.ndarray, " 4"], float]]:
+        """See `LandmarkPredictor`; the score is the detector's, of faces on which points can be placed."""
+        found: list[tuple[np.ndarray, float]] = []
+        for top, bottom, left, right in search_tiles(image.shape[0], image.shape[1], float(smallest_px)):
+            # the points see beyond the tile, the detector only the tile
+            for face in self.landmarker.detect(image[top:bottom, left:right]):
+                square = square_about_face(face)
+                square = square._replace(x=square.x + left, y=square.y + top)
+                if any(_contains(box, square) for box, _ in found):
+                    continue
+                reading = self._settle(image, square, passes=1)
+                landmarks = derive_landmarks(reading.points)
+                if reading.confidence < SURE_FACE or face_width(landmarks) < smallest_px:
+                    continue
+                box = box_about(landmarks)
+                score = self._look_closer(image, box)
+                if score >= _SURE_SCORE and all(box_overlap(box, known) < _SAME_FACE for known, _ in found):
+                    found.append((box, score))
+        found.sort(key=lambda face: -face[1])
+        return [face for place, face in enumerate(found) if place == 0 or face[1] >= _OTHER_SCORE]
+
+    def predict(self, image: UInt8[np.ndarray, "H W 3"], box: Float[np.ndarray, " 4"]) -> FacePoints:
         """See `LandmarkPredictor`."""
-        corner, side = fan_square(box)
-        square = _cut_out(image, corner, side)
-        pair = np.stack([square, square[:, ::-1]]).transpose(0, 3, 1, 2).astype(np.float32) / 255
-        with torch.inference_mode():
-            # FAN returns one set of heatmaps per stack; the last one is used
-            straight, mirrored = self.network(torch.from_numpy(pair).to(self.device))[-1].float().cpu().numpy()
-        heatmaps = (straight + mirrored[_MIRRORED, :, ::-1]) / 2
-        return (find_peaks(heatmaps) * (side / HEATMAP_SIDE) + corner).astype(np.float32)
+        side = float(box[2] - box[0]) / _DLIB_PER_BOX
+        x, y = (float(box[axis] + box[axis + 2]) / 2 for axis in (0, 1))
+        reading = self._settle(image, FaceSquare(x, y + _DLIB_RISE * side, ROI_SCALE * side, 0.0), passes=1)
+        scores = self.landmarker.score_blendshapes(reading.points)
+        return FacePoints(derive_landmarks(reading.points), reading.points, scores, reading.confidence)
+
+    def _look_closer(self, image: np.ndarray, box: np.ndarray) -> float:
+        """Return the detector's score of the face in a box where only its surroundings are seen; 0 if it is none."""
+        room = _ROOM * (box[2] - box[0])
+        left, top = np.maximum(box[:2] - room, 0).astype(int)
+        right, bottom = np.ceil(box[2:] + room).astype(int)
+        faces = self.landmarker.detect(image[top:bottom, left:right])
+        local = box - np.tile([left, top], 2)
+        return max((face.score for face in faces if box_overlap(face.box, local) > _SAME_FACE), default=0.0)
+
+    def _settle(self, image: np.ndarray, square: FaceSquare, *, passes: int) -> FaceReading:
+        """Place the points, then again in the square about them; once more for a head that leans further than seen."""
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else np.ascontiguousarray(image)
+        reading = self.landmarker.place_points(image, square)
+        better = square_about_points(reading.points)
+        passes += abs(better.angle - square.angle) > _LEVEL_RAD
+        for _ in range(passes):
+            reading = self.landmarker.place_points(image, square_about_points(reading.points))
+        return reading
 
 
-def fan_square(box: Float[np.ndarray, " 4"]) -> tuple[Float[np.ndarray, " 2"], float]:
-    """Compute FAN's input square from dlib's box: its top left corner and its side, px."""
-    box = np.asarray(box, np.float64)
-    left, top, right, bottom = np.tile(box[:2], 2) + _BOUNDS_IN_BOX * (box[2] - box[0])
-    side = _FAN_ENLARGEMENT * (right - left + bottom - top)
-    centre = np.array([(left + right) / 2, (top + bottom) / 2 - _FAN_RISE * (bottom - top)])
-    return centre - side / 2, float(side)
+def search_tiles(height: int, width: int, smallest_px: float) -> list[tuple[int, int, int, int]]:
+    """Divide a picture into overlapping squares of halving sides, in which faces from `smallest_px` on are found.
 
+    Args:
+        height, width: size of the picture, px.
+        smallest_px: width of the smallest face, px.
 
-def find_peaks(heatmaps: Float[np.ndarray, "L M M"]) -> Float[np.ndarray, "L 2"]:
-    """Locate the peak (x, y) of each heatmap; the centre of the first pixel is (0.5, 0.5).
-
-    The highest pixel is refined along each axis by the parabola through the logarithms of it and its two neighbours,
-    which is exact for a Gaussian: dx = (log h+ - log h-) / 2 / (2 log h0 - log h+ - log h-), at most half a pixel.
+    Returns:
+        Top, bottom, left and right of each tile, px, the whole picture first.
     """
-    count, side, _ = heatmaps.shape
-    best = heatmaps.reshape(count, -1).argmax(axis=1)
-    rows, columns = best // side, best % side
-    # the floor keeps the logarithm finite where the network's output is 0 or less
-    logs = np.log(np.maximum(np.pad(heatmaps.astype(np.float64), ((0, 0), (1, 1), (1, 1)), mode="edge"), 1e-6))
-    every, rows, columns = np.arange(count), rows + 1, columns + 1
-    peak = logs[every, rows, columns]
-    offsets = []
-    for low, high in (
-        (logs[every, rows, columns - 1], logs[every, rows, columns + 1]),
-        (logs[every, rows - 1, columns], logs[every, rows + 1, columns]),
-    ):
-        curvature = np.maximum(2 * peak - low - high, 1e-9)  # 0 on a plateau
-        offsets.append(np.clip((high - low) / 2 / curvature, -0.5, 0.5))
-    return np.stack([columns - 0.5 + offsets[0], rows - 0.5 + offsets[1]], axis=1)
+    tiles = [(0, height, 0, width)]
+    side = float(max(height, width))
+    while side > _TILE_FACES * smallest_px:
+        side /= 2
+        size = [min(round(side), length) for length in (height, width)]
+        starts = [
+            np.unique(np.linspace(0, length - own, 2 * -(-length // own) - 1).round().astype(int))
+            for length, own in zip((height, width), size, strict=True)
+        ]
+        tiles += [(top, top + size[0], left, left + size[1]) for top in starts[0] for left in starts[1]]
+    return [(int(a), int(b), int(c), int(d)) for a, b, c, d in tiles]
 
 
 def load_landmark_predictor(name: LandmarkDetector, device: str | torch.device = "cpu") -> LandmarkPredictor:
-    """Load a predictor by name, ready to use. Nothing is downloaded.
+    """Load a predictor by name, ready to use by one thread. Nothing is downloaded.
 
     Args:
-        name: `dlib`, which comes with the installation, or `fan`, whose weights are placed by hand.
+        name: `mediapipe` or `dlib`, which come with the installation, or `fan`, whose weights are placed by hand.
         device: device on which FAN runs.
 
     Raises:
         ParameterError: there is no such predictor.
-        DataError: FAN's weights are missing, damaged, or not those of this network.
+        DataError: weights are missing, damaged, or not those of this network.
     """
+    if name == "mediapipe":
+        return MediaPipePredictor(FaceLandmarker(read_bundle()))
     if name == "dlib":
         return DlibPredictor()
     if name == "fan":
-        return FanPredictor(_load_fan(require_file("fan")), device)
-    raise ParameterError(f"landmark_detector is {name!r}; there are dlib, fan.")
+        return FanPredictor(load_fan(require_file("fan")), device)
+    raise ParameterError(f"landmark_detector is {name!r}; there are mediapipe, fan, dlib.")
 
 
-@lru_cache(maxsize=1)
-def _load_fan(path: Path) -> torch.nn.Module:
-    # imported here: it takes seconds, and dlib needs none of it
-    try:
-        from face_alignment.models import FAN
-    except ModuleNotFoundError as error:
-        raise DataError(
-            f"landmark_detector fan needs the package face-alignment ({error}). Install metatalk[fan], or use dlib."
-        ) from error
-
-    network = FAN(FAN_HOURGLASSES)
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
-    except (RuntimeError, TypeError, AttributeError, EOFError, UnpicklingError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} does not hold the weights of FAN: {reason}. Fetch the file again.") from error
-    return network
-
-
-def _cut_out(image: np.ndarray, corner: np.ndarray, side: float) -> np.ndarray:
-    """Cut out the square at 256 px, black beyond the picture; a larger one is blurred first, so no pixel is skipped."""
-    scale = FAN_SIDE / side
-    image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else np.ascontiguousarray(image)
-    source = cv2.GaussianBlur(image, (0, 0), 0.4 / scale) if scale < 0.7 else image
-    matrix = np.array([[scale, 0, -corner[0] * scale - 0.5], [0, scale, -corner[1] * scale - 0.5]])
-    return cv2.warpAffine(source, matrix, (FAN_SIDE, FAN_SIDE), flags=cv2.INTER_LINEAR)
+def _contains(box: np.ndarray, square: FaceSquare) -> bool:
+    """Whether the centre of a square lies in the middle half of a face's box."""
+    centre, quarter = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 4
+    return bool((np.abs(np.array([square.x, square.y]) - centre) < quarter).all())

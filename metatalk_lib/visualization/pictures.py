@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from metatalk_lib.reconstruction.dense_landmarks import DenseLandmarks
+from metatalk_lib.reconstruction.surface_points import SurfacePoints
 from metatalk_lib.tracking.crop import CropTransform
 from metatalk_lib.tracking.landmarks import LandmarkTrack
 
@@ -69,22 +69,24 @@ def plot_fitted_landmarks(
 
 
 def plot_dense_points(
-    frame: UInt8[np.ndarray, "S S 3"], dense: DenseLandmarks | None, row: int, *, frame_id: int
+    frame: UInt8[np.ndarray, "S S 3"], surface: SurfacePoints | None, row: int, *, frame_id: int
 ) -> Figure:
-    """Plot a frame with the regressor's points, if any; a dot's radius is three times the point's uncertainty.
+    """Plot a frame with its surface points, if any; a dot's radius is the point's standard deviation in the fit.
 
     Args:
         frame: the crop.
-        dense: dense landmarks in px of the crop; None shows the frame alone.
-        row: row of the frame in `dense`.
+        surface: points in px of the crop; those that hardly count are left out. None shows the frame alone.
+        row: row of the frame in `surface`.
         frame_id: number of the frame.
     """
     figure, ax = subplots(figsize=(6, 6), layout="tight")
     ax.imshow(frame)
-    if dense is not None:
-        diameter = 2 * 3 * dense.doubt_px[row] * 72 * 6 / len(frame)  # typographic points
-        ax.scatter(*dense.points[row].T, s=diameter**2, color="tab:orange", alpha=0.35, linewidths=0)
-        ax.scatter(*dense.points[row].T, s=2, color="white")
+    if surface is not None:
+        doubt_px = surface.doubt_px(row)
+        counts = doubt_px < len(frame) / 20
+        diameter = 2 * doubt_px[counts] * 72 * 6 / len(frame)  # typographic points
+        ax.scatter(*surface.points[row, counts].T, s=diameter**2, color="tab:orange", alpha=0.35, linewidths=0)
+        ax.scatter(*surface.points[row, counts].T, s=2, color="white")
     ax.set_title(f"frame {frame_id}, {len(frame)} px", fontsize=9)
     ax.set_axis_off()
     return figure

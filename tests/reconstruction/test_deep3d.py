@@ -17,6 +17,7 @@ from metatalk_lib.networks.face_regressors import DEEP3D_INPUT_SIZE, Deep3DRegre
 from metatalk_lib.reconstruction import deep3d, fit_video
 from metatalk_lib.reconstruction.coefficient_conventions import from_deep3d, to_deep3d
 from metatalk_lib.reconstruction.deep3d import load_deep3d_regressor, regress_deep3d
+from metatalk_lib.reconstruction.face_clip import FaceClip
 from metatalk_lib.reconstruction.five_point_alignment import STANDARD_POINTS, align_faces
 from metatalk_lib.reconstruction.gauss_newton import project_landmarks
 from tests.reference import TOLERANCE, build_inputs, build_weights, golden_error
@@ -240,7 +241,7 @@ def test_stage_03_takes_the_networks_identity_and_moves_its_poses(model, truth, 
     monkeypatch.setattr(fit_video, "load_deep3d_regressor", lambda: KnownAnswers(wrong).eval())
     frames = make_frames()
     settings = fit_video.ReconstructionSettings(regressor="deep3d", photometric=None)
-    clip = fit_video.FaceClip(landmarks, SIZE, 10 * np.arange(FRAMES), lambda start, stop: frames[start:stop])
+    clip = FaceClip(landmarks, SIZE, 10 * np.arange(FRAMES), lambda start, stop: frames[start:stop])
     fit = fit_video.reconstruct(model, clip, settings)
     np.testing.assert_allclose(fit.identity, truth[:, SLICES["identity"]].mean(axis=0), atol=1e-5)
     start = regress_deep3d(KnownAnswers(wrong).eval(), model, frames, landmarks, SIZE)
@@ -251,6 +252,6 @@ def test_stage_03_takes_the_networks_identity_and_moves_its_poses(model, truth, 
 def test_the_open_regressor_refuses_another_face_model(landmarks):
     arrays = make_face_arrays() | {"actions_to_expression": np.zeros((0, 64)), "open_mouth": np.zeros(64)}
     basel = FaceModel(arrays, action_names=(), name="bfm09")
-    clip = fit_video.FaceClip(landmarks, SIZE, np.arange(FRAMES), lambda start, stop: make_frames())
+    clip = FaceClip(landmarks, SIZE, np.arange(FRAMES), lambda start, stop: make_frames())
     with pytest.raises(ParameterError, match="Set face_regressor to deep3d or none"):
         fit_video.reconstruct(basel, clip)

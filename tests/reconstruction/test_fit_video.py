@@ -10,8 +10,9 @@ from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import load_face_model
 from metatalk_lib.metrics.correlation import relate_curves
+from metatalk_lib.reconstruction.face_clip import FaceClip
 from metatalk_lib.reconstruction.fit_quality import measure_fit
-from metatalk_lib.reconstruction.fit_video import FaceClip, ReconstructionSettings, reconstruct
+from metatalk_lib.reconstruction.fit_video import ReconstructionSettings, reconstruct
 from metatalk_lib.reconstruction.gauss_newton import FitSettings
 from metatalk_lib.reconstruction.landmark_fit import (
     bridge_frames,

@@ -1,11 +1,13 @@
 """The solver's derivatives against finite differences, its banded system against a dense one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from metatalk_lib.face3d import camera
-from metatalk_lib.reconstruction.dense_landmarks import DenseLandmarks
 from metatalk_lib.reconstruction.gauss_newton import (
     FitSettings,
     FramePrior,
@@ -18,6 +20,7 @@ from metatalk_lib.reconstruction.gauss_newton import (
     step_shared_identity,
     step_smooth_frames,
 )
+from metatalk_lib.reconstruction.surface_points import SurfacePoints
 
 FRAMES, SIZE, STEP, DENSE = 5, 512, 1e-6, 7
 
@@ -32,10 +35,12 @@ def problem():
     )
     landmarks = generator.uniform(100, 400, (FRAMES, 68, 2))
     seen = np.ones(FRAMES, dtype=bool)
-    dense = DenseLandmarks(
-        generator.uniform(100, 400, (FRAMES, DENSE, 2)).astype(np.float32), np.full((FRAMES, DENSE), 2, np.float32)
+    surface = SurfacePoints(
+        generator.uniform(100, 400, (FRAMES, DENSE, 2)),
+        np.tile(np.eye(2) / 2, (FRAMES, DENSE, 1, 1)),
+        csr_matrix((DENSE, 9)),
     )
-    observation = observe(landmarks, SIZE, FitSettings(), seen, eye_distance(landmarks, seen), dense)
+    observation = observe(landmarks, SIZE, FitSettings(), seen, eye_distance(landmarks, seen), surface)
     frames = np.concatenate([0.2 * generator.normal(size=(FRAMES, 6)), generator.normal(size=(FRAMES, 4))], axis=1)
     return bases, observation, generator.normal(size=7), frames
 
@@ -134,17 +139,21 @@ def test_unseen_frames_have_no_weight():
     assert observation.pair_weight[1] == 0
 
 
-def test_dense_points_weigh_by_their_doubt_and_as_a_crowd():
-    landmarks = np.random.default_rng(4).uniform(0, 100, (1, 68, 2))
-    doubt = np.array([[1.0, 4.0, 0.01]], dtype=np.float32)
-    dense = DenseLandmarks(np.zeros((1, 3, 2), np.float32), doubt)
-    settings = FitSettings(dense_count=0.75, dense_floor=0.02, detector_weight=0.5, detector_edge_weight=0.25)
-    alone, seen = observe(landmarks, SIZE, settings, np.ones(1, dtype=bool), 100.0), np.ones(1, dtype=bool)
-    both = observe(landmarks, SIZE, settings, seen, 100.0, dense)
+def test_landmarks_count_less_beside_surface_points_and_not_at_all_beside_those_they_come_from():
+    landmarks = np.random.default_rng(4).uniform(0, 100, (2, 68, 2))
+    own = np.random.default_rng(5).uniform(1, 2, (2, 3, 2, 2))
+    surface = SurfacePoints(np.zeros((2, 3, 2)), own, csr_matrix((3, 9)))
+    settings, seen = FitSettings(detector_weight=0.5, detector_edge_weight=0.25), np.array([True, False])
+    alone = observe(landmarks, SIZE, settings, seen, 100.0)
+    both = observe(landmarks, SIZE, settings, seen, 100.0, surface)
     on_edge = np.arange(68) >= 48
     on_edge[[37, 38, 40, 41, 43, 44, 46, 47]] = True  # lids between the corners of the eyes
     np.testing.assert_allclose(both.weights[:, :68][:, ~on_edge], 0.5 * alone.weights[:, ~on_edge])
     np.testing.assert_allclose(both.weights[:, :68][:, on_edge], 0.25 * alone.weights[:, on_edge])
     np.testing.assert_allclose(both.pair_weight, 0.25 * alone.pair_weight)
-    share = 0.5  # three points that count as three quarters of one: each weighs half
-    np.testing.assert_allclose(both.weights[0, 68:, 0, 0], [share / 2, share / 4, share / 2], rtol=1e-6)
+    np.testing.assert_array_equal(both.weights[0, 68:], own[0])
+    assert not both.weights[1].any()
+    replaced = observe(landmarks, SIZE, settings, seen, 100.0, replace(surface, replaces_landmarks=True))
+    assert not replaced.weights[:, :68].any()
+    assert not replaced.pair_weight.any()
+    np.testing.assert_array_equal(replaced.weights[0, 68:], own[0])

@@ -26,7 +26,8 @@ from metatalk_lib.tracking.crop import (
     save_image,
     write_face_videos,
 )
-from metatalk_lib.tracking.landmarks import LandmarkTrack, track_landmarks
+from metatalk_lib.tracking.face_tracker import track_landmarks
+from metatalk_lib.tracking.landmarks import LandmarkTrack
 from metatalk_lib.visualization.pictures import plot_crop
 from tests.face_clips import FPS, moving_face
 

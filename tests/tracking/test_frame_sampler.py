@@ -9,9 +9,8 @@ from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.media.video import probe_video, read_frames
 from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.tracking import frame_sampler
-from metatalk_lib.tracking.face_detector import find_faces, predict_landmarks
+from metatalk_lib.tracking.face_tracker import track_landmarks
 from metatalk_lib.tracking.frame_sampler import FrameSampler
-from metatalk_lib.tracking.landmarks import track_landmarks
 from metatalk_lib.tracking.preflight import run_preflight
 from tests.face_clips import FPS, moving_face, wall
 
@@ -50,8 +49,8 @@ def test_what_is_kept_is_enough_for_the_landmarks(clip: Path):
     sampler = FrameSampler(probe_video(clip))
     sampler.read()
     frame = next(read_frames(clip))
-    ((box, _),) = find_faces(frame)
-    np.testing.assert_allclose(sampler.measure().points[0], predict_landmarks(frame, box), atol=1e-3)
+    ((box, _),) = sampler.predictor.find(frame)
+    np.testing.assert_allclose(sampler.measure().points[0], sampler.predictor.predict(frame, box).landmarks, atol=0.02)
     kept = sampler._views[0].image
     assert kept.size < 0.6 * frame.size
     assert kept.base is None  # a view would keep the whole frame in memory

@@ -1,258 +1,127 @@
-"""landmark_predictor: FAN's geometry is the package's; its weights are found and checked, never fetched."""
+"""landmark_predictor: every predictor is tracked alike; MediaPipe's finds small faces and only faces."""
 
-import dataclasses
-import socket
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
-from face_alignment import utils as package
-from face_alignment.models import FAN
 
-from metatalk_lib.core import assets
-from metatalk_lib.core.artifacts import sha256_file
 from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.tracking import landmark_predictor, landmarks
-from metatalk_lib.tracking.face_detector import box_about, predict_landmarks
+from metatalk_lib.media.video import probe_video, read_selected_frames
+from metatalk_lib.tracking.face_detector import MINIMUM_FACE_PX, box_about, box_overlap, find_faces, predict_landmarks
+from metatalk_lib.tracking.face_points import FacePoints
+from metatalk_lib.tracking.face_tracker import track_landmarks
 from metatalk_lib.tracking.landmark_predictor import (
     DlibPredictor,
-    FanPredictor,
     LandmarkPredictor,
-    fan_square,
-    find_peaks,
     load_landmark_predictor,
+    search_tiles,
 )
-from tests.face_clips import FPS, drawn_face, moving_face
-
-FILE = "2DFAN4-11f355bf06.pth.tar"
-
-
-class SpotNetwork(torch.nn.Module):
-    """Answers like FAN, 68 heatmaps a stack: that of landmark i shows red, seen through a mask that only it has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.masks = torch.ones(68, 64, 64)
-        self.masks[:8, :, 40:] = 0
-        self.masks[9:17, :, :24] = 0
-
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        spots = torch.nn.functional.avg_pool2d(images[:, :1], 4)
-        return [torch.zeros(len(images), 68, 64, 64), spots * self.masks]
-
-
-def spot(x: float, y: float, width: int = 500, height: int = 420) -> np.ndarray:
-    """A red Gaussian spot on black."""
-    rows, columns = np.mgrid[:height, :width]
-    image = np.zeros((height, width, 3), np.uint8)
-    image[..., 0] = np.rint(250 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 8.0**2)))
-    return image
-
-
-@pytest.mark.parametrize(("x", "y"), [(231.3, 187.8), (180.0, 240.5), (300.25, 150.0)])
-@pytest.mark.parametrize("side", [120.0, 300.0, 420.0])
-def test_fan_answers_in_source_pixels(x: float, y: float, side: float):
-    box = np.array([240 - side / 2, 200 - side / 2, 240 + side / 2, 200 + side / 2])
-    corner, square = fan_square(box)
-    if not (corner + 0.1 * square < (x, y)).all() or not ((x, y) < corner + 0.9 * square).all():
-        pytest.skip("the spot lies outside this box")
-    found = FanPredictor(SpotNetwork()).predict(spot(x, y), box)
-    is_seen = np.ones(68, bool)
-    is_seen[:8], is_seen[9:17] = x < corner[0] + 0.6 * square, x > corner[0] + 0.4 * square
-    np.testing.assert_allclose(found[is_seen], np.tile([x, y], (is_seen.sum(), 1)), atol=0.3)
-
-
-def test_a_mirrored_picture_gives_mirrored_landmarks():
-    """Left landmarks change places with right ones: the two passes agree where only the left ones see the spot."""
-    box = np.array([100.0, 80, 340, 320])
-    corner, side = fan_square(box)
-    x = corner[0] + 0.2 * side
-    found = FanPredictor(SpotNetwork()).predict(spot(x, 200.0), box)
-    np.testing.assert_allclose(found[:8], np.tile([x, 200.0], (8, 1)), atol=0.3)
-    pairs = package.shuffle_lr(torch.arange(68.0)[None, :, None, None])[0, :, 0, 0]
-    np.testing.assert_array_equal(landmark_predictor._MIRRORED, pairs)
-
-
-def test_peaks_of_gaussians_are_exact_and_near_the_packages():
-    rng = np.random.default_rng(0)
-    centres = rng.uniform(3, 61, (68, 2))
-    grid = np.arange(64) + 0.5
-    heatmaps = np.exp(
-        -((grid[None, None] - centres[:, 0, None, None]) ** 2 + (grid[None, :, None] - centres[:, 1, None, None]) ** 2)
-        / 2
-    )
-    found = find_peaks(heatmaps)
-    np.testing.assert_allclose(found, centres, atol=1e-3)
-    highest = heatmaps.reshape(1, 68, -1).argmax(axis=2)
-    theirs, _ = package._get_preds_fromhm.py_func(heatmaps[None], highest)  # as it is before it is compiled
-    assert np.abs(theirs[0] - found).max() <= 0.26  # theirs are quarters of a pixel
-
-
-def test_a_flat_heatmap_has_a_peak_within_it():
-    found = find_peaks(np.zeros((2, 64, 64)))
-    assert np.isfinite(found).all()
-    assert ((found >= 0) & (found <= 64)).all()
-
-
-def test_the_square_is_the_packages():
-    picture, points = drawn_face(400)
-    box = box_about(points)
-    left, top, right, bottom = np.r_[box[:2], box[:2]] + landmark_predictor._BOUNDS_IN_BOX * (box[2] - box[0])
-    # FaceAlignment.get_landmarks_from_image of face_alignment 1.5.0
-    centre = np.array([right - (right - left) / 2, bottom - (bottom - top) / 2 - (bottom - top) * 0.12])
-    theirs = package.crop(picture, centre, (right - left + bottom - top) / package.REFERENCE_SCALE)
-    ours = landmark_predictor._cut_out(picture, *fan_square(box))
-    # theirs begins at a whole pixel, so edges differ by up to one
-    assert np.abs(cv2.blur(theirs, (9, 9)).astype(float) - cv2.blur(ours, (9, 9))).mean() < 3
-    # the box that trains FAN is that of the landmarks
-    np.testing.assert_allclose([left, top, right, bottom], [*points.min(0), *points.max(0)], atol=0.12 * (right - left))
+from tests.face_clips import FPS, drawn_face, moving_face, place_face, real_clip, wall
 
 
 class Recorder:
-    """dlib's predictor behind a colour interface."""
+    """dlib's predictor behind a colour interface; counts how often and where faces are searched for."""
 
-    uses_colour = True
-
-    def __init__(self) -> None:
+    def __init__(self, *, uses_colour: bool) -> None:
+        self.uses_colour = uses_colour
         self.shapes: list[tuple[int, ...]] = []
+        self.searches = 0
 
-    def predict(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    def find(self, image: np.ndarray, smallest_px: float = MINIMUM_FACE_PX) -> list:
+        self.searches += 1
+        return find_faces(image, float(smallest_px))
+
+    def predict(self, image: np.ndarray, box: np.ndarray) -> FacePoints:
         self.shapes.append(image.shape)
-        return predict_landmarks(image, box)
+        return FacePoints(predict_landmarks(image, box))
 
 
-def test_both_predictors_are_tracked_alike_with_few_detections(monkeypatch: pytest.MonkeyPatch):
+def test_grey_and_colour_predictors_are_tracked_alike_with_few_searches():
     frames, _ = moving_face(31)
-    calls: list[tuple[int, ...]] = []
-    find_faces = landmarks.find_faces
-
-    def count(image: np.ndarray, *arguments: float) -> list:
-        calls.append(image.shape)
-        return find_faces(image, *arguments)
-
-    monkeypatch.setattr(landmarks, "find_faces", count)
-    recorder, tracks = Recorder(), []
-    for predictor in (DlibPredictor(), recorder):
-        assert isinstance(predictor, LandmarkPredictor)
-        calls.clear()
-        tracks.append(landmarks.track_landmarks(frames, frame_count=31, fps=FPS, predictor=predictor))
-        assert len(calls) == 4  # frames 0, 10, 20 and 30
-    assert set(recorder.shapes) == {frames[0].shape}
+    tracks = []
+    for uses_colour in (False, True):
+        recorder = Recorder(uses_colour=uses_colour)
+        assert isinstance(recorder, LandmarkPredictor)
+        tracks.append(track_landmarks(frames, frame_count=31, fps=FPS, predictor=recorder))
+        assert recorder.searches == 4  # frames 0, 10, 20 and 30
+        assert {len(shape) for shape in recorder.shapes} == {3 if uses_colour else 2}
     for name in ("landmarks", "raw_landmarks", "boxes", "detected"):
         np.testing.assert_array_equal(getattr(tracks[0], name), getattr(tracks[1], name))
+    assert tracks[0].dense is None
+    assert tracks[0].scores is None
 
 
-@pytest.fixture(scope="module")
-def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("hub") / FILE
-    torch.manual_seed(0)
-    torch.save(FAN(4).state_dict(), path)
-    return path
+@pytest.mark.parametrize("name", ["mediapipe", "dlib"])
+def test_predictors_agree_on_a_drawn_face(name: str):
+    picture, truth = drawn_face()
+    predictor = load_landmark_predictor(name)
+    assert isinstance(predictor, LandmarkPredictor)
+    ((box, score),) = predictor.find(picture)
+    assert box_overlap(box, box_about(truth)) > 0.7
+    assert score > 0
+    found = predictor.predict(picture, box)
+    eye_px = np.linalg.norm(truth[36] - truth[45])
+    assert np.linalg.norm(found.landmarks - truth, axis=1)[17:].mean() < 0.06 * eye_px
+    assert found.confidence > 0.9
+    assert (found.dense is None) == (name == "dlib")
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty torch home, an empty home, no data/official, and no way into a network."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    moved = tuple(
-        dataclasses.replace(asset, path=tmp_path / "official" / asset.path.name) if asset.name == "fan" else asset
-        for asset in assets.ASSETS
-    )
-    monkeypatch.setattr(assets, "ASSETS", moved)
-    monkeypatch.setattr(socket, "socket", None)
-    folder = tmp_path / "torch" / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    return folder
+def test_the_points_do_not_depend_on_the_box_that_they_start_from():
+    picture, truth = drawn_face()
+    predictor = load_landmark_predictor("mediapipe")
+    box = box_about(truth)
+    straight = predictor.predict(picture, box)
+    for shift in ((6.0, -4.0), (-5.0, 7.0)):
+        moved = predictor.predict(picture, box + np.tile(shift, 2))
+        assert np.linalg.norm(moved.landmarks - straight.landmarks, axis=1).mean() < 0.6
 
 
-def place(weights: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_known: bool = True) -> Path:
-    """Put a file under FAN's name; `is_known` makes its checksum the expected one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).symlink_to(weights)
-    if is_known:
-        prefix = sha256_file(weights)[:10]
-        known = (dataclasses.replace(a, sha256_prefix=prefix) if a.name == "fan" else a for a in assets.ASSETS)
-        monkeypatch.setattr(assets, "ASSETS", tuple(known))
-    return folder / FILE
+@pytest.mark.parametrize("angle", [-40, 25])
+def test_a_leaning_head_is_placed_as_an_upright_one(angle: float):
+    picture, truth = drawn_face(400)
+    matrix = cv2.getRotationMatrix2D((199.5, 199.5), angle, 1.0)
+    turned = cv2.warpAffine(picture, matrix, (400, 400), borderMode=cv2.BORDER_REPLICATE)
+    expected = truth @ matrix[:, :2].T + matrix[:, 2]
+    found = load_landmark_predictor("mediapipe").predict(turned, box_about(expected))
+    eye_px = np.linalg.norm(truth[36] - truth[45])
+    assert np.linalg.norm(found.landmarks - expected, axis=1)[17:].mean() < 0.07 * eye_px
 
 
-@pytest.mark.parametrize(
-    "folder", ["official", "torch/hub/checkpoints", "xdg/torch/hub/checkpoints", "home/.cache/torch/hub/checkpoints"]
-)
-def test_weights_are_found_at_each_place(
-    hub: Path, random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
-):
-    path = place(random_weights, tmp_path / folder, monkeypatch)
-    assert assets.require_file("fan") == path
+def test_small_faces_in_large_pictures_are_found_and_nothing_else():
+    predictor = load_landmark_predictor("mediapipe")
+    frame, truth = place_face(1500, 200, width=1920, height=1080, scale=0.6)
+    ((box, _),) = predictor.find(frame)
+    assert box_overlap(box, box_about(truth)) > 0.6
+    assert predictor.find(frame, 150.0) == []
+    assert predictor.find(wall(width=1920, height=1080)) == []
 
 
-def test_a_file_of_fans_structure_loads_and_answers(hub: Path, random_weights: Path, monkeypatch: pytest.MonkeyPatch):
-    place(random_weights, hub, monkeypatch)
-    predictor = load_landmark_predictor("fan")
+def test_tiles_cover_the_picture_and_hold_every_face():
+    assert search_tiles(400, 400, 96.0) == [(0, 400, 0, 400)]
+    tiles = search_tiles(1080, 1920, 96.0)
+    assert min(bottom - top for top, bottom, _, _ in tiles) <= 6 * 96
+    for x, y in np.random.default_rng(0).uniform((0, 0), (1920 - 150, 1080 - 150), (200, 2)):
+        assert any(t <= y and y + 150 <= b and le <= x and x + 150 <= r and b - t <= 576 for t, b, le, r in tiles)
+
+
+def test_dlib_needs_neither_weights_nor_litert(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     picture, points = drawn_face()
-    found = predictor.predict(picture, box_about(points).astype(np.float64))
-    assert found.shape == (68, 2)
-    assert np.isfinite(found).all()
-    np.testing.assert_array_equal(found, load_landmark_predictor("fan").predict(picture, box_about(points)))
-
-
-def test_missing_weights_are_named_with_every_place(hub: Path, tmp_path: Path):
-    with pytest.raises(DataError) as caught:
-        load_landmark_predictor("fan")
-    message = str(caught.value)
-    for folder in ("official", "torch/hub/checkpoints", "xdg/torch/hub/checkpoints"):
-        assert str(tmp_path / folder / FILE) in message
-    assert str(tmp_path / "home" / ".cache" / "torch" / "hub" / "checkpoints" / FILE) in message
-    assert all(part in message for part in ("is missing", "1adrianb/face-alignment", "BSD-3-Clause", "downloaded"))
-    assert not list(hub.iterdir())
-
-
-def test_another_or_a_truncated_file_is_refused(
-    hub: Path, random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    path = place(random_weights, hub, monkeypatch, is_known=False)
-    with pytest.raises(DataError, match=r"2DFAN4.*its SHA-256 begins \w{10}, expected 11f355bf06.*fetch it again"):
-        load_landmark_predictor("fan")
-    path.unlink()
-    cut = tmp_path / "cut"
-    cut.write_bytes(random_weights.read_bytes()[:1_000_000])
-    path = place(cut, hub, monkeypatch, is_known=False)
-    with pytest.raises(DataError, match="its SHA-256 begins"):
-        load_landmark_predictor("fan")
-    path.unlink()
-    # even where its checksum were right, a broken file ends in one line
-    place(cut, hub, monkeypatch)
-    with pytest.raises(DataError, match="does not hold the weights of FAN"):
-        load_landmark_predictor("fan")
-
-
-@pytest.mark.parametrize("content", [{"conv1.weight": torch.zeros(1)}, [1, 2], "unsafe"])
-def test_weights_of_another_network_are_refused(
-    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: object
-):
-    torch.save(Recorder() if content == "unsafe" else content, tmp_path / "other")
-    place(tmp_path / "other", hub, monkeypatch)
-    with pytest.raises(DataError, match="does not hold the weights of FAN"):
-        load_landmark_predictor("fan")
-
-
-def test_dlib_needs_nothing_and_others_are_refused(hub: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "face_alignment.models", None)
-    picture, points = drawn_face()
-    box = box_about(points)
-    found = load_landmark_predictor("dlib").predict(picture, box)
-    np.testing.assert_array_equal(found, predict_landmarks(picture, box))
+    found = load_landmark_predictor("dlib").predict(picture, box_about(points))
+    np.testing.assert_array_equal(found.landmarks, predict_landmarks(picture, box_about(points)))
+    assert isinstance(DlibPredictor(), LandmarkPredictor)
+    with pytest.raises(DataError, match="landmark_detector mediapipe needs the package ai-edge-litert"):
+        load_landmark_predictor("mediapipe")
     with pytest.raises((ParameterError, TypeError), match="s3fd"):
         load_landmark_predictor("s3fd")
 
 
-def test_a_missing_package_of_fan_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setitem(sys.modules, "face_alignment.models", None)
-    landmark_predictor._load_fan.cache_clear()
-    with pytest.raises(DataError, match=r"needs the package face-alignment .* Install metatalk\[fan\], or use dlib"):
-        landmark_predictor._load_fan(tmp_path / "fan.pth")
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["seated_1080p_30fps.mp4", "speaker_1080p.mp4", "bearded_1080p.mp4"])
+def test_one_face_is_found_in_real_clips_with_hands(name: str):
+    path = real_clip(name)
+    chosen = list(range(0, probe_video(path).frame_count, 75))
+    predictor = load_landmark_predictor("mediapipe")
+    counts = [len(predictor.find(frame)) for frame in read_selected_frames(path, chosen)]
+    assert counts == [1] * len(chosen)

@@ -1,4 +1,4 @@
-"""landmarks: tracking, bridging, refusals, and smoothing without lag."""
+"""face_tracker: tracking, bridging, refusals, and smoothing without lag."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -9,15 +9,9 @@ import pytest
 from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.media.video import probe_video, read_frames
 from metatalk_lib.tracking.face_detector import face_width
-from metatalk_lib.tracking.landmarks import (
-    LandmarkTrack,
-    format_frames,
-    mouth_opening,
-    mouth_width,
-    smooth_boxes,
-    smooth_landmarks,
-    track_landmarks,
-)
+from metatalk_lib.tracking.face_tracker import track_landmarks
+from metatalk_lib.tracking.landmarks import LandmarkTrack, format_frames, mouth_opening, mouth_width
+from metatalk_lib.tracking.smoothing import smooth_boxes, smooth_landmarks
 from tests.face_clips import FPS, moving_face, place_face, real_clip, wall
 
 
