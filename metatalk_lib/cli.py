@@ -9,6 +9,7 @@ import yaml
 
 from metatalk_lib import __version__
 from metatalk_lib.core import assets
+from metatalk_lib.core.artifacts import load_json
 from metatalk_lib.core.errors import MetaTalkError, ParameterError
 from metatalk_lib.core.params import character_params_path, count_from, load_params, profile_params_path
 from metatalk_lib.core.paths import resolve_path, stage_dir
@@ -229,3 +230,9 @@ def _print_results(values: dict, stages: tuple[str, ...]) -> None:
         print(f"Video:              {path}")
     for path in sorted(folder.glob("0[67]_*/table*.csv")) if "06_evaluation" in stages else []:
         print(f"Table:              {path}")
+    for name in stages:
+        summary = folder / name / "summary.json"
+        found = load_json(summary).get("findings", []) if summary.is_file() else []
+        for finding in found:
+            if finding["status"] != "ok":
+                print(f"Finding of {name[:2]}:      {finding['name']} {finding['figure']}. {finding['advice']}")

@@ -1,14 +1,16 @@
 """A typed sentence spoken by the synthesiser and shown on a person's lips, without a video."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from metatalk_lib.audio_to_expression.model import TrainedA2E
 from metatalk_lib.audio_to_expression.streaming import predict_speech
 from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.findings import Check, judge
 from metatalk_lib.face3d.coefficients import Coefficients, repose
 from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.face3d.face_renderer import Window, render_face
@@ -42,6 +44,22 @@ class SpokenSentence(NamedTuple):
     faces: UInt8[np.ndarray, "K S S 3"]
     frames: Int[np.ndarray, " K"]
     labels: tuple[str, ...]
+
+
+def check_lips(sentence: SpokenSentence, valid: Sequence[Bool[np.ndarray, " _"]]) -> list[Check]:
+    """Compare with what is usual: were there frames to learn from, and do the lips close before and after a sentence.
+
+    Args:
+        sentence: from `speak_sentence`; it begins and ends with silence.
+        valid: frames of each utterance whose fit is valid.
+    """
+    ends = float(sentence.opening_mm[[0, -1]].max() / max(float(sentence.opening_mm.max()), 1e-6))
+    few = "Most pseudo frames were not fitted: look at stage 03. Lips will be learnt from the others."
+    open_lips = "A person who never closes the mouth, or too little training: raise pseudo_seconds or a2e_epochs."
+    return [
+        judge("frames to learn from", float(np.concatenate(valid).mean()), at_least=0.5, unit="%", advice=few),
+        judge("mouth in the pauses, of its widest", ends, at_most=0.5, unit="%", advice=open_lips),
+    ]
 
 
 def speak_sentence(

@@ -6,6 +6,8 @@ import platform
 import random
 import subprocess
 import time
+from collections.abc import Iterable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from metatalk_lib.core.artifacts import load_json, save_json, sha256_input
 from metatalk_lib.core.assets import list_placed
 from metatalk_lib.core.code_fingerprint import digest_stage
 from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.findings import Check
 from metatalk_lib.core.paths import IS_SOURCE_TREE, PROJECT_ROOT, STAGES, ensure_dir, stage_dir
 from metatalk_lib.core.stage_configs import StageConfig
 
@@ -94,12 +97,19 @@ class Stage:
         self._timings[label], self._lap_started = now - self._lap_started, now
         return self._timings[label]
 
-    def finish(self, *, counts: dict[str, Any] | None = None, metrics: dict[str, Any] | None = None) -> dict[str, Any]:
+    def finish(
+        self,
+        *,
+        counts: dict[str, Any] | None = None,
+        metrics: dict[str, Any] | None = None,
+        findings: Iterable[Check] = (),
+    ) -> dict[str, Any]:
         """Write `summary.json`, the mark of a finished stage, and return it.
 
         Args:
             counts: numbers of frames, gaps, utterances and the like.
             metrics: measured values; numpy scalars are converted to numbers, values that are not finite are rejected.
+            findings: measures of the person's video that were compared with what is usual.
 
         Raises:
             DataError: a value is not finite.
@@ -115,6 +125,7 @@ class Stage:
             "official_files": self._placed,
             "counts": _plain(counts or {}, self.name),
             "metrics": _plain(metrics or {}, self.name),
+            "findings": [asdict(finding) for finding in findings],
             "timings_s": {name: round(value, 3) for name, value in self._timings.items()}
             | {"total": round(time.perf_counter() - self._started, 3)},
         }

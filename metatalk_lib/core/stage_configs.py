@@ -238,7 +238,7 @@ class EvaluationConfig(StageConfig):
     """Method that crops the face for SyncNet; `s3fd` is the published one and needs its weights."""
     frechet_network: Literal["auto", "open", "inception"] = "auto"
     """Features of the Fréchet distance: `open` face network (FFD), `inception` (FID), `auto`: Inception if placed."""
-    controls_must_hold: bool = True
+    controls_must_hold: bool = False
     """Stop if a measure's control rows come out in the wrong order; false reports it and continues."""
 
     @property

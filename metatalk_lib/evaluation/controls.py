@@ -5,7 +5,7 @@ that does not move with the right sound (static frame). A measure that cannot te
 `find_..._failures` detect.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.findings import Check
 from metatalk_lib.core.progress import track
 from metatalk_lib.evaluation.held_out import FinishedVideo, HeldOut
 from metatalk_lib.face3d.face_model import FaceModel
@@ -320,26 +321,34 @@ def find_lse_failures(controls: Mapping[str, LipSyncError]) -> list[str]:
     return failures
 
 
-def check_controls(verdicts: Mapping[str, list[str] | None], *, must_hold: bool) -> str:
-    """Summarise the control check in one sentence.
+def check_controls(verdicts: Mapping[str, list[str] | None], passing: Sequence[str], *, must_hold: bool) -> list[Check]:
+    """Summarise the checks of controls and cheats, one finding a measure.
 
     Args:
         verdicts: measure to failures; None if the clip is too short for a verdict.
+        passing: cheats that pass, from `cheats.find_passing_cheats`.
         must_hold: whether a failure is an error.
 
     Raises:
-        DataError: controls are in the wrong order although they must hold.
+        DataError: controls are in the wrong order, or cheats pass, although they must not.
     """
-    wrong = {name: describe_verdict(failures) for name, failures in verdicts.items() if failures}
-    if not wrong:
-        unasked = [name for name, failures in verdicts.items() if failures is None]
-        note = f"; the clip is too short to ask {', '.join(unasked)}" if unasked else ""
-        return f"No control comes out in the wrong order{note}."
-    said = "; ".join(f"{name}: {failures}" for name, failures in wrong.items())
-    said = f"Controls in the wrong order, so that these measures say nothing of this video: {said}."
-    if must_hold:
-        raise DataError(f"{said} Hold out a longer tail, or set controls_must_hold to false and leave them out.")
-    return said
+    advice = "This measure says nothing of this video: leave its column out, or hold out a longer tail."
+    seen = "Image measures see nothing here: is the held-out tail still, dark or blurred? Hold out another one."
+    found = {
+        f"controls of {name}": (failures, describe_verdict(failures), advice) for name, failures in verdicts.items()
+    }
+    found["image measures"] = (list(passing), "; ".join(passing) or "no cheat passes", seen)
+    checks = [
+        Check(name, "notice", figure, what_to_do) if failures else Check(name, "ok", figure)
+        for name, (failures, figure, what_to_do) in found.items()
+    ]
+    wrong = [f"{check.name}: {check.figure}" for check in checks if check.status != "ok"]
+    if wrong and must_hold:
+        raise DataError(
+            f"Measures that say nothing of this video: {'; '.join(wrong)}. Hold out a longer tail, or set "
+            "controls_must_hold to false and leave them out."
+        )
+    return checks
 
 
 def describe_verdict(failures: list[str] | None) -> str:

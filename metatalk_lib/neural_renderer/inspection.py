@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.core.findings import Check, judge
 from metatalk_lib.face3d.feathering import feather_mask
 from metatalk_lib.media.video import probe_video, read_selected_frames
 from metatalk_lib.metrics.image_quality import psnr, sharpness_ratio, ssim
@@ -36,6 +37,21 @@ class PairScores(NamedTuple):
     ssim_mask: float
     psnr_mask: float
     sharpness_ratio_mask: float
+
+
+def check_paint(painted: PairScores, blurred: PairScores) -> list[Check]:
+    """Compare the painted held-out frames with what is usual.
+
+    Args:
+        painted: scores of the painted frames.
+        blurred: scores of the real frames after a blur, which any painting should beat.
+    """
+    short = "The training was short or the mouth is seen badly: raise renderer_steps, look at stage 03's overlays."
+    advice = "The painting is soft: raise renderer_steps, or give a sharper video."
+    return [
+        judge("painted face, SSIM in the mask", painted.ssim_mask, at_least=max(0.85, blurred.ssim_mask), advice=short),
+        judge("sharpness over the real one", painted.sharpness_ratio_mask, at_least=0.8, advice=advice),
+    ]
 
 
 def paint_pairs(renderer: NeuralRenderer, pairs: RendererPairs) -> UInt8[np.ndarray, "T H W 3"]:

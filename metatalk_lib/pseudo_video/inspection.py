@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from metatalk_lib.core.artifacts import load_json
+from metatalk_lib.core.findings import Check, judge
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.media.video import read_frames
@@ -21,6 +22,10 @@ from metatalk_lib.tracking.landmarks import mouth_opening
 
 MOUTH_MARGIN = 1.6
 """Side of a mouth picture, in mouth widths."""
+
+
+ASKED_STRENGTH = 0.8
+"""Strength of a teacher below which its mouth moves too little to be found again."""
 
 
 class Openings(NamedTuple):
@@ -79,6 +84,23 @@ def compare_openings(model: FaceModel, identity: Float[np.ndarray, "80"], descri
         return Openings(np.full(count, np.nan), detected, share, None)
     taught = lip_opening_mm(model, identity, expression)
     return Openings(taught, detected, share, relate_curves(detected, taught)[0])
+
+
+def check_openings(openings: Openings, *, strength: float) -> list[Check]:
+    """Compare with what is usual: is the drawn mouth seen in the pseudo video, and does it say what it was taught.
+
+    Args:
+        openings: from `compare_openings`.
+        strength: the teacher's strength; a teacher that hardly moves the mouth is not asked.
+    """
+    sheet = "Look at the mouths above: light, blur, a covered mouth?"
+    checks = [
+        judge("face in the pseudo video", openings.detected_fraction, at_least=0.95, unit="%", advice=f"{sheet} Go on.")
+    ]
+    if openings.correlation is not None and strength >= ASKED_STRENGTH:
+        advice = f"{sheet} The person's lips will be learnt less exactly."
+        checks.append(judge("taught mouth found again, r", openings.correlation, at_least=0.8, advice=advice))
+    return checks
 
 
 def cut_pseudo_mouths(

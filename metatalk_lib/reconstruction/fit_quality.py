@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.core.findings import Check, judge
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.face3d.face_renderer import render_face
@@ -165,3 +166,38 @@ def measure_contours(
         width_correlation=width[0],
         width_slope=width[1],
     )
+
+
+def check_fit(
+    quality: FitQuality,
+    contours: ContourQuality | None,
+    *,
+    colour_errors: tuple[float, float],
+    taught_correlation: float | None,
+) -> list[Check]:
+    """Compare a fit with what is usual, as findings with advice.
+
+    Args:
+        quality: from `measure_fit`.
+        contours: from `measure_contours`, where a detector gave contours.
+        colour_errors: from `photometric_error`, before and after the fine-tuning.
+        taught_correlation: correlation of the fitted with the taught mouth of the pseudo video, if it is known.
+    """
+    sheet = "Look at the contact sheet of 01 and the overlays: beard, blur, a covered or turned mouth? Go on with care."
+    checks = [
+        judge("fitted landmarks, distance", quality.inner_error_percent / 100, at_most=0.08, unit="%", advice=sheet),
+        judge("fitted mouth opening, r", quality.opening_correlation, at_least=0.9, advice=sheet),
+    ]
+    if contours is not None:
+        checks += [
+            judge("fitted lips, distance, % of the eyes", contours.lip_error_percent, at_most=1.5, advice=sheet),
+            judge("fitted mouth opening, slope", contours.opening_slope, at_least=0.9, advice=sheet),
+            judge("fitted mouth width, slope", contours.width_slope, at_least=0.8, advice=sheet),
+        ]
+    before, after = colour_errors
+    light = "Light that changes, or glasses that mirror it, may be the reason. photometric_iterations: 0 leaves it out."
+    checks.append(judge("colour error, fine-tuned over before", after / before, at_most=1.02, advice=light))
+    if taught_correlation is not None:
+        advice = "The pseudo video is seen badly: a small or dim face? Lips will be learnt less exactly."
+        checks.append(judge("taught mouth fitted again, r", taught_correlation, at_least=0.7, advice=advice))
+    return checks

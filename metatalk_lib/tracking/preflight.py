@@ -6,12 +6,13 @@ the result will be worse than it could be.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.findings import Check, Status, format_checks
 from metatalk_lib.media.audio import FEATURE_RATE, frame_count_for, read_audio, to_mono_16k
 from metatalk_lib.media.video import VideoInfo, probe_video
 from metatalk_lib.speech.silence import compute_level_db, find_silence, measure_power
@@ -19,8 +20,6 @@ from metatalk_lib.tracking.crop import CROP_SIZES, LARGEST_CROP_ENLARGEMENT, NAT
 from metatalk_lib.tracking.face_detector import MINIMUM_FACE_PX, FacePosition, face_width
 from metatalk_lib.tracking.frame_sampler import FrameSampler, Samples
 from metatalk_lib.tracking.landmarks import LandmarkTrack, format_frames
-
-Status = Literal["ok", "notice", "error"]
 
 MOST_SQUEEZED = 0.01
 """Largest deviation of the pixel aspect ratio from 1 that counts as square."""
@@ -33,23 +32,6 @@ _RIGID_HEAD_CM = np.array(
      (0.0, -2.5, 0.7), (0.6, -2.3, 0.6), (1.1, -2.0, 0.2), (-4.0, 2.1, -1.5), (-1.8, 2.1, -1.2), (1.8, 2.1, -1.2),
      (4.0, 2.1, -1.5)]
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check of the report.
-
-    Attributes:
-        name: name of the check.
-        status: `ok`, `notice` or `error`.
-        figure: measured value with its unit.
-        advice: recommended action; empty if the check passed.
-    """
-
-    name: str
-    status: Status
-    figure: str
-    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,13 +54,7 @@ class Preflight:
 
     def table(self) -> str:
         """The report as aligned text."""
-        name_width = max(len(check.name) for check in self.checks)
-        figure_width = max(len(check.figure) for check in self.checks)
-        lines = [
-            f"{c.status:<6}  {c.name:<{name_width}}  {c.figure:<{figure_width}}  {c.advice}".rstrip()
-            for c in self.checks
-        ]
-        return "\n".join([f"preflight of {self.path}: {self.status}", *lines])
+        return f"preflight of {self.path}: {self.status}\n{format_checks(self.checks)}"
 
     def to_dict(self) -> dict[str, Any]:
         """The report for `preflight.json`."""

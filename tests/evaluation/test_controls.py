@@ -63,16 +63,23 @@ def test_missing_rows_and_columns_are_named():
         find_order_failures(make_table(), "PSNR in mask, dB")
 
 
-def test_controls_that_must_hold_stop_the_run():
+def test_controls_in_the_wrong_order_are_findings_or_stop_the_run():
     verdicts = {"LSE": ["`silence` has LSE-D 3.00"], "faces": [], "envelope": None}
-    said = check_controls(verdicts, must_hold=False)
-    assert said.startswith("Controls in the wrong order")
-    assert "LSE: `silence` has LSE-D 3.00." in said
+    found = {check.name: check for check in check_controls(verdicts, [], must_hold=False)}
+    assert [check.status for check in found.values()] == ["notice", "ok", "ok", "ok"]
+    assert found["controls of LSE"].figure == "`silence` has LSE-D 3.00"
+    assert "says nothing of this video" in found["controls of LSE"].advice
+    assert found["controls of envelope"].figure == "clip too short to say"
     with pytest.raises(DataError, match=r"LSE: `silence` has LSE-D 3\.00\. Hold out a longer tail"):
-        check_controls(verdicts, must_hold=True)
-    assert check_controls({"faces": []}, must_hold=True) == "No control comes out in the wrong order."
-    said = check_controls({"faces": [], "LSE": None, "envelope": None}, must_hold=True)
-    assert said == "No control comes out in the wrong order; the clip is too short to ask LSE, envelope."
+        check_controls(verdicts, [], must_hold=True)
+    assert all(check.status == "ok" for check in check_controls({"faces": [], "LSE": None}, [], must_hold=True))
+
+
+def test_a_cheat_that_passes_is_a_finding_or_stops_the_run():
+    (check,) = check_controls({}, ["`blurred` has SSIM in mask 0.99"], must_hold=False)
+    assert (check.name, check.status) == ("image measures", "notice")
+    with pytest.raises(DataError, match="image measures: `blurred` has SSIM in mask 0.99"):
+        check_controls({}, ["`blurred` has SSIM in mask 0.99"], must_hold=True)
 
 
 def test_a_blind_measure_fails_its_controls():

@@ -1,5 +1,7 @@
 """tracked_points and surface_points: MediaPipe's points on the open face, and their weights in a fit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from metatalk_lib.core.paths import PACKAGE_DATA_DIR
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import load_face_model
 from metatalk_lib.reconstruction import tracked_points
-from metatalk_lib.reconstruction.fit_quality import measure_contours
+from metatalk_lib.reconstruction.fit_quality import check_fit, measure_contours, measure_fit
 from metatalk_lib.reconstruction.landmark_fit import fit_landmarks
 from metatalk_lib.reconstruction.surface_points import SurfacePoints, join_points, surface_operator
 from metatalk_lib.reconstruction.tracked_points import TABLE_NAME, predicted_points, read_table, weigh_tracked
@@ -127,3 +129,19 @@ def test_joined_points_keep_their_order_weights_and_matrix(model):
     assert both.replaces_landmarks
     np.testing.assert_array_equal(both.weights[:, 3:], 0.5 * tracked.weights[2:5])
     np.testing.assert_array_equal(both.points[:, :3], other.points[2:5])
+
+
+def test_a_poor_fit_becomes_findings_with_advice(model):
+    known, points = performance(model)
+    good = measure_contours(model, known, with_irises(points), SIZE)
+    landmarks = derive_landmarks(with_irises(points))
+    quality = measure_fit(model, known, landmarks, SIZE)
+    fine = replace(quality, inner_error_percent=1.0, opening_correlation=0.99)
+    checks = check_fit(fine, good, colour_errors=(10.0, 8.0), taught_correlation=0.9)
+    assert {check.status for check in checks} == {"ok"}
+    poor = replace(quality, inner_error_percent=12.0, opening_correlation=0.38)
+    bad = replace(good, lip_error_percent=4.0, opening_slope=0.5, width_slope=float("nan"))
+    checks = check_fit(poor, bad, colour_errors=(8.0, 10.0), taught_correlation=0.2)
+    assert {check.status for check in checks} == {"notice"}
+    assert all(check.advice for check in checks)
+    assert len(check_fit(fine, None, colour_errors=(10.0, 8.0), taught_correlation=None)) == 3

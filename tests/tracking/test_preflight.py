@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.findings import Check
 from metatalk_lib.media.audio import Audio
 from metatalk_lib.media.video import read_frames
 from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.tracking.face_tracker import track_landmarks
-from metatalk_lib.tracking.preflight import Check, Preflight, estimate_head_pose, run_preflight
+from metatalk_lib.tracking.preflight import Preflight, estimate_head_pose, run_preflight
 from tests.face_clips import FPS, drawn_face, moving_face, place_face, wall
 
 
