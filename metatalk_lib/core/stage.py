@@ -19,7 +19,7 @@ from metatalk_lib.core.artifacts import load_json, save_json, sha256_input
 from metatalk_lib.core.assets import list_placed
 from metatalk_lib.core.code_fingerprint import digest_stage
 from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.core.findings import Check
+from metatalk_lib.core.findings import Check, format_checks
 from metatalk_lib.core.paths import IS_SOURCE_TREE, PROJECT_ROOT, STAGES, ensure_dir, stage_dir
 from metatalk_lib.core.stage_configs import StageConfig
 
@@ -42,6 +42,7 @@ class Stage:
         self.dir = ensure_dir(stage_dir(config.outputs_dir, config.character, name))
         self.device = choose_device(config.device)
         self._inputs: dict[str, str] = {}
+        self._findings: list[Check] = []
         self._placed = list_placed()
         self._timings: dict[str, float] = {}
         self._started = self._lap_started = time.perf_counter()
@@ -97,19 +98,18 @@ class Stage:
         self._timings[label], self._lap_started = now - self._lap_started, now
         return self._timings[label]
 
-    def finish(
-        self,
-        *,
-        counts: dict[str, Any] | None = None,
-        metrics: dict[str, Any] | None = None,
-        findings: Iterable[Check] = (),
-    ) -> dict[str, Any]:
+    def report(self, findings: Iterable[Check]) -> None:
+        """Print measures of the person's video that were compared with what is usual, and keep them for the summary."""
+        found = list(findings)
+        self._findings += found
+        print(format_checks(found))
+
+    def finish(self, *, counts: dict[str, Any] | None = None, metrics: dict[str, Any] | None = None) -> dict[str, Any]:
         """Write `summary.json`, the mark of a finished stage, and return it.
 
         Args:
             counts: numbers of frames, gaps, utterances and the like.
             metrics: measured values; numpy scalars are converted to numbers, values that are not finite are rejected.
-            findings: measures of the person's video that were compared with what is usual.
 
         Raises:
             DataError: a value is not finite.
@@ -125,7 +125,7 @@ class Stage:
             "official_files": self._placed,
             "counts": _plain(counts or {}, self.name),
             "metrics": _plain(metrics or {}, self.name),
-            "findings": [asdict(finding) for finding in findings],
+            "findings": [asdict(finding) for finding in self._findings],
             "timings_s": {name: round(value, 3) for name, value in self._timings.items()}
             | {"total": round(time.perf_counter() - self._started, 3)},
         }
