@@ -2,9 +2,9 @@
 
     python -m benchmarks.real [--clips FOLDER] [--only NAME ...]
 
-Bars, weights and thresholds were chosen on `TUNED`; the other clips only report. What comes out lies under
-`outputs/bench/real` and is not committed: a table, and a page with the mouths and the worst frame of each clip. Finished
-stages are kept, and run again only where their code, parameters or inputs changed.
+Bars, weights and thresholds were chosen on `TUNED`; the other clips only report. All that comes out lies under
+`outputs/bench/real` and is not committed: a table, and a page with the mouths and the worst frame of each clip.
+Finished stages are kept, and run again only where their code, parameters or inputs changed.
 """
 
 import argparse
@@ -175,6 +175,12 @@ def mean_rows(walks: list[Walk]) -> list[Row]:
         if painted:
             rows.append(Row(f"mean, {label}: SSIM in the mask", float(np.nanmean(painted)), "", ">=", 0.92))
     return rows
+
+
+def mean_of(walks: list[Walk], stage: str, key: str) -> float:
+    """Mean of a figure over the clips that have it; NaN if none has."""
+    values = [one.metrics(stage)[key] for one in walks if key in one.metrics(stage)]
+    return float(np.mean(values)) if values else float("nan")
 
 
 def main() -> None:
