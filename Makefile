@@ -7,7 +7,7 @@ PROFILE ?= demo
 # empty to do without: on Python 3.11 counting costs about a fifth of the time in the tests' own process
 COVERAGE ?= --cov --cov-report=
 
-.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-renderer bench-talk bench-judging bench-real bench-lab gallery results media clean
+.PHONY: env demo test lint lab bench bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-renderer bench-talk bench-judging bench-real bench-fairness bench-lab gallery results media clean
 
 env: $(STAMP)
 
@@ -37,7 +37,7 @@ lint: $(STAMP)
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-bench: bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-renderer bench-talk bench-judging bench-real
+bench: bench-walk bench-times bench-resume bench-reconstruction bench-lips bench-renderer bench-talk bench-judging bench-real bench-fairness
 
 bench-walk: $(STAMP)
 	$(BIN)/python -m benchmarks.walk
@@ -65,6 +65,9 @@ bench-judging: $(STAMP)
 
 bench-real: $(STAMP)
 	$(BIN)/python -m benchmarks.real
+
+bench-fairness: $(STAMP)
+	$(BIN)/python -m benchmarks.fairness
 
 gallery: $(STAMP)
 	$(BIN)/python -m benchmarks.gallery

@@ -173,7 +173,7 @@ def measure(case: Case, painted: np.ndarray) -> Quality:
         real, mask = np.asarray(pairs.targets[row]), np.asarray(pairs.masks[row])
         whole, whole_mask = crop.copy(), np.zeros(crop.shape[:2], bool)
         roi.cut(whole)[:], roi.cut(whole_mask)[:] = image, mask
-        frames.append(measure_frame(whole, crop, whole_mask)[:2])
+        frames.append(measure_frame(whole, crop, whole_mask, whole_mask)[:2])
         ring = seams.border_ring(whole_mask)
         borders.append([image_quality.sharpness(shown, mask=ring) for shown in (whole, crop)])
         rims.append(seams.rim_contrast(whole, crop, whole_mask, width_px=feather))

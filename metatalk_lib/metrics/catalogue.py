@@ -120,6 +120,15 @@ METRICS = (
     ),
     Metric("SSIM in mask", "higher", 1.0, "", SSIM_FORMULA, "painted region, mean over pixels and frames", WANG),
     Metric(
+        "CW-SSIM in mask",
+        "higher",
+        1.0,
+        "",
+        r"\frac{2 |\sum c_x c_y^*| + K}{\sum |c_x|^2 + \sum |c_y|^2 + K}",
+        "painted region, six orientations of the two finest octaves, mean over bands, pixels and frames",
+        "Sampat et al. 2009",
+    ),
+    Metric(
         "PSNR in mask",
         "higher",
         math.inf,

@@ -11,6 +11,7 @@ from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.core.findings import Check, judge
 from metatalk_lib.face3d.feathering import feather_mask
 from metatalk_lib.media.video import probe_video, read_selected_frames
+from metatalk_lib.metrics.cw_ssim import cw_ssim
 from metatalk_lib.metrics.image_quality import psnr, sharpness_ratio, ssim
 from metatalk_lib.neural_renderer.compositing import FEATHER_PER_SIDE, blend
 from metatalk_lib.neural_renderer.generator import NeuralRenderer
@@ -32,11 +33,13 @@ class PairScores(NamedTuple):
         ssim_mask: Gaussian SSIM of RGB; higher is better, ideal 1.
         psnr_mask: PSNR, dB; higher is better.
         sharpness_ratio_mask: gradient of the painted image over that of the real one; ideal 1, below 1 is blurred.
+        cw_ssim_mask: complex wavelet SSIM, which forgives a shift of a pixel but not blur; higher is better, ideal 1.
     """
 
     ssim_mask: float
     psnr_mask: float
     sharpness_ratio_mask: float
+    cw_ssim_mask: float
 
 
 def check_paint(painted: PairScores, blurred: PairScores) -> list[Check]:
@@ -74,7 +77,7 @@ def measure_pairs(images: UInt8[np.ndarray, "T H W 3"], pairs: RendererPairs) ->
     """
     if len(images) != len(pairs):
         raise ParameterError(f"measure_pairs got {len(images)} images for {len(pairs)} pairs.")
-    measures = (ssim, psnr, sharpness_ratio)
+    measures = (ssim, psnr, sharpness_ratio, cw_ssim)
     rows = [
         [measure(image, np.asarray(target), mask=np.asarray(mask)) for measure in measures]
         for image, target, mask in zip(images, pairs.targets, pairs.masks, strict=True)

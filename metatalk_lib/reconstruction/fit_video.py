@@ -155,8 +155,8 @@ def fit_shape(
     """
     if settings.regressor != "deep3d" or identity is not None:
         return fit_landmarks(
-            model, clip.landmarks, clip.size, clip.frame_id, surface=surface, detected=clip.detected,
-            train_mask=clip.usable, identity=identity, settings=settings.fit,
+            model, clip.landmarks, clip.size, clip.frame_id, surface=surface, scores=clip.scores,
+            detected=clip.detected, train_mask=clip.usable, identity=identity, settings=settings.fit,
         )  # fmt: skip
     found = regress_deep3d(
         load_deep3d_regressor(), model, clip.read_all(), clip.landmarks, clip.size, shared_mask=clip.usable
@@ -228,7 +228,7 @@ def _problem_of(
 ) -> FrameProblem:
     """Build the frame-wise fitting problem of a clip whose identity is known from a fit."""
     problem, _ = pose_problem(
-        model, clip.landmarks, clip.size, clip.frame_id, surface=surface,
+        model, clip.landmarks, clip.size, clip.frame_id, surface=surface, scores=clip.scores,
         detected=cast(np.ndarray, clip.detected), usable=cast(np.ndarray, clip.usable),
         identity=coefficients.identity.astype(np.float64), settings=settings.fit,
     )  # fmt: skip

@@ -60,7 +60,6 @@ class FitSettings:
     translation_step: float = 0.015
     expression_step: float = 1.5
     identity_frames: int = 40
-    identity_weight: float = 1.0
     detector_weight: float = 3.0
     detector_edge_weight: float = 0.1
 
@@ -74,10 +73,21 @@ class LandmarkBases(NamedTuple):
 
 
 class FramePrior(NamedTuple):
-    """Gaussian prior of one frame's unknowns: rotation, translation, expression."""
+    """Gaussian prior of one frame's unknowns: rotation, translation, expression.
 
-    mean: Float[np.ndarray, " X"]
+    Attributes:
+        mean: (X,), or (T, X) with one row for each frame.
+        precision: inverse covariance.
+        change: inverse covariance, up to a factor, of changes from frame to frame; None is that of the values.
+    """
+
+    mean: Float[np.ndarray, "*T X"]
     precision: Float[np.ndarray, "X X"]
+    change: Float[np.ndarray, "X X"] | None = None
+
+    def select(self, rows: slice | np.ndarray) -> "FramePrior":
+        """Return the prior of some frames."""
+        return self if self.mean.ndim == 1 else self._replace(mean=self.mean[rows])
 
 
 class Observation(NamedTuple):
@@ -285,7 +295,6 @@ def step_shared_identity(
     identity: Float[np.ndarray, " I"],
     frames: Float[np.ndarray, "T X"],
     prior: FramePrior,
-    weight: float = 1.0,
 ) -> tuple[Float[np.ndarray, " I"], Float[np.ndarray, "T X"]]:
     """Take one Gauss-Newton step for the identity and all frames, eliminating the frames (Schur complement).
 
@@ -308,8 +317,8 @@ def step_shared_identity(
     frame_block = by_frame @ linear.frame + prior.precision
     cross = by_frame @ slopes
     frame_right = (by_frame @ linear.residual[..., None])[..., 0] - (frames - prior.mean) @ prior.precision
-    identity_block = (by_identity @ slopes).sum(0) + weight * len(frames) * np.eye(len(identity))
-    identity_right = (by_identity @ linear.residual[..., None])[..., 0].sum(0) - weight * len(frames) * identity
+    identity_block = (by_identity @ slopes).sum(0) + len(frames) * np.eye(len(identity))
+    identity_right = (by_identity @ linear.residual[..., None])[..., 0].sum(0) - len(frames) * identity
     eliminated = np.linalg.solve(frame_block, np.concatenate([cross, frame_right[..., None]], axis=-1))
     transposed = cross.transpose(0, 2, 1)
     schur = identity_block - (transposed @ eliminated[..., :-1]).sum(0)

@@ -31,7 +31,7 @@ from metatalk_lib.reconstruction.gauss_newton import (
     step_shared_identity,
     step_smooth_frames,
 )
-from metatalk_lib.reconstruction.priors import frame_prior, initial_pose
+from metatalk_lib.reconstruction.priors import add_scores, frame_prior, initial_pose
 from metatalk_lib.reconstruction.surface_points import SurfacePoints
 from metatalk_lib.tracking.landmarks import mouth_opening
 
@@ -90,6 +90,7 @@ def fit_landmarks(
     frame_id: Int[np.ndarray, " T"],
     *,
     surface: SurfacePoints | None = None,
+    scores: Float[np.ndarray, "T 52"] | None = None,
     detected: Bool[np.ndarray, " _"] | None = None,
     train_mask: Bool[np.ndarray, " _"] | None = None,
     identity: Float[np.ndarray, " 80"] | None = None,
@@ -103,6 +104,7 @@ def fit_landmarks(
         size: side of the crop, px.
         frame_id: numbers of the frames in the source video, increasing.
         surface: further points of the surface on the same frames.
+        scores: blendshape scores of the frames, a prior of the expression; for the open model only.
         detected: frames with a face; the others are bridged by linear interpolation and marked `valid=False`.
         train_mask: frames that may be used to fit the identity; by default all. Not used with a given identity.
         identity: a known identity, which is kept.
@@ -124,8 +126,8 @@ def fit_landmarks(
     usable = detected if identity is not None else detected & train_mask
     known = np.zeros(80) if identity is None else np.asarray(identity, dtype=np.float64)
     problem, frames = pose_problem(
-        model, landmarks_crop, size, frame_id, surface=surface, detected=detected, usable=usable, identity=known,
-        settings=settings,
+        model, landmarks_crop, size, frame_id, surface=surface, scores=scores, detected=detected, usable=usable,
+        identity=known, settings=settings,
     )  # fmt: skip
     if identity is None:
         chosen = choose_identity_frames(problem.landmarks, np.flatnonzero(usable), settings.identity_frames)
@@ -141,6 +143,7 @@ def pose_problem(
     frame_id: Int[np.ndarray, " T"],
     *,
     surface: SurfacePoints | None,
+    scores: Float[np.ndarray, "T 52"] | None,
     detected: Bool[np.ndarray, " T"],
     usable: Bool[np.ndarray, " T"],
     identity: Float[np.ndarray, " 80"],
@@ -150,15 +153,18 @@ def pose_problem(
 
     Args:
         usable: frames that determine the size and distance of the face.
-        model, landmarks_crop, size, frame_id, surface, detected, identity, settings: as in `fit_landmarks`.
+        model, landmarks_crop, size, frame_id, surface, scores, detected, identity, settings: as in `fit_landmarks`.
     """
     landmarks = np.asarray(landmarks_crop, dtype=np.float64)
     bases = point_bases(model, surface)
     pose = initial_pose(bases.mean[:68], landmarks, size)
     frames = np.concatenate([pose, np.zeros((len(pose), len(bases.expression)))], axis=1)
+    prior = frame_prior(model, pose[usable])
+    if scores is not None and model.action_names:
+        prior = add_scores(prior, scores)
     return FrameProblem(
         model.name, bases, landmarks, surface, size, frame_id, detected, eye_distance(landmarks, usable), identity,
-        frame_prior(model, pose[usable]), settings,
+        prior, settings,
     ), frames  # fmt: skip
 
 
@@ -214,7 +220,8 @@ def solve_frames(
         New pose and expression; frames without a face are bridged.
     """
     settings, prior = problem.settings, problem.prior
-    smoothness = prior.precision / settings.expression_step**2
+    change = prior.precision if prior.change is None else prior.change
+    smoothness = change / settings.expression_step**2
     steps = [settings.rotation_step] * 3 + [settings.translation_step] * 2 + [3 * settings.translation_step]
     smoothness[range(POSE), range(POSE)] = np.array(steps) ** -2.0
     fitted = frames.copy()
@@ -224,7 +231,8 @@ def solve_frames(
         for _ in range(iterations):
             linear = linearise(problem.bases, seen, problem.identity, part, by_identity=False)
             linear = linear if more is None else more(low, high, part)(linear)
-            part = step_smooth_frames(linear, part, prior, smoothness, problem.frame_id[low:high])
+            own = prior.select(slice(low, high))
+            part = step_smooth_frames(linear, part, own, smoothness, problem.frame_id[low:high])
         fitted[start : start + _WINDOW] = part[start - low : start - low + _WINDOW]
     if not np.isfinite(fitted).all():
         raise DataError(
@@ -303,7 +311,5 @@ def _fit_identity(
         frames = step_pose(linear, frames)
     for _ in range(IDENTITY_ITERATIONS):
         linear = linearise(problem.bases, observation, identity, frames, by_identity=True)
-        identity, frames = step_shared_identity(
-            linear, identity, frames, problem.prior, problem.settings.identity_weight
-        )
+        identity, frames = step_shared_identity(linear, identity, frames, problem.prior.select(chosen))
     return identity

@@ -1,8 +1,13 @@
 """Priors of the landmark fit: the distribution of expressions in speech, and a rough estimate of the head pose."""
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float
 
+from metatalk_lib.core.artifacts import load_json
+from metatalk_lib.core.paths import PACKAGE_DATA_DIR
 from metatalk_lib.face3d.camera import DISTANCE, FOCAL
 from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.reconstruction.gauss_newton import POSE, FramePrior
@@ -12,6 +17,8 @@ from metatalk_lib.reconstruction.gauss_newton import POSE, FramePrior
 ACTION_SPREAD = (("jawOpen", 0.8), ("jaw", 0.3), ("mouth", 0.5), ("eyeBlink", 0.8), ("eyeLook", 0.1), ("cheek", 0.2))
 OTHER_ACTION_SPREAD = 0.3
 FREE_SPREAD = 0.25  # additional spread of every mode, standard deviations: directions that the actions do not span
+SCORES_NAME = "expression_scores.json"
+SCORE_WEIGHT = 0.3  # of the expressions that blendshape scores tell
 POSE_SPREAD = (1.0, 1.0, 1.0, 10.0, 10.0, 0.5)  # standard deviations of the weak pose prior: radians, and decimetres
 
 
@@ -31,6 +38,58 @@ def speech_covariance(model: FaceModel) -> Float[np.ndarray, "64 64"]:
     ]
     scaled = np.asarray(model.actions_to_expression, dtype=np.float64) * np.array(spread)[:, None]
     return scaled.T @ scaled + FREE_SPREAD**2 * np.eye(scaled.shape[1])
+
+
+class ScoreMap(NamedTuple):
+    """Linear map from MediaPipe's blendshape scores to expressions.
+
+    Attributes:
+        matrix, mean_scores, mean_expression: expression = mean_expression + (scores - mean_scores) @ matrix.
+        precision: inverse covariance of what the map leaves open.
+    """
+
+    matrix: Float[np.ndarray, "52 64"]
+    mean_scores: Float[np.ndarray, "52"]
+    mean_expression: Float[np.ndarray, "64"]
+    precision: Float[np.ndarray, "64 64"]
+
+
+@lru_cache(maxsize=1)
+def load_score_map() -> ScoreMap:
+    """Load the map, which was learnt on studio people.
+
+    Raises:
+        DataError: the table is missing.
+    """
+    table = load_json(PACKAGE_DATA_DIR / SCORES_NAME)
+    covariance = np.array(table["left_covariance"]) + FREE_SPREAD**2 * np.eye(len(table["left_covariance"]))
+    parts = (np.array(table[name]) for name in ("map", "mean_scores", "mean_expression"))
+    return ScoreMap(*parts, np.linalg.inv(covariance))
+
+
+def add_scores(prior: FramePrior, scores: Float[np.ndarray, "T 52"]) -> FramePrior:
+    """Combine a prior with blendshape scores, which tell what contours cannot: how far lips stand out, what cheeks do.
+
+        P' = P + w R,    mean' = P'^-1 (P mean + w R (e + (s - s_0) M))
+
+    with the precision R of the scores' expression, and w < 1 since its errors stay the same from frame to frame.
+
+    Args:
+        prior: prior of one frame.
+        scores: blendshape scores of T frames.
+
+    Returns:
+        A prior with a mean for every frame.
+
+    Source: original to this project.
+    """
+    known = load_score_map()
+    heard = known.mean_expression + (scores - known.mean_scores) @ known.matrix
+    precision = prior.precision.copy()
+    precision[POSE:, POSE:] += SCORE_WEIGHT * known.precision
+    right = np.tile(prior.precision @ prior.mean, (len(scores), 1))
+    right[:, POSE:] += SCORE_WEIGHT * heard @ known.precision
+    return FramePrior(np.linalg.solve(precision, right.T).T, precision, prior.precision)
 
 
 def frame_prior(model: FaceModel, pose: Float[np.ndarray, "T 6"]) -> FramePrior:

@@ -13,8 +13,10 @@ from metatalk_lib.face3d.face_model import load_face_model
 from metatalk_lib.reconstruction import tracked_points
 from metatalk_lib.reconstruction.fit_quality import check_fit, measure_contours, measure_fit
 from metatalk_lib.reconstruction.landmark_fit import fit_landmarks
+from metatalk_lib.reconstruction.priors import SCORES_NAME, add_scores, frame_prior, load_score_map
 from metatalk_lib.reconstruction.surface_points import SurfacePoints, join_points, surface_operator
 from metatalk_lib.reconstruction.tracked_points import TABLE_NAME, predicted_points, read_table, weigh_tracked
+from metatalk_lib.tracking.face_landmarker import BLENDSHAPES
 from metatalk_lib.tracking.face_points import FACE_OVAL, INNER_CONTOUR, OUTER_CONTOUR, derive_landmarks
 
 SIZE, FRAMES = 512, 12
@@ -145,3 +147,21 @@ def test_a_poor_fit_becomes_findings_with_advice(model):
     assert {check.status for check in checks} == {"notice"}
     assert all(check.advice for check in checks)
     assert len(check_fit(fine, None, colour_errors=(10.0, 8.0), taught_correlation=None)) == 3
+
+
+def test_scores_pull_the_expression_where_contours_tell_nothing(model):
+    known = load_score_map()
+    assert known.matrix.shape == (52, 64)
+    table = load_json(PACKAGE_DATA_DIR / SCORES_NAME)
+    assert 0.3 < table["explained"] < 1
+    plain = frame_prior(model, np.zeros((3, 6)))
+    scores = np.tile(known.mean_scores, (3, 1))
+    scores[2, BLENDSHAPES.index("mouthPucker")] += 0.8
+    prior = add_scores(plain, scores)
+    assert prior.mean.shape == (3, 70)
+    assert prior.select(slice(1, 3)).mean.shape == (2, 70)
+    assert np.linalg.eigvalsh(prior.precision - plain.precision).min() > -1e-6
+    np.testing.assert_array_equal(prior.change, plain.precision)
+    lips = model.landmark_bases()[2][:, 48:60, 2].mean(axis=1)  # how far each mode moves the outer lip forwards
+    forwards = (prior.mean[2] - prior.mean[1])[6:] @ lips
+    assert forwards > 0
