@@ -30,12 +30,13 @@ from metatalk_lib.media.video import probe_video, read_frames
 from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.studio.render_video import ensure_studio_video
 from metatalk_lib.tracking import crop, face_tracker
-from metatalk_lib.tracking.face_detector import box_about, predict_landmarks
+from metatalk_lib.tracking.face_detector import box_about
 from metatalk_lib.tracking.frame_sampler import FrameSampler
+from metatalk_lib.tracking.landmark_predictor import load_landmark_predictor
 from metatalk_lib.tracking.landmarks import LandmarkTrack
 from metatalk_lib.tracking.preflight import run_preflight
 
-FRAMES_PER_SECOND, UNAVOIDABLE_SHARE, MEMORY_RATIO = 30.0, 0.75, 1.15
+FRAMES_PER_SECOND, UNAVOIDABLE_SHARE, MEMORY_RATIO = 40.0, 0.75, 1.15
 SECONDS, LOOPS, REPEATS = 10.0, 10, 3
 CROP_SIZE = 512
 
@@ -66,7 +67,9 @@ def crop_video(source: Path, folder: Path, *, keeps_frames: bool = False) -> tup
     sampler = FrameSampler(info)
     frames = sampler.watch(read_frames(source))
     frames = list(frames) if keeps_frames else read_ahead(frames)
-    track = face_tracker.track_landmarks(frames, frame_count=info.frame_count, fps=info.fps, max_gap_s=1.0)
+    track = face_tracker.track_landmarks(
+        frames, frame_count=info.frame_count, fps=info.fps, max_gap_s=1.0, watches_mouth=True
+    )
     report = run_preflight(source, track=track, sampler=sampler)
     save_json(folder / "preflight.json", report.to_dict())
     report.raise_on_error()
@@ -91,13 +94,13 @@ def time_stage(source: Path) -> float:
 
 def time_parts(source: Path, track: LandmarkTrack, transform: crop.CropTransform) -> Parts:
     """Measure the time of each unavoidable part alone, s."""
-    fps = probe_video(source).fps
+    fps, predictor = probe_video(source).fps, load_landmark_predictor("mediapipe")
     marks = [time.perf_counter()]
     frames = list(read_frames(source))
     marks.append(time.perf_counter())
     boxes = [box_about(points) for points in track.raw_landmarks]
     for frame, box in zip(frames, boxes, strict=True):
-        predict_landmarks(frame, box)
+        predictor.predict(frame, box)
     marks.append(time.perf_counter())
     squares = [transform.crop_image(frame) for frame in frames]
     small = [crop.resize_square(square, crop.SMALL_SIZE) for square in squares]

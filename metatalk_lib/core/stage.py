@@ -23,7 +23,7 @@ from metatalk_lib.core.findings import Check, format_checks
 from metatalk_lib.core.paths import IS_SOURCE_TREE, PROJECT_ROOT, STAGES, ensure_dir, stage_dir
 from metatalk_lib.core.stage_configs import StageConfig
 
-RECORDED_PACKAGES = ("torch", "numpy", "scipy", "av", "dlib-bin", "opencv-python-headless", "anny")
+RECORDED_PACKAGES = ("torch", "numpy", "scipy", "av", "ai-edge-litert", "dlib-bin", "opencv-python-headless", "anny")
 
 
 class Stage:

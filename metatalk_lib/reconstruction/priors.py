@@ -63,8 +63,8 @@ def load_score_map() -> ScoreMap:
     """
     table = load_json(PACKAGE_DATA_DIR / SCORES_NAME)
     covariance = np.array(table["left_covariance"]) + FREE_SPREAD**2 * np.eye(len(table["left_covariance"]))
-    parts = (np.array(table[name]) for name in ("map", "mean_scores", "mean_expression"))
-    return ScoreMap(*parts, np.linalg.inv(covariance))
+    matrix, mean_scores, mean = (np.array(table[name]) for name in ("map", "mean_scores", "mean_expression"))
+    return ScoreMap(matrix, mean_scores, mean, np.linalg.inv(covariance))
 
 
 def add_scores(prior: FramePrior, scores: Float[np.ndarray, "T 52"]) -> FramePrior:

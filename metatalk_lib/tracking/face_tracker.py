@@ -131,6 +131,8 @@ def _add_dense(track: LandmarkTrack, known: list[FacePoints], fps: Fraction) -> 
 
 def _bridge(known: Float32[np.ndarray, "K ..."], detected: Bool[np.ndarray, " T"]) -> Float32[np.ndarray, "T ..."]:
     """Spread known rows over the detected frames, and bridge the others by straight lines (ends by the nearest row)."""
+    if detected.all():
+        return known
     frames = np.arange(len(detected))
     places = np.interp(frames, frames[detected], np.arange(len(known)))
     before = places.astype(int)
@@ -156,7 +158,7 @@ class _FaceTracker:
         self.watches_mouth = watches_mouth
         self.mouths: list[np.ndarray] = []
         self.frame_id = -1
-        self.points: np.ndarray | None = None
+        self.points: FacePoints | None = None
         self.picture: np.ndarray | None = None
 
     def refuse(self, reason: str) -> FaceError:
@@ -179,17 +181,17 @@ class _FaceTracker:
             return None if box is None else self._accept(grey, self.predictor.predict(image, box))
         if self.frame_id % RECOUNT_FRAMES == 0 and self.face_position == "only":
             self._check_single(real_faces(self.predictor.find(image)))
-        found = self.predictor.predict(image, box_about(self.points))
-        likeness = self._likeness(grey, found, self.points)
+        found = self.predictor.follow(image, self.points)
+        likeness = self._likeness(grey, found, self.points.landmarks)
         if likeness >= _SAME_FACE and self.frame_id % REDETECT_FRAMES:
-            self.points = found.landmarks
+            self.points = found
             return found
-        box = self._confirm(image, self.points)
+        box = self._confirm(image, self.points.landmarks)
         if box is not None:
             is_followed = found.confidence >= SURE_FACE and box_overlap(box, box_about(found.landmarks)) > 0.4
             return self._accept(grey, found if is_followed else self.predictor.predict(image, box))
         if likeness >= _SURELY_SAME_FACE:
-            self.points = found.landmarks
+            self.points = found
             return found
         return None
 
@@ -227,7 +229,7 @@ class _FaceTracker:
     def _accept(self, grey: np.ndarray, found: FacePoints) -> FacePoints | None:
         if found.confidence < SURE_FACE:
             return None
-        self.points, self.picture = found.landmarks, _face_picture(grey, found.landmarks)
+        self.points, self.picture = found, _face_picture(grey, found.landmarks)
         return found
 
     def _likeness(self, grey: np.ndarray, found: FacePoints, before: np.ndarray) -> float:

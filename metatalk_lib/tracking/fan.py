@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from metatalk_lib.core.errors import DataError
-from metatalk_lib.tracking.face_detector import MINIMUM_FACE_PX, find_faces
+from metatalk_lib.tracking.face_detector import MINIMUM_FACE_PX, box_about, find_faces
 from metatalk_lib.tracking.face_points import FacePoints
 
 FAN_SIDE = 256
@@ -64,6 +64,10 @@ class FanPredictor:
             straight, mirrored = self.network(torch.from_numpy(pair).to(self.device))[-1].float().cpu().numpy()
         heatmaps = (straight + mirrored[_MIRRORED, :, ::-1]) / 2
         return FacePoints((find_peaks(heatmaps) * (side / HEATMAP_SIDE) + corner).astype(np.float32))
+
+    def follow(self, image: UInt8[np.ndarray, "H W *C"], before: FacePoints) -> FacePoints:
+        """See `LandmarkPredictor`."""
+        return self.predict(image, box_about(before.landmarks))
 
 
 def fan_square(box: Float[np.ndarray, " 4"]) -> tuple[Float[np.ndarray, " 2"], float]:

@@ -28,8 +28,8 @@ _LIP_SHARE = 0.12  # share of the picture that is reddest over the clip: the lip
 
 def look_at_mouth(
     image: UInt8[np.ndarray, "H W 3"], landmarks: Float[np.ndarray, "68 2"]
-) -> Float32[np.ndarray, "24 32 3"]:
-    """Cut out the lower face in CIELAB colours, upright and of one scale, whatever the mouth's own points say.
+) -> UInt8[np.ndarray, "24 32 3"]:
+    """Cut out the lower face, RGB, upright and of one scale, whatever the mouth's own points say.
 
     Args:
         image: RGB picture.
@@ -47,11 +47,10 @@ def look_at_mouth(
     size = (VIEW_WIDTH * fine, VIEW_HEIGHT * fine)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     view = cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    small = cv2.resize(view, (VIEW_WIDTH, VIEW_HEIGHT), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
+    return cv2.resize(view, (VIEW_WIDTH, VIEW_HEIGHT), interpolation=cv2.INTER_AREA)
 
 
-def find_occlusions(views: Float32[np.ndarray, "T 24 32 3"], fps: Fraction) -> Bool[np.ndarray, " T"]:
+def find_occlusions(views: UInt8[np.ndarray, "T 24 32 3"], fps: Fraction) -> Bool[np.ndarray, " T"]:
     """Find the frames in which the lower face looks like at no other time of the clip.
 
     A frame counts if it is very unlike all others, or unlike them and without the lips' colour. A wide grin is unlike,
@@ -66,9 +65,16 @@ def find_occlusions(views: Float32[np.ndarray, "T 24 32 3"], fps: Fraction) -> B
 
     Source: original to this project.
     """
-    unlikeness, redness = measure_unlikeness(views, fps), measure_redness(views)
+    colours = to_lab(views)
+    unlikeness, redness = measure_unlikeness(colours, fps), measure_redness(colours)
     hidden = (unlikeness > _UNLIKE) | ((unlikeness > _PALE_UNLIKE) & (redness < _PALE))
     return np.asarray(median_filter(hidden, size=3, mode="nearest"))
+
+
+def to_lab(views: UInt8[np.ndarray, "T 24 32 3"]) -> Float32[np.ndarray, "T 24 32 3"]:
+    """Convert pictures from RGB to CIELAB."""
+    tall = views.reshape(-1, VIEW_WIDTH, 3).astype(np.float32) / np.float32(255)
+    return cv2.cvtColor(tall, cv2.COLOR_RGB2LAB).reshape(views.shape)
 
 
 def measure_unlikeness(views: Float32[np.ndarray, "T 24 32 3"], fps: Fraction) -> Float[np.ndarray, " T"]:
@@ -77,7 +83,7 @@ def measure_unlikeness(views: Float32[np.ndarray, "T 24 32 3"], fps: Fraction) -
         u_t = median over pixels of min_k |v_t - v_k| / (usual difference there + 4), in CIELAB
 
     Args:
-        views: pictures from `look_at_mouth` of successive frames.
+        views: pictures of successive frames, CIELAB.
         fps: frame rate, Hz.
 
     Returns:
@@ -88,7 +94,8 @@ def measure_unlikeness(views: Float32[np.ndarray, "T 24 32 3"], fps: Fraction) -
         return np.zeros(count)
     flat = views.reshape(count, -1)
     samples = np.unique(np.linspace(0, count - 1, min(count, _SAMPLES)).round().astype(int))
-    square = (flat**2).sum(axis=1)[:, None] - 2 * flat @ flat[samples].T + (flat[samples] ** 2).sum(axis=1)[None]
+    length = np.einsum("td,td->t", flat, flat)
+    square = length[:, None] - 2 * flat @ flat[samples].T + length[samples][None]
     square[np.abs(np.arange(count)[:, None] - samples[None]) < apart] = np.inf
     nearest = samples[np.argpartition(square, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]]
     centre = views[_CENTRE]
@@ -100,7 +107,7 @@ def measure_redness(views: Float32[np.ndarray, "T 24 32 3"]) -> Float[np.ndarray
     """Measure how much redder than the skin the lips of each frame are, over what is usual in the clip.
 
     Args:
-        views: pictures from `look_at_mouth`.
+        views: pictures of a clip, CIELAB.
 
     Returns:
         About 1 where the lips are seen, 0 or less where they are not; ones where lips are never redder than skin.

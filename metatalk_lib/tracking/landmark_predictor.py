@@ -45,6 +45,7 @@ _SAME_FACE = 0.3
 # least scores of a face seen close, and of one beside it: hands and patterns, which points can be placed on, have less
 _SURE_SCORE, _OTHER_SCORE = 0.65, 0.85
 _ROOM = 0.6  # seen on each side of a face's box when it is looked at closely, in box sides
+_SAME_SQUARE = 0.02  # shift, in sides, and turn, in rad, up to which a square serves the next frame, too
 _LEVEL_RAD = 0.3  # a head that leans more needs one more pass
 
 
@@ -71,6 +72,14 @@ class LandmarkPredictor(Protocol):
             box: dlib's box around the face: left, top, right, bottom, px.
         """
 
+    def follow(self, image: UInt8[np.ndarray, "H W *C"], before: FacePoints) -> FacePoints:
+        """Place the points of a face that was there a frame before.
+
+        Args:
+            image: the whole picture.
+            before: points of the previous frame.
+        """
+
 
 class DlibPredictor:
     """dlib's detector, and its shape predictor averaged over shifted boxes."""
@@ -87,13 +96,17 @@ class DlibPredictor:
         """See `LandmarkPredictor`."""
         return FacePoints(predict_landmarks(image, box))
 
+    def follow(self, image: UInt8[np.ndarray, "H W *C"], before: FacePoints) -> FacePoints:
+        """See `LandmarkPredictor`."""
+        return self.predict(image, box_about(before.landmarks))
+
 
 class MediaPipePredictor:
     """MediaPipe's Face Landmarker on crops of the picture.
 
     Its detector sees pictures at 128 px, so small faces are looked for in overlapping tiles, too. Points are placed
-    twice: in a square about the given box, then in one about the points found there. So they depend on the picture
-    alone, not on what was seen before.
+    twice: in a square about the given box, then in one about the points found there. So they hardly depend on what was
+    seen before.
 
     Source: original to this project, on `face_landmarker`.
     """
@@ -130,7 +143,20 @@ class MediaPipePredictor:
         """See `LandmarkPredictor`."""
         side = float(box[2] - box[0]) / _DLIB_PER_BOX
         x, y = (float(box[axis] + box[axis + 2]) / 2 for axis in (0, 1))
-        reading = self._settle(image, FaceSquare(x, y + _DLIB_RISE * side, ROI_SCALE * side, 0.0), passes=1)
+        return self._score(self._settle(image, FaceSquare(x, y + _DLIB_RISE * side, ROI_SCALE * side, 0.0), passes=1))
+
+    def follow(self, image: UInt8[np.ndarray, "H W 3"], before: FacePoints) -> FacePoints:
+        """See `LandmarkPredictor`; a face that has hardly moved is placed once, in the square of the previous frame."""
+        if before.dense is None:
+            return self.predict(image, box_about(before.landmarks))
+        square = square_about_points(before.dense)
+        reading = self.landmarker.place_points(image, square)
+        moved = square_about_points(reading.points)
+        if _differ(square, moved):
+            reading = self.landmarker.place_points(image, moved)
+        return self._score(reading)
+
+    def _score(self, reading: FaceReading) -> FacePoints:
         scores = self.landmarker.score_blendshapes(reading.points)
         return FacePoints(derive_landmarks(reading.points), reading.points, scores, reading.confidence)
 
@@ -195,6 +221,12 @@ def load_landmark_predictor(name: LandmarkDetector, device: str | torch.device =
     if name == "fan":
         return FanPredictor(load_fan(require_file("fan")), device)
     raise ParameterError(f"landmark_detector is {name!r}; there are mediapipe, fan, dlib.")
+
+
+def _differ(square: FaceSquare, other: FaceSquare) -> bool:
+    """Whether two squares differ so much that the points would."""
+    apart = max(abs(square.x - other.x), abs(square.y - other.y), abs(square.side - other.side))
+    return apart > _SAME_SQUARE * square.side or abs(square.angle - other.angle) > _SAME_SQUARE
 
 
 def _contains(box: np.ndarray, square: FaceSquare) -> bool:

@@ -13,6 +13,7 @@ _STEADY = np.r_[27:36, 36, 39, 42, 45]
 _CHIN = np.r_[4:13]
 _LIPS_AND_LIDS = np.r_[36:48, 48:68]
 _DENSE_STEADY = np.r_[1, 4, 5, 6, 168, 195, 197, 33, 133, 362, 263]  # nose and corners of the eyes
+_GROUPS = 8  # points are smoothed in this many groups, which bounds the memory of long clips
 _DENSE_QUICK = np.unique(np.concatenate([np.ravel(LIP_RINGS), np.ravel(LIDS), np.r_[IRISES]]))
 
 
@@ -61,10 +62,14 @@ def smooth_dense(raw_dense: Float32[np.ndarray, "T 478 3"], fps: Fraction) -> Fl
     Source: as `smooth_landmarks`.
     """
     head = raw_dense[:, _DENSE_STEADY].mean(axis=1, keepdims=True, dtype=np.float64)
-    relative = raw_dense - head
-    smoothed = _fit_polynomials(relative, order=2, seconds=0.2, fps=fps)
-    smoothed[:, _DENSE_QUICK] = _fit_polynomials(relative[:, _DENSE_QUICK], order=4, seconds=0.28, fps=fps)
-    return (smoothed + _fit_polynomials(head, order=2, seconds=0.2, fps=fps)).astype(np.float32)
+    smooth_head = _fit_polynomials(head, order=2, seconds=0.2, fps=fps)
+    smoothed = np.empty_like(raw_dense)
+    is_quick = np.isin(np.arange(raw_dense.shape[1]), _DENSE_QUICK)
+    for order, seconds, points in ((2, 0.2, ~is_quick), (4, 0.28, is_quick)):
+        for group in np.array_split(np.flatnonzero(points), _GROUPS):
+            relative = raw_dense[:, group] - head
+            smoothed[:, group] = _fit_polynomials(relative, order=order, seconds=seconds, fps=fps) + smooth_head
+    return smoothed
 
 
 def smooth_scores(raw_scores: Float32[np.ndarray, "T 52"], fps: Fraction) -> Float32[np.ndarray, "T 52"]:
@@ -96,8 +101,11 @@ def measure_noise(raw_points: Float32[np.ndarray, "T N D"]) -> Float32[np.ndarra
     """
     if len(raw_points) < 4:
         return np.zeros(raw_points.shape[1], np.float32)
-    jerk = np.abs(np.diff(raw_points[..., :2].astype(np.float64), n=3, axis=0))
-    return (np.median(jerk, axis=(0, 2)) / (0.6745 * np.sqrt(20))).astype(np.float32)
+    jerk = [
+        np.median(np.abs(np.diff(group, n=3, axis=0)), axis=(0, 2))
+        for group in np.array_split(raw_points[..., :2], _GROUPS, axis=1)
+    ]
+    return (np.concatenate(jerk) / (0.6745 * np.sqrt(20))).astype(np.float32)
 
 
 def _fit_polynomials(values: np.ndarray, *, order: int, seconds: float, fps: Fraction) -> np.ndarray:

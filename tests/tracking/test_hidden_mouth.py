@@ -8,7 +8,13 @@ import pytest
 
 from metatalk_lib.media.video import probe_video, read_frames
 from metatalk_lib.tracking.face_tracker import track_landmarks
-from metatalk_lib.tracking.hidden_mouth import find_occlusions, look_at_mouth, measure_redness, measure_unlikeness
+from metatalk_lib.tracking.hidden_mouth import (
+    find_occlusions,
+    look_at_mouth,
+    measure_redness,
+    measure_unlikeness,
+    to_lab,
+)
 from tests.face_clips import FPS, drawn_face, moving_face, real_clip
 
 
@@ -26,9 +32,16 @@ def speaking(count: int, seed: int = 0) -> np.ndarray:
     return (views + generator.normal(0, 1.0, views.shape)).astype(np.float32)
 
 
+def to_rgb(views: np.ndarray) -> np.ndarray:
+    """Pictures in CIELAB as 8-bit RGB."""
+    rgb = cv2.cvtColor(views.reshape(-1, 32, 3).astype(np.float32), cv2.COLOR_LAB2RGB).reshape(views.shape)
+    return np.rint(255 * np.clip(rgb, 0, 1)).astype(np.uint8)
+
+
 def test_speech_is_like_itself():
     views = speaking(200)
-    assert not find_occlusions(views, FPS).any()
+    assert not find_occlusions(to_rgb(views), FPS).any()
+    np.testing.assert_allclose(to_lab(to_rgb(views)), views, atol=2.5)
     assert measure_unlikeness(views, FPS).max() < 1
     assert np.median(measure_redness(views)) == pytest.approx(1)
 
@@ -38,15 +51,15 @@ def test_what_covers_the_mouth_is_found(name: str, colour: tuple[float, float, f
     views = speaking(200)
     cover = np.random.default_rng(1).normal(0, 2, (24, 32, 3)) + colour
     views[80:95, 3:22, 4:28] = cover[3:22, 4:28]
-    found = np.flatnonzero(find_occlusions(views, FPS))
+    found = np.flatnonzero(find_occlusions(to_rgb(views), FPS))
     assert set(range(82, 93)) <= set(found.tolist()) <= set(range(79, 96))
 
 
 def test_a_clip_too_short_to_know_marks_nothing():
     views = speaking(60)
     views[20:30] = (12, 0, 0)
-    assert not find_occlusions(views, FPS).any()
-    assert not find_occlusions(views, Fraction(60)).any()
+    assert not find_occlusions(to_rgb(views), FPS).any()
+    assert not find_occlusions(to_rgb(views), Fraction(60)).any()
 
 
 def test_lips_that_are_no_redder_than_skin_say_nothing():
@@ -59,7 +72,7 @@ def test_the_view_is_upright_and_of_one_scale():
     matrix = cv2.getRotationMatrix2D((199.5, 199.5), 20, 0.8)
     turned = cv2.warpAffine(picture, matrix, (400, 400), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
     again = look_at_mouth(turned, (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32))
-    assert np.abs(view - again).mean() < 1.5
+    assert np.abs(view.astype(int) - again).mean() < 4
 
 
 def test_the_tracker_bridges_short_covers_and_only_marks_long_ones():

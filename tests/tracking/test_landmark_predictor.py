@@ -36,6 +36,9 @@ class Recorder:
         self.shapes.append(image.shape)
         return FacePoints(predict_landmarks(image, box))
 
+    def follow(self, image: np.ndarray, before: FacePoints) -> FacePoints:
+        return self.predict(image, box_about(before.landmarks))
+
 
 def test_grey_and_colour_predictors_are_tracked_alike_with_few_searches():
     frames, _ = moving_face(31)
@@ -75,6 +78,19 @@ def test_the_points_do_not_depend_on_the_box_that_they_start_from():
     for shift in ((6.0, -4.0), (-5.0, 7.0)):
         moved = predictor.predict(picture, box + np.tile(shift, 2))
         assert np.linalg.norm(moved.landmarks - straight.landmarks, axis=1).mean() < 0.6
+
+
+def test_following_gives_what_a_fresh_look_gives():
+    predictor = load_landmark_predictor("mediapipe")
+    frames, truth = moving_face(12)
+    seen = predictor.predict(frames[0], box_about(truth[0]))
+    eye_px = np.linalg.norm(truth[0, 36] - truth[0, 45])
+    for frame, points in zip(frames[1:], truth[1:], strict=True):
+        seen = predictor.follow(frame, seen)
+        fresh = predictor.predict(frame, box_about(points))
+        assert np.linalg.norm((seen.dense - fresh.dense)[:468, :2], axis=1).mean() < 0.012 * eye_px
+    without_dense = seen._replace(dense=None)
+    np.testing.assert_allclose(predictor.follow(frames[-1], without_dense).landmarks, fresh.landmarks, atol=1.0)
 
 
 @pytest.mark.parametrize("angle", [-40, 25])
