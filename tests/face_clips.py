@@ -13,7 +13,7 @@ from metatalk_lib.core.paths import PROJECT_ROOT
 from metatalk_lib.face3d.camera import project, transform
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import load_face_model
-from metatalk_lib.face3d.face_renderer import render_face
+from metatalk_lib.face3d.face_renderer import expression_open_mouth, render_face
 
 FPS = Fraction(25)
 REAL_DIR = PROJECT_ROOT.parent / "shared" / "real"
@@ -28,13 +28,18 @@ def real_clip(name: str) -> Path:
     return path
 
 
-@lru_cache(maxsize=1)
-def drawn_face(size: int = 320) -> tuple[np.ndarray, np.ndarray]:
-    """A face in the middle of a wall, (size, size, 3), and its true landmarks (68, 2), px; it is about 180 px wide."""
+@lru_cache(maxsize=32)
+def drawn_face(size: int = 320, opening: float = 0.0, yaw: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """A face in the middle of a wall, (size, size, 3), and its true landmarks (68, 2), px; it is about 180 px wide.
+
+    `opening` is that of the mouth, 1 is wide open; `yaw` turns the head, rad.
+    """
     light = np.zeros((1, 3, 9), np.float32)
     light[:, :, 2] = 0.4  # from above, which is what dlib's detector knows best
-    zeros = {"rotation": np.zeros((1, 3), np.float32), "translation": np.zeros((1, 3), np.float32)}
-    shape = {"identity": np.zeros(80, np.float32), "expression": np.zeros((1, 64), np.float32)}
+    pose = {"rotation": np.array([[0, yaw, 0]], np.float32), "translation": np.zeros((1, 3), np.float32)}
+    model = load_face_model()
+    expression = (opening * expression_open_mouth(model)[None]).astype(np.float32)
+    shape = {"identity": np.zeros(80, np.float32), "expression": expression}
     coefficients = Coefficients(
         frame_id=np.arange(1),
         texture=np.zeros(80, np.float32),
@@ -42,12 +47,11 @@ def drawn_face(size: int = 320) -> tuple[np.ndarray, np.ndarray]:
         valid=np.ones(1, bool),
         landmark_error_px=np.zeros(1, np.float32),
         **shape,
-        **zeros,
+        **pose,
     )
-    model = load_face_model()
     render = render_face(model, coefficients, 0, size)
     points = model.compute_landmarks(*(torch.from_numpy(np.atleast_2d(value)) for value in shape.values()))
-    points = project(transform(points, *(torch.from_numpy(value) for value in zeros.values())), size)[0].numpy()
+    points = project(transform(points, *(torch.from_numpy(value) for value in pose.values())), size)[0].numpy()
     picture = np.where(render.mask[..., None], np.clip(render.image * 1.7, 0, 255), WALL).astype(np.uint8)
     for eye in (points[36:42], points[42:48]):
         cv2.fillConvexPoly(picture, cv2.convexHull(np.rint(eye).astype(np.int32)), (235, 230, 225))
@@ -55,9 +59,11 @@ def drawn_face(size: int = 320) -> tuple[np.ndarray, np.ndarray]:
     return cv2.GaussianBlur(picture, (0, 0), 0.7), points.astype(np.float32)
 
 
-def place_face(x: float, y: float, *, width: int, height: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def place_face(
+    x: float, y: float, *, width: int, height: int, scale: float = 1.0, opening: float = 0.0, yaw: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """The face at `scale`, its picture's corner at (x, y) of a wall of width x height, and its true landmarks."""
-    picture, points = drawn_face()
+    picture, points = drawn_face(opening=opening, yaw=yaw)
     if scale < 1:
         picture = cv2.GaussianBlur(picture, (0, 0), 0.4 / scale)
     matrix = np.array([[scale, 0, x + (scale - 1) / 2], [0, scale, y + (scale - 1) / 2]])

@@ -61,7 +61,7 @@ PUBLIC_FPS = Fraction(25)
 """Frame rate of AudioDVP and AT-net, Hz; AudioDVP's counting rule applies at no other."""
 GAN_WEIGHT = 0.01
 """Eq. 4's lambda: AudioDVP weights L1 by 100 and the adversarial term by 1."""
-MIN_TRAINING_FRAMES = 35
+MIN_TRAINING_FRAMES = 28
 A2E_EPOCHS, A2E_BATCH, A2E_RATE = 10, 5, 1e-3
 ERODE_ITERATIONS = 9
 BLUR_SIZE_PX, BLUR_SIGMA_PX = 5, 4.0

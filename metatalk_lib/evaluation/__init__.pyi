@@ -1,7 +1,8 @@
 from .audiodvp_baseline import describe_training, load_renderer_history, train_baseline
 from .cheats import find_passing_cheats
 from .controls import add_controls, check_controls, describe_verdict, order_controls, write_controls
-from .face_measures import compare_faces, measure_held_out_faces
+from .face_measures import check_follower, compare_faces, measure_held_out_faces
+from .failures import Failures
 from .held_out import FinishedVideo, fit_sound
 from .image_measures import (
     collect_scores,
@@ -29,10 +30,12 @@ from .test_split import HELD_OUT
 __all__ = [
     "HELD_OUT",
     "METHODS",
+    "Failures",
     "FinishedVideo",
     "add_controls",
     "add_lip_sync",
     "check_controls",
+    "check_follower",
     "choose_baseline",
     "collect_ablation",
     "collect_controls",

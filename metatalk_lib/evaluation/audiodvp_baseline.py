@@ -12,12 +12,21 @@ import torch
 from metatalk_lib.baselines import audiodvp
 from metatalk_lib.core.artifacts import load_json, save_json, sha256_file
 from metatalk_lib.core.code_fingerprint import fingerprint_modules
-from metatalk_lib.core.errors import DataError
+from metatalk_lib.core.errors import DataError, MetaTalkError
+from metatalk_lib.evaluation.failures import Failures
 from metatalk_lib.evaluation.methods import PERSON_FILES
+
+NEEDS_BASELINE = ("AudioDVP", "Our A2E", "High definition")
+"""Methods that need the trained baseline."""
 
 
 def train_baseline(
-    character_dir: Path, folder: Path, settings: audiodvp.AudioDVPSettings, *, device: torch.device | None = None
+    character_dir: Path,
+    folder: Path,
+    settings: audiodvp.AudioDVPSettings,
+    *,
+    failures: Failures | None = None,
+    device: torch.device | None = None,
 ) -> dict[str, object]:
     """Train AudioDVP, or reuse an existing training with the same inputs, settings and code.
 
@@ -25,10 +34,14 @@ def train_baseline(
         character_dir: `outputs/<character>`, with stages 01 to 03.
         folder: folder of the trained networks and their history.
         settings: size and length of the training.
+        failures: where a failure is recorded, for AudioDVP and its mixtures; None raises it.
         device: device on which the training runs; the CPU by default.
 
     Returns:
-        Training history, as returned by `audiodvp.train`.
+        Training history, as returned by `audiodvp.train`; empty if it failed.
+
+    Raises:
+        DataError, ParameterError: as `audiodvp.train`, without `failures`.
     """
     wanted = {
         "settings": asdict(settings),
@@ -39,7 +52,14 @@ def train_baseline(
     if made_from.is_file() and history.is_file() and load_json(made_from) == json.loads(json.dumps(wanted)):
         return load_json(history)
     made_from.unlink(missing_ok=True)
-    trained = audiodvp.train(character_dir, folder, settings, device=device)
+    try:
+        trained = audiodvp.train(character_dir, folder, settings, device=device)
+    except MetaTalkError as error:
+        if failures is None:
+            raise
+        for name in NEEDS_BASELINE:
+            failures.add(name, "video", error)
+        return {}
     save_json(made_from, wanted)
     return trained
 
@@ -50,12 +70,14 @@ def describe_training(
     """Summarise the training time of both renderers, and return both loss curves over time.
 
     Args:
-        theirs: history from `train_baseline`.
+        theirs: history from `train_baseline`; an empty one counts no steps.
         ours: history from `load_renderer_history`.
 
     Returns:
         A table row, and label to (seconds, loss) for `paper_figures.plot_training_plateaus`.
     """
+    if not theirs:
+        return {"steps": 0, "seconds": 0.0, "seconds of ours": ours["seconds"][-1]}, {"Ours": _over_time(ours)}
     losses = theirs["renderer"]
     row = {
         "steps": losses["step"][-1],

@@ -44,7 +44,7 @@ ORDER_BLIND = dict.fromkeys(("FFD (open)", "FID", "flicker ratio"), (SHUFFLED, L
 
 A Fréchet distance cannot detect the order, and flicker can hardly detect that whole stretches were moved.
 """
-IMAGE_ORDER = ("SSIM", "SSIM in mask", "PSNR in mask, dB", "flicker ratio")
+IMAGE_ORDER = ("SSIM", "SSIM in mask", "PSNR in mask, dB", "CW-SSIM in mask", "flicker ratio")
 """Image metrics that must rank the truth above the controls.
 
 Sharpness cannot, since every control is as sharp as the truth; the blurred cheat tests it instead.

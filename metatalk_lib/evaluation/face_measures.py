@@ -9,27 +9,43 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, UInt8
 
-from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.core.errors import FaceError, ParameterError
+from metatalk_lib.core.findings import Check
 from metatalk_lib.core.progress import track
 from metatalk_lib.evaluation.controls import REENCODED, STATIC_FRAME
 from metatalk_lib.evaluation.face_features import compute_face_features, compute_likeness
+from metatalk_lib.evaluation.failures import Failures
 from metatalk_lib.evaluation.frechet_judge import FrechetJudge, compute_inception_features
 from metatalk_lib.evaluation.held_out import FinishedVideo, HeldOut
 from metatalk_lib.metrics.frechet_distance import compute_frechet_distance
 from metatalk_lib.metrics.image_quality import landmark_distance
 from metatalk_lib.tracking.face_detector import FacePosition, face_width
 from metatalk_lib.tracking.face_tracker import track_landmarks
-from metatalk_lib.tracking.landmark_predictor import DlibPredictor
+from metatalk_lib.tracking.landmark_predictor import load_landmark_predictor
 from metatalk_lib.tracking.landmarks import MOUTH, LandmarkTrack, mouth_opening
 
 MAX_BRIDGED_FRACTION = 0.1
 """Largest share of a finished video's frames without a detected face; their landmarks are interpolated and counted."""
 LANDMARK_DISTANCE, LIKENESS = "mouth landmark distance, %", "likeness"
+
+
+class Follower(NamedTuple):
+    """The tracker that follows the face in all videos of one person alike.
+
+    Attributes:
+        detector: dlib, since what fits the face must not be the only thing that judges it; or MediaPipe, where dlib
+            does not see the person.
+        most_bridged: largest share of frames without a detected face.
+    """
+
+    detector: Literal["dlib", "mediapipe"] = "dlib"
+    most_bridged: float = MAX_BRIDGED_FRACTION
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,14 @@ class FaceMeasures:
         )
 
 
+def check_follower(follower: Follower) -> Check:
+    """Say what followed the faces, and that it is not the usual one where dlib did not see the original's."""
+    if follower.detector == Follower().detector:
+        return Check("faces followed by", "ok", follower.detector)
+    advice = "dlib does not see this face, so that what fitted the lips judges them, too: compare methods, not people."
+    return Check("faces followed by", "notice", follower.detector, advice)
+
+
 def follow_face(
     frames: Iterable[UInt8[np.ndarray, "H W 3"]],
     *,
@@ -73,15 +97,17 @@ def follow_face(
     fps: Fraction,
     name: str | Path,
     face_position: FacePosition = "largest",
+    follower: Follower | None = None,
 ) -> LandmarkTrack:
     """Track the landmarks of one face of a finished video, chosen by `face_position`; otherwise as `measure_faces`."""
+    follower = follower or Follower()
     return track_landmarks(
         frames,
         frame_count=frame_count,
         fps=fps,
         face_position=face_position,
-        max_missing_fraction=MAX_BRIDGED_FRACTION,
-        predictor=DlibPredictor(),  # what fits the face must not be the only thing that judges it
+        max_missing_fraction=follower.most_bridged,
+        predictor=load_landmark_predictor(follower.detector),
         name=name,
     )
 
@@ -93,6 +119,7 @@ def measure_faces(
     frame_count: int,
     fps: Fraction,
     name: str | Path,
+    follower: Follower | None = None,
 ) -> FaceMeasures:
     """Measure the face of a video.
 
@@ -102,12 +129,13 @@ def measure_faces(
         frame_count: number of frames.
         fps: frame rate, Hz.
         name: name of the video in error messages.
+        follower: what follows the face; dlib by default.
 
     Raises:
         DataError: the video cannot be read.
-        FaceError: a face is detected in no frame, or in less than nine tenths of the frames.
+        FaceError: a face is detected in no frame, or in too few of them.
     """
-    found = follow_face(frames(), frame_count=frame_count, fps=fps, name=name)
+    found = follow_face(frames(), frame_count=frame_count, fps=fps, name=name, follower=follower)
     features = compute_face_features(frames(), found.raw_landmarks)
     both = features if judge.inception is None else compute_inception_features(judge.inception, frames())
     return FaceMeasures(found.landmarks, found.raw_landmarks, int((~found.detected).sum()), features, both)
@@ -118,8 +146,13 @@ def measure_held_out_faces(
     controls: Mapping[str, FinishedVideo],
     videos: Mapping[str, FinishedVideo],
     judge: FrechetJudge,
-) -> tuple[FaceMeasures, dict[str, FaceMeasures]]:
+    *,
+    failures: Failures | None = None,
+) -> tuple[FaceMeasures, dict[str, FaceMeasures], Follower]:
     """Measure the faces of the original and of finished videos, in the crop.
+
+    dlib follows all of them, or, where it does not see the original, MediaPipe does. A finished video may miss the face
+    in a tenth of the frames more than the original.
 
     Args:
         held_out: the frames to compare.
@@ -127,22 +160,54 @@ def measure_held_out_faces(
             re-encoded original and the one with a static mouth.
         videos: row name to video.
         judge: judge of the Fréchet distance.
+        failures: where videos are recorded whose face is not found; None raises the first such error.
 
     Returns:
-        Measures of the original, and row name to measures for the two controls and the videos.
+        Measures of the original; row name to measures for the two controls and the videos; what followed the faces.
 
     Raises:
         DataError, FaceError: as in `measure_faces`, or a video does not fit the held-out frames.
     """
+    truth, follower = _measure_original(held_out, judge)
     followed = {name: controls[name] for name in (REENCODED, STATIC_FRAME)} | dict(videos)
-    sources = [(held_out.originals, held_out.source)]
-    sources += [(partial(video.crops, held_out), video.path) for video in followed.values()]
-    count, fps = len(held_out), held_out.fps
-    truth, *faces = (
-        measure_faces(frames, judge, frame_count=count, fps=fps, name=path)
-        for frames, path in track(sources, "following faces", unit="video")
+    faces = {}
+    for name, video in track(followed.items(), "following faces", total=len(followed), unit="video"):
+        try:
+            frames = partial(video.crops, held_out)
+            faces[name] = measure_faces(
+                frames, judge, frame_count=len(held_out), fps=held_out.fps, name=video.path, follower=follower
+            )
+        except FaceError as error:
+            if failures is None or name not in videos:
+                raise
+            failures.add(name, "faces", error)
+    return truth, faces, follower
+
+
+def _measure_original(held_out: HeldOut, judge: FrechetJudge) -> tuple[FaceMeasures, Follower]:
+    """Measure the original's faces, with the first detector that follows it."""
+    unseen = float(1 - held_out.coefficients.valid.mean())  # stage 01 bridged these frames itself
+    reasons = []
+    detectors: tuple[Literal["dlib", "mediapipe"], ...] = ("dlib", "mediapipe")
+    for detector in detectors:
+        follower = Follower(detector, MAX_BRIDGED_FRACTION + unseen)
+        try:
+            truth = measure_faces(
+                held_out.originals,
+                judge,
+                frame_count=len(held_out),
+                fps=held_out.fps,
+                name=held_out.source,
+                follower=follower,
+            )
+        except FaceError as error:
+            reasons.append(str(error))
+            continue
+        return truth, follower._replace(most_bridged=MAX_BRIDGED_FRACTION + truth.bridged / len(held_out))
+    raise FaceError(
+        f"the held-out tail of {held_out.source} shows the face in too few frames to judge anything ({reasons[-1]}). "
+        "Cut the video's end off, or choose another held_out_seconds."
     )
-    return truth, dict(zip(followed, faces, strict=True))
 
 
 def compare_faces(faces: Mapping[str, FaceMeasures], truth: FaceMeasures, judge: FrechetJudge) -> pd.DataFrame:

@@ -6,7 +6,7 @@ inside the lower-face mask that the renderer paints, and over the whole crop. Li
 measured by landmarks on the decoded video.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,23 +26,25 @@ from metatalk_lib.evaluation.controls import CONTROL_ROWS, GROUND_TRUTH, REENCOD
 from metatalk_lib.evaluation.held_out import FinishedVideo, HeldOut
 from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.metrics import image_quality
+from metatalk_lib.metrics.cw_ssim import cw_ssim
 from metatalk_lib.metrics.mouth_opening_sync import SyncScore, compute_sync
 from metatalk_lib.tracking.landmarks import LandmarkTrack, mouth_opening
 
 FLICKER = "flicker ratio"
-IMAGE_METRICS = ("SSIM in mask", "SSIM", "PSNR in mask, dB", "sharpness ratio in mask", FLICKER)
-"""Image measures; their ideal values are 1, 1, infinity, 1, 1.
+IMAGE_METRICS = ("SSIM in mask", "SSIM", "PSNR in mask, dB", "sharpness ratio in mask", "CW-SSIM in mask", FLICKER)
+"""Image measures; their ideal values are 1, 1, infinity, 1, 1, 1.
 
 `SSIM` is over the whole crop; both are Wang et al.'s Gaussian SSIM and, like sharpness, means over frames. PSNR is from
 the squared error over all frames. Sharpness excludes the mask's rim, where a seam counts as detail. Flicker is squared
-change between frames in the mask over the original's. PSNR exposes a flat grey patch, SSIM little: skin is smooth."""
+change between frames in the mask over the original's. PSNR exposes a flat grey patch, SSIM little: skin is smooth.
+CW-SSIM forgives a shift of a pixel, but not blur; SSIM the other way round."""
 SSIM_METRICS = ("SSIM", "SSIM uniform", "SSIM zero-padded")
 """The three variants of `image_quality.SsimVariant`, in the same order."""
 RIM_PER_SIDE = 1 / 16
 """Width of the mask's rim excluded from sharpness, in units of the crop's side; the seams of all methods lie in it."""
 SYNC_METRICS = ("opening r", "opening r, best lag", "best lag, frames", "envelope r")
 """Open synchrony measures; none of them is LSE."""
-OPEN_METRICS = ("SSIM in mask", "PSNR in mask, dB", "sharpness ratio in mask", *SYNC_METRICS)
+OPEN_METRICS = ("SSIM in mask", "PSNR in mask, dB", "sharpness ratio in mask", "CW-SSIM in mask", *SYNC_METRICS)
 LEAST_FLICKER = 1e-9
 """Lower limit of the original's flicker, which keeps the ratio finite if the original stands still."""
 VERDICT_SECONDS = 2.8
@@ -100,7 +102,7 @@ def measure_images(held_out: HeldOut, model: FaceModel, videos: Mapping[str, Fin
 
 def average_pictures(
     rows: Iterable[tuple[list[np.ndarray], np.ndarray, np.ndarray]], truth: int, *, rim: float
-) -> Float[np.ndarray, "N 5"]:
+) -> Float[np.ndarray, "N 6"]:
     """Compute `IMAGE_METRICS` of pictures over all frames.
 
     Args:
@@ -135,8 +137,8 @@ def measure_frame(
     original: UInt8[np.ndarray, "H W 3"],
     mask: Bool[np.ndarray, "H W"],
     inside: Bool[np.ndarray, "H W"],
-) -> tuple[float, float, float, float]:
-    """Compute SSIM in mask, SSIM, mean squared error in mask, and sharpness ratio inside, of one frame.
+) -> tuple[float, float, float, float, float]:
+    """Compute SSIM in mask, SSIM, mean squared error in mask, sharpness ratio inside, and CW-SSIM in mask of one frame.
 
     Args:
         frame: the image to judge, RGB.
@@ -154,6 +156,7 @@ def measure_frame(
         float(values[half:-half, half:-half].mean()),
         float(np.mean((frame[mask].astype(np.float64) - original[mask]) ** 2)),
         image_quality.sharpness_ratio(frame, original, mask=inside),
+        cw_ssim(frame, original, mask=mask),
     )
 
 
@@ -244,22 +247,26 @@ def measure_sync(
     return pd.DataFrame(values, index=pd.Index(list(rows), name="video"), columns=list(SYNC_METRICS)), controls
 
 
-def collect_scores(names: Sequence[str], *measured: pd.DataFrame) -> dict[str, dict[str, float]]:
+def collect_scores(
+    names: Sequence[str], *measured: pd.DataFrame, may_lack: Collection[str] = ()
+) -> dict[str, dict[str, float]]:
     """Map method to metric to value from the rows of several tables; infinite values (an exact copy) are left out.
 
     Args:
         names: rows to take.
         measured: tables such as those of `measure_images`, `measure_sync` and `face_measures.compare_faces`.
+        may_lack: rows that a table may lack, such as methods that failed.
 
     Raises:
         ParameterError: a table lacks a row.
     """
     scores: dict[str, dict[str, float]] = {name: {} for name in names}
     for table in measured:
-        missing = [name for name in names if name not in table.index]
+        found = [name for name in names if name in table.index]
+        missing = [name for name in names if name not in found and name not in may_lack]
         if missing:
             raise ParameterError(f"collect_scores: no row `{missing[0]}`. There are: {', '.join(table.index)}.")
-        for name in names:
+        for name in found:
             row = table.loc[name].to_dict()
             scores[name] |= {metric: float(value) for metric, value in row.items() if np.isfinite(value)}
     return scores

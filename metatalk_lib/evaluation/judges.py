@@ -1,12 +1,14 @@
 """The judges of lips and faces: their verdict on the original, on every method and on the controls."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from metatalk_lib.core.errors import MetaTalkError
 from metatalk_lib.evaluation import image_measures
 from metatalk_lib.evaluation.controls import (
     GROUND_TRUTH,
@@ -17,7 +19,8 @@ from metatalk_lib.evaluation.controls import (
     find_lse_failures,
     find_order_failures,
 )
-from metatalk_lib.evaluation.face_measures import LANDMARK_DISTANCE, LIKENESS
+from metatalk_lib.evaluation.face_measures import LANDMARK_DISTANCE, LIKENESS, Follower
+from metatalk_lib.evaluation.failures import Failures
 from metatalk_lib.evaluation.frechet_judge import FrechetJudge
 from metatalk_lib.evaluation.lse_judge import (
     OFFSET,
@@ -41,6 +44,10 @@ class Judges(NamedTuple):
     lip_sync: LipSyncJudge
     frechet: FrechetJudge
 
+    def following(self, follower: Follower) -> "Judges":
+        """Return the judges with another follower of faces."""
+        return self._replace(lip_sync=replace(self.lip_sync, follower=follower))
+
     @property
     def names(self) -> list[str]:
         """Names of the judges' measures."""
@@ -52,17 +59,31 @@ class Judges(NamedTuple):
         return [*self.lip_sync.files, *self.frechet.files]
 
 
-def judge_original(judges: Judges, tail: Tail, folder: Path) -> dict[str, LipSyncError]:
+def judge_original(
+    judges: Judges, tail: Tail, folder: Path, *, failures: Failures | None = None
+) -> dict[str, LipSyncError]:
     """Compute the LSE of the original tail with its own sound, of its re-encoded copy, and of its controls.
 
     Args:
         judges: the judges.
         tail: the test split.
         folder: output folder of `ground_truth.mp4`, encoded losslessly, and `ground_truth_reencoded.mp4`.
+        failures: where it is recorded that the original cannot be judged, such as a silent one, of which no row is
+            returned then; None raises it.
 
     Raises:
         DataError, FaceError, ParameterError: as in `embed_video`.
     """
+    try:
+        return _judge_original(judges, tail, folder)
+    except MetaTalkError as error:
+        if failures is None:
+            raise
+        failures.add(GROUND_TRUTH, "lip synchrony", error)
+        return {}
+
+
+def _judge_original(judges: Judges, tail: Tail, folder: Path) -> dict[str, LipSyncError]:
     frames, sound, clips = tail.frames, read_audio(tail.audio), {}
     for name, crf in (("ground_truth", 0), ("ground_truth_reencoded", None)):
         path, first = folder / f"{name}.mp4", tail.start
@@ -119,7 +140,7 @@ def find_judging_failures(
         variants: table from `image_measures.measure_ssim_variants`, with the control rows.
         faces: table from `face_measures.compare_faces`, with the control rows.
         sync: control scores from `image_measures.measure_sync`.
-        lip_sync: rows from `judge_original`.
+        lip_sync: rows from `judge_original`; none where the original could not be judged.
 
     Returns:
         Measure to sentences; None if the clip is too short for a verdict.
@@ -133,7 +154,7 @@ def find_judging_failures(
         return {**dict.fromkeys(unasked), **found}
     face_metrics = (LANDMARK_DISTANCE, LIKENESS, judges.frechet.metric)
     return {
-        "LSE": find_lse_failures(lip_sync),
+        "LSE": find_lse_failures(lip_sync) if lip_sync else ["the original cannot be judged"],
         "images": find_order_failures(images, *IMAGE_ORDER),
         "SSIM's variants": find_order_failures(variants, *variants.columns),
         "faces": find_order_failures(faces, *face_metrics),
@@ -147,4 +168,4 @@ def add_lip_sync(
 ) -> dict[str, dict[str, object]]:
     """Add LSE's means with their intervals to the scores: method to metric to value."""
     judged = average_clips(clips, judges.lip_sync, seed=seed)
-    return {name: {**values, **judged[name]} for name, values in scores.items()}
+    return {name: {**values, **judged.get(name, {})} for name, values in scores.items()}

@@ -18,11 +18,12 @@ from jaxtyping import Float, Int16, UInt8
 
 from metatalk_lib.core.assets import find_asset, require_file
 from metatalk_lib.core.checkpoints import load_published, load_strictly, load_weights
-from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.errors import DataError, MetaTalkError, ParameterError
 from metatalk_lib.core.parallel import CORES, draw_ahead
 from metatalk_lib.core.progress import track
 from metatalk_lib.evaluation.controls import CONTROL_SHIFT, change_speech
-from metatalk_lib.evaluation.face_measures import follow_face
+from metatalk_lib.evaluation.face_measures import Follower, follow_face
+from metatalk_lib.evaluation.failures import Failures
 from metatalk_lib.evaluation.syncnet_tracks import MIN_BOXES, crop_faces, track_faces
 from metatalk_lib.media.audio import Recording, read_audio, to_mono_16k, to_pcm16
 from metatalk_lib.media.frame_order import frames_on_screen
@@ -64,6 +65,7 @@ class LipSyncJudge:
         detector: S3FD for the recipe `s3fd`; None for `tracker`.
         files: files of the weights.
         face_position: face that `tracker` chooses among several.
+        follower: what follows the face for `tracker`; dlib by default.
     """
 
     network: SyncNet
@@ -71,6 +73,7 @@ class LipSyncJudge:
     detector: S3FDSyncNet | None = None
     files: tuple[Path, ...] = ()
     face_position: FacePosition = "largest"
+    follower: Follower | None = None
 
     @property
     def metrics(self) -> tuple[str, str]:
@@ -157,6 +160,7 @@ def embed_video(
             found = follow_face(
                 frames_at_25(path),
                 face_position=judge.face_position,
+                follower=judge.follower,
                 frame_count=frame_count_at_25(path),
                 fps=Fraction(SYNCNET_FPS),
                 name=path,
@@ -198,29 +202,43 @@ def check_judged_sound(path: Path, recording: Recording) -> Int16[np.ndarray, " 
     return pcm
 
 
-def score_videos(judge: LipSyncJudge, videos: Mapping[str, Mapping[str, Path]]) -> pd.DataFrame:
+def score_videos(
+    judge: LipSyncJudge, videos: Mapping[str, Mapping[str, Path]], *, failures: Failures | None = None
+) -> pd.DataFrame:
     """Compute the LSE of every video, one row per clip.
 
     Args:
         judge: the network and its recipe.
         videos: method to recording to video.
+        failures: where methods are recorded of which a clip cannot be judged; None raises the first such error.
 
     Returns:
         Columns `method`, `recording`, the judge's two metrics, and `offset, frames`; several face tracks of one video
-        are averaged, as in the published scores.
+        are averaged, as in the published scores. Methods that failed have no rows.
 
     Raises:
         DataError, FaceError, ParameterError: as in `embed_video`.
     """
 
-    def score(path: Path) -> LipSyncError:
-        return average_tracks(map(score_clip, embed_video(judge, path)))
+    def score(path: Path) -> LipSyncError | MetaTalkError:
+        try:
+            return average_tracks(map(score_clip, embed_video(judge, path)))
+        except MetaTalkError as error:
+            if failures is None:
+                raise
+            return error
 
     names = [(method, recording) for method, recordings in videos.items() for recording in recordings]
     scored = draw_ahead(score, (videos[method][recording] for method, recording in names), CORES)
     scored = track(scored, "judging lips", total=len(names), unit="clip")
-    rows = [(*name, *scores) for name, scores in zip(names, scored, strict=True)]
-    return pd.DataFrame(rows, columns=["method", "recording", *judge.metrics, OFFSET])
+    rows = []
+    for (method, recording), found in zip(names, scored, strict=True):
+        if isinstance(found, LipSyncError):
+            rows.append((method, recording, *found))
+        elif failures is not None:
+            failures.add(method, "lip synchrony", found)
+    clips = pd.DataFrame(rows, columns=["method", "recording", *judge.metrics, OFFSET])
+    return clips if failures is None else clips[[not failures.has(name, "lip synchrony") for name in clips["method"]]]
 
 
 def average_tracks(scores: Iterable[LipSyncError]) -> LipSyncError:

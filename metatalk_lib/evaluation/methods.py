@@ -21,8 +21,9 @@ from metatalk_lib.baselines.make_it_talk_weights import list_make_it_talk_files
 from metatalk_lib.baselines.wav2lip import label_wav2lip, list_wav2lip_files, talk_wav2lip
 from metatalk_lib.core.artifacts import load_json, save_json, sha256_file
 from metatalk_lib.core.code_fingerprint import fingerprint_modules
-from metatalk_lib.core.errors import DataError
+from metatalk_lib.core.errors import DataError, MetaTalkError
 from metatalk_lib.core.parallel import draw_ahead
+from metatalk_lib.evaluation.failures import Failures
 from metatalk_lib.talk.talker import talk
 
 ABLATIONS = {"Baseline": "AudioDVP", "Our A2E": "Our A2E", "High definition": "High definition", "Ours": "Ours"}
@@ -126,35 +127,50 @@ def make_videos(
     character_dir: Path,
     recordings: Mapping[str, tuple[Path, int]],
     folder: Path,
+    *,
+    failures: Failures | None = None,
 ) -> dict[str, dict[str, Path]]:
     """Make every method's video of every recording, `VIDEOS_AT_ONCE` at a time; they share torch's threads.
+
+    A compared method that fails on one recording is left out, and the failure recorded; ours must not fail.
 
     Args:
         methods: methods from `list_methods`.
         character_dir: the person's folder.
         recordings: name to recording and first source frame.
         folder: output folder of the videos `<method>_<recording>.mp4`.
+        failures: where failures are recorded; methods that failed already are not tried. None raises the first one.
 
     Returns:
-        Method to recording to video.
+        Method to recording to video, of the methods that made all.
 
     Raises:
         DataError: as `make_video`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(name, recording) for name in methods for recording in recordings]
+    must_work = set(methods) if failures is None else {OURS}
+    failures = failures or Failures()
+    jobs = [(name, recording) for name in methods if not failures.has(name, "video") for recording in recordings]
 
-    def make(job: tuple[str, str]) -> Path:
+    def make(job: tuple[str, str]) -> Path | MetaTalkError:
         name, recording = job
         audio, start = recordings[recording]
         output = folder / f"{name.lower().replace(' ', '_')}_{recording}.mp4"
-        return make_video(methods[name], character_dir, audio, output, start_frame=start)
+        try:
+            return make_video(methods[name], character_dir, audio, output, start_frame=start)
+        except MetaTalkError as error:
+            if name in must_work:
+                raise
+            return error
 
     threads = max(1, torch.get_num_threads() // VIDEOS_AT_ONCE)
-    made: dict[str, dict[str, Path]] = {name: {} for name in methods}
+    made: dict[str, dict[str, Path]] = {name: {} for name, _ in jobs}
     for (name, recording), path in zip(jobs, draw_ahead(make, jobs, VIDEOS_AT_ONCE, threads=threads), strict=True):
-        made[name][recording] = path
-    return made
+        if isinstance(path, MetaTalkError):
+            failures.add(name, "video", path)
+        else:
+            made[name][recording] = path
+    return {name: videos for name, videos in made.items() if not failures.has(name, "video")}
 
 
 def make_video(method: Method, character_dir: Path, audio: Path, output: Path, *, start_frame: int = 0) -> Path:
@@ -197,3 +213,4 @@ def describe_video(method: Method, character_dir: Path, audio: Path, start_frame
 
 
 METHODS = ("ATVG", "Wav2Lip", "AudioDVP", "MakeItTalk", "Ours")
+OURS = METHODS[-1]

@@ -14,6 +14,7 @@ from metatalk_lib.core.stage_configs import EvaluationConfig
 from metatalk_lib.evaluation import image_measures
 from metatalk_lib.evaluation.cheats import CHEATS
 from metatalk_lib.evaluation.controls import CONTROL_ROWS, GROUND_TRUTH, REENCODED
+from metatalk_lib.evaluation.failures import Failures
 from metatalk_lib.evaluation.frechet_judge import load_frechet_judge
 from metatalk_lib.evaluation.held_out import load_held_out
 from metatalk_lib.evaluation.judges import Judges
@@ -127,12 +128,12 @@ def collect_controls(
 
     Args:
         judges: judges that name the metrics.
-        original: rows from `judge_original`.
+        original: rows from `judge_original`; none where the original could not be judged.
         measured: tables with the control rows.
     """
     rows = image_measures.collect_scores([GROUND_TRUTH, REENCODED, *CONTROL_ROWS], *measured)
     names = judges.lip_sync.metrics
-    return {row: {**values, **dict(zip(names, original[row], strict=False))} for row, values in rows.items()}
+    return {row: {**values, **dict(zip(names, original.get(row, ()), strict=False))} for row, values in rows.items()}
 
 
 def summarise(
@@ -141,8 +142,9 @@ def summarise(
     images: pd.DataFrame,
     verdicts: Mapping[str, str],
     reference: str,
+    failures: Failures | None = None,
 ) -> dict[str, object]:
-    """Collect the summary's figures: means of every method of Table 2, the cheats, and the controls' verdict."""
+    """Collect the summary's figures: means of every method of Table 2, the cheats, the controls' verdict, failures."""
     rows = {"Ours": "ours"} | {name: labels[name] for name in METHODS if name in scores and name != "Ours"}
     figures = {
         row: {metric: to_estimate(value).mean for metric, value in scores[name].items()} for name, row in rows.items()
@@ -151,6 +153,7 @@ def summarise(
     return figures | {
         "controls": dict(verdicts),
         "reference": reference,
+        "failed": failures.describe() if failures else {},
         "cheats_ssim_in_mask": cheats["SSIM in mask"].to_dict(),
         "cheats_ssim": cheats["SSIM"].to_dict(),
     }

@@ -4,7 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from metatalk_lib.core.errors import DataError, ParameterError
-from metatalk_lib.media.audio import Audio, read_audio, write_audio
+from metatalk_lib.media.audio import Audio, fit_length, read_audio, write_audio
 
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
@@ -52,3 +52,14 @@ def cut_audio(
         raise ParameterError(f"{audio_path} ends before {float(start_s):.2f} s. Choose an earlier start.")
     write_audio(output, Audio(samples, audio.rate))
     return output
+
+
+def end_with_picture(audio: Audio, frame_count: int, fps: Fraction) -> Audio:
+    """Return a video's sound as long as its picture: what is left over is cut, a missing end is silence.
+
+    Args:
+        audio: the sound, from the first frame on.
+        frame_count: number of frames of the picture.
+        fps: frame rate, Hz.
+    """
+    return Audio(fit_length(audio.samples, round(frame_count * audio.rate / Fraction(fps))), audio.rate)

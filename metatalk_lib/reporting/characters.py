@@ -17,6 +17,7 @@ from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.paths import ensure_dir
 from metatalk_lib.core.stage_configs import EvaluationConfig, StageConfig
 from metatalk_lib.evaluation import methods as evaluation_methods
+from metatalk_lib.evaluation.image_measures import IMAGE_METRICS
 from metatalk_lib.evaluation.methods import ABLATIONS
 from metatalk_lib.metrics.catalogue import METRICS, find_metric, is_better
 from metatalk_lib.metrics.intervals import to_estimate
@@ -43,6 +44,7 @@ class Finished(NamedTuple):
         moments: character to the pictures of Fig. 3.
         crop_px: character to the side of the crop in which images are compared, px.
         labels: method to its label in the tables.
+        failed: character to methods that failed to the reason.
         notes: one sentence per finished character that is left out, or whose figures are partly invalid.
     """
 
@@ -52,6 +54,7 @@ class Finished(NamedTuple):
     moments: dict[str, Moments]
     crop_px: dict[str, int]
     labels: dict[str, str]
+    failed: dict[str, dict[str, str]]
     notes: list[str]
 
     @property
@@ -73,10 +76,10 @@ class Finished(NamedTuple):
         metrics = self.open_metrics
         built = {
             "table2": tables.build_table2(
-                self.methods, open_metrics=metrics, labels=self.labels, seed=seed, asked=asked
+                self.methods, open_metrics=metrics, labels=self.labels, seed=seed, asked=asked, failed=self.failed
             ),
             "controls": tables.build_controls(self.controls, open_metrics=metrics),
-            "table3": tables.build_table3(self.ablations, open_metrics=metrics, seed=seed),
+            "table3": tables.build_table3(self.ablations, open_metrics=metrics, seed=seed, failed=self.failed),
         }
         sides = ", ".join(f"{name} {side}" for name, side in self.crop_px.items())
         return {
@@ -97,7 +100,21 @@ class Finished(NamedTuple):
             {name: seen.crops for name, seen in self.moments.items()},
             {name: seen.close_ups for name, seen in self.moments.items()},
             {name: seen.frame_id.tolist() for name, seen in self.moments.items()},
+            failed={
+                name: [self.labels[method] for method in evaluation_methods.METHODS if method in found]
+                for name, found in self.failed.items()
+            },
         )
+
+    def choose_metrics(self, wanted: Sequence[str]) -> list[str]:
+        """Return the metrics of a figure: the wanted ones that are measured, filled up to three by measures of images.
+
+        Args:
+            wanted: metrics to show, where any method has them.
+        """
+        spare = [name for name in IMAGE_METRICS if name not in wanted]
+        measured = [name for name in [*wanted, *spare] if name in self._seen]
+        return measured[: max(3, sum(name in self._seen for name in wanted))]
 
 
 def describe_protocol(config: EvaluationConfig, weights: Iterable[Path], person_dir: Path) -> dict[str, object]:
@@ -150,8 +167,10 @@ def load_finished(outputs_dir: Path, *, current: str = "") -> Finished:
         if difference := _find_difference(common, other):
             notes.append(f"{name} is left out: its {difference}. Run 06_evaluation of it again.")
             del kept[name]
-        elif wrong := kept[name]["wrong_controls"]:
+            continue
+        if wrong := kept[name]["wrong_controls"]:
             notes.append(f"{name}: controls in the wrong order; its figures mean nothing in: {', '.join(wrong)}.")
+        notes += [f"{name}, {row} failed: {reason}" for row, reason in kept[name].get("failed", {}).items()]
     names = sorted(kept)
     return Finished(
         {name: {method: kept[name]["methods"][method] for method in evaluation_methods.METHODS} for name in names},
@@ -160,6 +179,7 @@ def load_finished(outputs_dir: Path, *, current: str = "") -> Finished:
         {name: Moments.load(folders[name] / "moments.npz") for name in names},
         {name: int(kept[name]["crop_px"]) for name in names},
         kept[names[0]]["labels"],
+        {name: kept[name].get("failed", {}) for name in names},
         notes,
     )
 
@@ -251,5 +271,6 @@ def describe_ablation(ablations: Mapping[str, Scores], measures: Sequence[str]) 
 
 def _pair(rows: Scores, row: str, measures: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Map each measure to the values of the row and of the baseline."""
-    both = [name for name in measures if name in rows[row] and name in rows[BASELINE]]
-    return {name: (to_estimate(rows[row][name]).mean, to_estimate(rows[BASELINE][name]).mean) for name in both}
+    own, base = rows.get(row, {}), rows.get(BASELINE, {})
+    both = [name for name in measures if name in own and name in base]
+    return {name: (to_estimate(own[name]).mean, to_estimate(base[name]).mean) for name in both}

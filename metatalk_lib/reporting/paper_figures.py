@@ -1,7 +1,7 @@
 """Figures that compare methods: pictures as in the paper's Fig. 3, scores of every character, and loss over time."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from metatalk_lib.core.errors import ParameterError
 from metatalk_lib.evaluation.methods import METHODS
 from metatalk_lib.metrics.catalogue import Metric, find_metric
 from metatalk_lib.metrics.intervals import Estimate, bootstrap_mean, to_estimate
-from metatalk_lib.reporting.tables import NOT_YET, Scores, compute_paper_means
+from metatalk_lib.reporting.tables import FAILED, NOT_YET, Scores, compute_paper_means
 from metatalk_lib.visualization.pictures import show_pictures, subplots
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
@@ -44,22 +44,26 @@ def plot_methods_by_moments(
     close_ups: Mapping[str, Mapping[str, Pictures]],
     frame_ids: Mapping[str, Sequence[int]],
     *,
+    failed: Mapping[str, Collection[str]] | None = None,
     width_inches: float = 12.0,
 ) -> Figure:
     """Plot pictures as in the paper's Fig. 3: methods down, moments of several characters across.
 
-    The mouth is shown below each crop. A method that a character lacks is marked `not yet`.
+    The mouth is shown below each crop. A method that a character lacks is marked `not yet`, or `failed`.
 
     Args:
         crops: character to method to one square picture per moment; the original is the first method.
         close_ups: the same mapping for pictures of the mouth.
         frame_ids: character to the frame numbers of its moments.
+        failed: character to methods that failed; they get a row, too.
         width_inches: maximum width of the figure, inches.
 
     Raises:
         ParameterError: there is nothing to show, or the three differ in characters, methods, or number of moments.
     """
     methods = _check_pictures(crops, close_ups, frame_ids)
+    fallen = {name: [row for row in rows if row not in crops[name]] for name, rows in (failed or {}).items()}
+    methods += [row for row in dict.fromkeys(itertools.chain(*fallen.values())) if row not in methods]
     counts = [len(frame_ids[character]) for character in crops]
     figure, axes = _picture_grid(counts, len(methods), width_inches)
     start = 0
@@ -71,7 +75,8 @@ def plot_methods_by_moments(
                 for part, pictures in enumerate((crops, close_ups)):
                     _show_moments(columns[3 * row + part], pictures[character][method])
             name = "" if start else method.replace(" (", "\n(")
-            _name_row(columns[3 * row, 0], name, "" if has_pictures else NOT_YET)
+            lacking = FAILED if method in fallen.get(character, ()) else NOT_YET
+            _name_row(columns[3 * row, 0], name, "" if has_pictures else lacking)
         for ax, number in zip(columns[0], frame_ids[character], strict=True):
             ax.set_title(f"frame {number}", fontsize=8, pad=3)
         middle = (columns[0, 0].get_position().x0 + columns[0, -1].get_position().x1) / 2
@@ -135,9 +140,13 @@ def plot_metric_radar(scores: Scores, metrics: Sequence[str], *, labels: Mapping
         metrics: three or more.
         labels: labels of methods that were run at another size.
 
+    Methods that lack one of the metrics are named without a polygon.
+
     Raises:
-        ParameterError: there are fewer than three metrics or two methods, or a method lacks one of the metrics.
+        ParameterError: there are fewer than three metrics, or no method has all of them.
     """
+    lacking = [method for method, found in scores.items() if not set(metrics) <= set(found)]
+    scores = {method: found for method, found in scores.items() if method not in lacking}
     estimates = _collect_estimates(scores, metrics)
     columns = [_scale(find_metric(name), [value.mean for value in column]) for name, column in estimates.items()]
     angles = np.linspace(0, 2 * np.pi, len(metrics), endpoint=False)
@@ -149,6 +158,8 @@ def plot_metric_radar(scores: Scores, metrics: Sequence[str], *, labels: Mapping
         label = (labels or {}).get(method, method) + (", over fewer characters" if partial else "")
         closed = np.append(angles, angles[0]), [*radii, radii[0]]
         ax.plot(*closed, label=label, linestyle=LINES[row % len(LINES)], markersize=5, **_style(row))
+    for method in lacking:
+        ax.plot([], [], " ", label=f"{(labels or {}).get(method, method)}: {FAILED}")
     names = [f"{find_metric(name).label}\n{ends}" for name, (_, ends) in zip(metrics, columns, strict=True)]
     _label_radar(ax, angles, names)
     figure.legend(loc="upper right", fontsize=9, frameon=False)
@@ -207,6 +218,8 @@ def _draw_dots(ax: Axes, scores: Mapping[str, Scores], methods: Sequence[str], n
         ax.scatter(*dots, s=18, label=f"character {character}", **_style(place))
     if not found:
         raise ParameterError(f"plot_metric_dots: no score of `{name}`. Leave it out.")
+    for row in sorted(set(range(len(methods))) - set(found)):
+        ax.text(0.02, row, FAILED, color=_GREY, fontsize=8, va="center", transform=ax.get_yaxis_transform())
     if len(scores) > 1:
         _draw_means(ax, found, len(scores), seed)
     paper = compute_paper_means().get(metric.name, {})
@@ -244,11 +257,10 @@ def _draw_means(ax: Axes, found: Mapping[int, list[float]], characters: int, see
 
 def _collect_estimates(scores: Scores, metrics: Sequence[str]) -> dict[str, list[Estimate]]:
     """Map each metric to the values of all methods."""
-    if len(metrics) < 3 or len(scores) < 2:
-        raise ParameterError(f"a radar needs 3 metrics and 2 methods, got {len(metrics)} and {len(scores)}.")
-    for method, found in scores.items():
-        if missing := [name for name in metrics if name not in found]:
-            raise ParameterError(f"plot_metric_radar: {method} lacks {', '.join(missing)}. Leave one of them out.")
+    if len(metrics) < 3 or not scores:
+        raise ParameterError(
+            f"a radar needs 3 metrics and a method that has all, got {len(metrics)} and {len(scores)}."
+        )
     return {name: [to_estimate(found[name]) for found in scores.values()] for name in metrics}
 
 

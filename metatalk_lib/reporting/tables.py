@@ -34,6 +34,8 @@ NOT_YET = "not yet"
 """Cell of a character that was asked for and is not finished."""
 NOT_MEASURED = "–"
 """Cell of a measure that a finished character does not have, such as one that needs published weights."""
+FAILED = "failed"
+"""Cell of a method that failed on a character, or whose video this measure could not be taken of."""
 PAPER_SUFFIX = " (paper)"
 MEAN_OF = "mean of "
 LEGEND = "Bold: best of the measured values; underlined: second best."
@@ -41,6 +43,8 @@ CSS = {BEST: "font-weight: bold", SECOND: "text-decoration: underline", GREYED: 
 
 Scores = Mapping[str, Mapping[str, Score]]
 """Mapping from method to metric to value, which may have an interval: see `intervals.Estimate`."""
+Failed = Mapping[str, Mapping[str, str]]
+"""Mapping from character to a method that failed to the reason: see `evaluation.failures`."""
 
 
 @lru_cache(maxsize=1)
@@ -113,6 +117,7 @@ def build_table2(
     labels: Mapping[str, str] | None = None,
     seed: int | None = None,
     asked: Sequence[str] = (),
+    failed: Failed | None = None,
 ) -> pd.DataFrame:
     """Build Table 2: characters and metrics in rows, methods in columns, the paper's values to the right.
 
@@ -122,6 +127,7 @@ def build_table2(
         labels: column names of methods that were run in another size than the paper's.
         seed: seed of the intervals of the means; None gives no intervals.
         asked: characters that were asked for; those without scores are shown, too, as `not yet`.
+        failed: character to methods that failed, of which missing values are shown as `failed`.
 
     Returns:
         Index (character, metric), for the paper's characters first, then any other, and of several `mean of N`, over
@@ -140,16 +146,23 @@ def build_table2(
     if len(names) == 1:
         del blocks[mean_name]
     paper = {**load_paper_tables()["table2"], mean_name: compute_paper_means()}
-    return _lay_out(blocks, METHODS, paper, order_metrics(open_metrics), labels or {})
+    return _lay_out(blocks, METHODS, paper, order_metrics(open_metrics), labels or {}, failed)
 
 
-def build_table3(scores: Mapping[str, Scores], *, open_metrics: Sequence[str], seed: int | None = None) -> pd.DataFrame:
+def build_table3(
+    scores: Mapping[str, Scores],
+    *,
+    open_metrics: Sequence[str],
+    seed: int | None = None,
+    failed: Failed | None = None,
+) -> pd.DataFrame:
     """Build Table 3, the ablation: AudioDVP's and our A2E, each with the 256 px and the high-definition renderer.
 
     Args:
         scores: character to row to metric to value.
         open_metrics: this project's own measures.
         seed: seed of the intervals of the means; None gives no intervals.
+        failed: as in `build_table2`, by method.
 
     Returns:
         Index (character, metric), for the given characters and `mean of N`, as in Table 2; columns the
@@ -163,7 +176,11 @@ def build_table3(scores: Mapping[str, Scores], *, open_metrics: Sequence[str], s
     blocks, mean_name = _add_mean(scores, tuple(ABLATIONS), open_metrics, "Table 3", seed)
     printed = load_paper_tables()["table3"]
     paper = {mean_name: {metric: {row: printed[row][metric] for row in ABLATIONS} for metric in PAPER_METRICS}}
-    return _lay_out(blocks, tuple(ABLATIONS), paper, order_metrics(open_metrics), {})
+    fallen = {
+        name: {row: found[method] for row, method in ABLATIONS.items() if method in found}
+        for name, found in (failed or {}).items()
+    }
+    return _lay_out(blocks, tuple(ABLATIONS), paper, order_metrics(open_metrics), {}, fallen)
 
 
 def build_controls(scores: Mapping[str, Scores], *, open_metrics: Sequence[str]) -> pd.DataFrame:
@@ -306,13 +323,16 @@ def _lay_out(
     paper: Mapping[str, Mapping[str, Mapping[str, float]]],
     metrics: Sequence[str],
     labels: Mapping[str, str],
+    failed: Failed | None = None,
 ) -> pd.DataFrame:
     """Lay out blocks and metrics in rows, names in columns, and the paper's values to the right."""
     rows, index = [], []
     for block, scores in blocks.items():
+        fallen = (failed or {}).get(block, {})
         for metric in metrics:
             printed = paper.get(block, {}).get(metric, {})
-            rows.append([*(_cell(scores, name, metric) for name in names), *(printed.get(name, "") for name in names)])
+            cells = [_cell(scores, name, metric, fallen) for name in names]
+            rows.append([*cells, *(printed.get(name, "") for name in names)])
             index.append((block, metric))
     columns = [labels.get(name, name) for name in names] + [name + PAPER_SUFFIX for name in names]
     return pd.DataFrame(rows, columns=columns, index=pd.MultiIndex.from_tuples(index, names=["character", "metric"]))
@@ -330,7 +350,9 @@ def _rank_cells(metric: str, cells: Sequence[Any], least: int) -> list[str]:
 
 def _find_styles(table: pd.DataFrame) -> pd.DataFrame:
     """Marks of `find_marks`, with `grey` for the paper's values and for missing ones."""
-    grey = table.isin([NOT_YET, NOT_MEASURED]).to_numpy() | [str(name).endswith(PAPER_SUFFIX) for name in table.columns]
+    grey = table.isin([NOT_YET, NOT_MEASURED, FAILED]).to_numpy() | [
+        str(name).endswith(PAPER_SUFFIX) for name in table.columns
+    ]
     return find_marks(table).mask(grey, GREYED)
 
 
@@ -344,9 +366,11 @@ def _format_cell(value: object) -> str:
     return str(value)
 
 
-def _cell(scores: Scores, method: str, metric: str) -> float | Estimate | str:
+def _cell(scores: Scores, method: str, metric: str, failed: Mapping[str, str]) -> float | Estimate | str:
     value = scores.get(method, {}).get(metric)
     if value is None:
+        if method in failed and any(metric in found for found in scores.values()):
+            return FAILED
         return NOT_MEASURED if any(scores.values()) else NOT_YET
     estimate = to_estimate(value)
     return round(estimate.mean, DECIMALS) if estimate[1:] == (None, None, None) else estimate

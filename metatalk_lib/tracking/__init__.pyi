@@ -1,5 +1,6 @@
 from .crop import (
     CropTransform,
+    check_held_out,
     choose_crop,
     describe_crop,
     held_out_start,
@@ -20,6 +21,7 @@ __all__ = [
     "CropTransform",
     "FrameSampler",
     "LandmarkTrack",
+    "check_held_out",
     "choose_crop",
     "describe_crop",
     "held_out_start",

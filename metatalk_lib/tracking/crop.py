@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 
 from metatalk_lib.core.artifacts import atomic_path, load_json, save_json
 from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.findings import Check
 from metatalk_lib.core.parallel import read_ahead
 from metatalk_lib.core.progress import track as show_progress
 from metatalk_lib.media.video import VideoInfo, probe_video, read_frames, read_selected_frames
@@ -28,6 +29,10 @@ NATURAL_SIDE = 1.85
 """Preferred side of the square, in face widths, which shows the whole head."""
 TIGHTEST_SIDE, WIDEST_SIDE = 1.6, 2.2
 """Range of sides, in face widths, within which a size is used without resampling."""
+LEAST_TRAINED = 3
+"""The held-out tail is at most one part in so many: a clip of a few seconds keeps most of them to train on."""
+LEAST_HELD_OUT_FRAMES, LEAST_HELD_OUT_S = 14, 0.64
+"""Shortest held-out tail: control rows are shifted by five frames, and SyncNet sees sixteen at its 25 per second."""
 LARGEST_CROP_ENLARGEMENT = 1.25
 """Largest enlargement to 512 px; a face that needs more gets a 256 px crop."""
 
@@ -177,16 +182,35 @@ def measure_crop(transform: CropTransform, track: LandmarkTrack) -> dict[str, fl
 def held_out_start(info: VideoInfo, held_out_seconds: float) -> int:
     """Return the first frame_id of the held-out tail, on which no stage trains.
 
+    The tail is as long as asked for, at least as long as measures need it, and at most a third of the clip.
+
     Raises:
         DataError: less than one second would be left for training.
     """
-    start = info.frame_count - round(held_out_seconds * info.fps)
+    least = max(LEAST_HELD_OUT_FRAMES, round(LEAST_HELD_OUT_S * info.fps))
+    start = info.frame_count - min(max(round(held_out_seconds * info.fps), least), info.frame_count // LEAST_TRAINED)
     if start < info.fps:
         raise DataError(
-            f"the video {info.path} lasts {info.duration_s:.2f} s; with {held_out_seconds:g} s held out less than 1 s "
-            "is left to train on. Give a longer video or lower held_out_seconds."
+            f"the video {info.path} lasts {info.duration_s:.2f} s; with its tail held out less than 1 s is left to "
+            "train on. Give a longer video."
         )
     return start
+
+
+def check_held_out(info: VideoInfo, held_out: int, held_out_seconds: float) -> Check:
+    """Say how long the held-out tail is, and where that is not what was asked for.
+
+    Args:
+        info: properties of the source video.
+        held_out: first frame of the tail, from `held_out_start`.
+        held_out_seconds: length asked for, s.
+    """
+    seconds = float((info.frame_count - held_out) / info.fps)
+    figure = f"{seconds:.2f} s, frames {held_out} to {info.frame_count - 1}"
+    if info.frame_count - held_out >= round(held_out_seconds * info.fps):
+        return Check("held-out tail", "ok", figure)
+    figure += f": a third of the clip, where {held_out_seconds:g} s were asked for"
+    return Check("held-out tail", "notice", figure, "Measures over so few frames say little: give a longer video.")
 
 
 def save_crop(path: str | Path, transform: CropTransform, info: VideoInfo, held_out: int) -> None:

@@ -181,7 +181,7 @@ def plot_score_bars(
     """Plot one bar per row, methods in colour and control rows in grey, with values at the ends.
 
     Args:
-        scores: row name to value.
+        scores: row name to value; NaN for a method that failed, and its bar says so.
         label: name of the measure, with unit and direction.
         highlighted: rows drawn in colour.
         ax: axes to draw on; a new figure by default.
@@ -191,7 +191,8 @@ def plot_score_bars(
     names = list(scores)
     colours = ["tab:blue" if name in highlighted else "0.7" for name in names]
     bars = ax.barh(names, list(scores.values()), color=colours)
-    ax.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)
+    labels = ["failed" if np.isnan(value) else f"{value:.3f}" for value in scores.values()]
+    ax.bar_label(bars, labels, fontsize=8, padding=2)
     ax.axvline(0, color="0.3", linewidth=0.8)
     ax.margins(x=0.12)
     ax.invert_yaxis()

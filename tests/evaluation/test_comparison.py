@@ -149,10 +149,10 @@ def test_the_command_prints_and_writes_its_table(clips: dict[str, Path], tmp_pat
 
 def test_controls_in_the_wrong_order_are_named(tmp_path: Path):
     rows = [GROUND_TRUTH, REENCODED, *CONTROL_ROWS]
-    columns = {"SSIM": 0.5, "SSIM in mask": 0.5, "PSNR in mask, dB": 20.0, "flicker ratio": 0.2}
+    columns = {"SSIM": 0.5, "SSIM in mask": 0.5, "PSNR in mask, dB": 20.0, "CW-SSIM in mask": 0.4, "flicker ratio": 0.2}
     columns |= {"mouth landmark distance, %": 3.0, "likeness": 0.5, "FFD (open)": 1.0}
     table = pd.DataFrame(columns | {"LSE-D (open)": 9.0, "LSE-C (open)": 1.0, OFFSET: 0.0}, index=rows)
-    table.loc[[GROUND_TRUTH, REENCODED]] = (1.0, 1.0, 50.0, 1.0, 0.0, 1.0, 0.0, 6.0, 3.0, 0.0)
+    table.loc[[GROUND_TRUTH, REENCODED]] = (1.0, 1.0, 50.0, 0.9, 1.0, 0.0, 1.0, 0.0, 6.0, 3.0, 0.0)
     table.loc["audio 5 frames late", ["LSE-D (open)", "LSE-C (open)", OFFSET]] = (6.1, 2.9, -5.0)
     table.loc["audio 5 frames early", ["LSE-D (open)", "LSE-C (open)", OFFSET]] = (6.1, 2.9, 5.0)
     table[list(OPENING_METRICS)] = (0.1, 0.3, 7.0)

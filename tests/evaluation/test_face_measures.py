@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,18 @@ from metatalk_lib.evaluation.face_features import compute_face_features, compute
 from metatalk_lib.evaluation.face_measures import (
     LANDMARK_DISTANCE,
     LIKENESS,
+    Follower,
+    check_follower,
     compare_faces,
+    measure_faces,
     measure_held_out_faces,
 )
+from metatalk_lib.evaluation.failures import Failures
 from metatalk_lib.evaluation.frechet_judge import FrechetJudge
 from metatalk_lib.evaluation.held_out import FinishedVideo, HeldOut
 from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.tracking.crop import CropTransform
+from metatalk_lib.tracking.landmark_predictor import DlibPredictor
 from tests.face_clips import moving_face, wall
 from tests.synthetic import make_coefficients
 
@@ -102,11 +108,39 @@ def test_lengths_that_differ_are_named(truth: face_measures.FaceMeasures):
         compute_likeness(short.features, truth.features)
 
 
-def test_a_video_without_a_face_is_an_error(held_out: HeldOut, controls: dict[str, FinishedVideo], tmp_path: Path):
+def test_a_video_without_a_face_is_an_error_or_a_recorded_failure(
+    held_out: HeldOut, controls: dict[str, FinishedVideo], tmp_path: Path
+):
     write_video(tmp_path / "wall.mp4", [wall()[:, 20:380]] * FRAMES, fps=held_out.fps)
     wall_video = FinishedVideo(tmp_path / "wall.mp4", is_crop=True)
+    crops, size = partial(wall_video.crops, held_out), {"frame_count": FRAMES, "fps": held_out.fps}
     with pytest.raises(FaceError, match="wall.mp4"):
-        measure_held_out_faces(held_out, controls, {"wall": wall_video}, JUDGE)
+        measure_faces(crops, JUDGE, name=wall_video.path, **size)
+    failures = Failures()
+    truth, faces, follower = measure_held_out_faces(held_out, controls, {"wall": wall_video}, JUDGE, failures=failures)
+    assert list(faces) == [REENCODED, STATIC_FRAME]
+    assert failures.describe()["wall"].startswith(f"no faces: {tmp_path / 'wall.mp4'}: no face was found in")
+    assert follower == Follower("dlib", 0.1)
+    assert truth.bridged == 0
+
+
+def test_mediapipe_follows_all_where_dlib_does_not_see_the_original(
+    held_out: HeldOut, controls: dict[str, FinishedVideo], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(DlibPredictor, "find", lambda *_: [])
+    _, faces, follower = measure_held_out_faces(held_out, controls, {}, JUDGE)
+    assert list(faces) == [REENCODED, STATIC_FRAME]
+    assert follower.detector == "mediapipe"
+    assert check_follower(follower).status == "notice"
+    assert check_follower(Follower()).status == "ok"
+
+
+def test_an_original_that_nothing_follows_says_what_to_do(
+    held_out: HeldOut, controls: dict[str, FinishedVideo], tmp_path: Path
+):
+    write_video(tmp_path / "wall.mp4", [wall()] * FRAMES, fps=held_out.fps)
+    with pytest.raises(FaceError, match=r"wall.mp4 shows the face in too few frames .* Cut the video's end off"):
+        measure_held_out_faces(replace(held_out, source=tmp_path / "wall.mp4"), controls, {}, JUDGE)
 
 
 def test_features_belong_to_the_face_and_not_to_its_place():

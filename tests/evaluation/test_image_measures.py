@@ -82,13 +82,14 @@ def test_image_measures_rank_truth_first_and_cheats_below(
 ) -> None:
     table = image_measures.measure_images(held_out, model, {"Ours": perfect})
     assert table.columns.tolist() == list(image_measures.IMAGE_METRICS)
-    assert table.loc[PASS_THROUGH].tolist() == pytest.approx([1.0, 1.0, float("inf"), 1.0, 1.0], abs=1e-6)
+    assert table.loc[PASS_THROUGH].tolist() == pytest.approx([1.0, 1.0, float("inf"), 1.0, 1.0, 1.0], abs=1e-6)
     assert table.loc["static mouth (cheat)", image_measures.FLICKER] < 0.7
     assert table.loc["Ours", image_measures.FLICKER] == pytest.approx(1, abs=0.3)
     assert table.loc["Ours", "SSIM in mask"] > 0.95
     for cheat in table.index[1:5]:
         assert table.loc[cheat, "SSIM in mask"] < table.loc["Ours", "SSIM in mask"]
         assert table.loc[cheat, "SSIM"] > table.loc[cheat, "SSIM in mask"]
+        assert table.loc[cheat, "CW-SSIM in mask"] < table.loc["Ours", "CW-SSIM in mask"]
     assert table.loc["blurred lower face (cheat)", "sharpness ratio in mask"] < 0.6
     assert table.loc["grey patch (cheat)", "sharpness ratio in mask"] == 0
     assert table.loc["grey patch (cheat)", "PSNR in mask, dB"] < table.loc["Ours", "PSNR in mask, dB"] - 10
@@ -186,6 +187,7 @@ def test_scores_are_collected(held_out, model, perfect, character) -> None:
     assert sorted(scores["Ours"]) == sorted((*image_measures.IMAGE_METRICS, *image_measures.SYNC_METRICS))
     with pytest.raises(ParameterError, match="no row `Wav2Lip`"):
         image_measures.collect_scores(["Wav2Lip"], images, sync)
+    assert image_measures.collect_scores(["Wav2Lip"], images, sync, may_lack=["Wav2Lip"]) == {"Wav2Lip": {}}
 
 
 def test_moments_show_the_same_place_of_every_video(held_out, model, perfect, tmp_path: Path) -> None:

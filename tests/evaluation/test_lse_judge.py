@@ -11,6 +11,7 @@ from metatalk_lib.core.errors import DataError, FaceError, ParameterError
 from metatalk_lib.evaluation import lse_judge
 from metatalk_lib.evaluation.controls import find_lse_failures
 from metatalk_lib.evaluation.face_measures import follow_face
+from metatalk_lib.evaluation.failures import Failures
 from metatalk_lib.evaluation.lse_judge import (
     LipSyncJudge,
     average_tracks,
@@ -57,6 +58,17 @@ def test_a_video_is_seen_and_heard_frame_by_frame(judge: LipSyncJudge, video: Pa
     table = score_videos(judge, {"Ours": {"own": video}})
     assert table.columns.tolist() == ["method", "recording", "LSE-D (open)", "LSE-C (open)", "offset, frames"]
     assert table.loc[0, "LSE-D (open)"] == pytest.approx(score_clip(clip).distance)
+
+
+def test_a_method_of_which_one_clip_cannot_be_judged_has_no_rows(judge: LipSyncJudge, video: Path, tmp_path: Path):
+    silent = tmp_path / "silent.mp4"
+    write_video(silent, moving_face(FRAMES)[0], fps=Fraction(25), audio=noise(FRAMES / 25, 0.0))
+    videos, failures = {"Ours": {"own": video}, "ATVG": {"own": video, "other": silent}}, Failures()
+    table = score_videos(judge, videos, failures=failures)
+    assert table["method"].tolist() == ["Ours"]
+    assert "the sound is silent" in failures.describe()["ATVG"]
+    with pytest.raises(DataError, match="silent"):
+        score_videos(judge, videos)
 
 
 def test_scoring_again_gives_equal_figures(judge: LipSyncJudge, video: Path):

@@ -1,6 +1,7 @@
 """The compared methods: which there are, what they are called, and when a video is made again."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from metatalk_lib.core.errors import DataError
 from metatalk_lib.core.parallel import torch_threads
 from metatalk_lib.evaluation import methods as compared_methods
+from metatalk_lib.evaluation.failures import Failures
 from metatalk_lib.evaluation.methods import ABLATIONS, METHODS, Method, list_methods, make_video, make_videos
 from metatalk_lib.media.audio import write_audio
 from tests import drawn_character as drawn
@@ -112,6 +114,31 @@ def test_two_videos_are_made_at_once_and_share_torchs_threads(tmp_path: Path, ch
         make_videos(methods, character, {"held_out": (recording, 0)}, tmp_path / "videos")
         assert torch.get_num_threads() == 4
     assert threads == [2, 2]
+
+
+def test_a_method_that_fails_is_left_out_and_named_but_ours_must_not(tmp_path: Path, character: Path, recording: Path):
+    def fail(audio: Path, _output: Path, start: int) -> None:
+        if start == 0:
+            raise DataError(f"{audio.name} cannot be said.")
+
+    def name(method: str, speak: Callable) -> Method:
+        return Method(method, method, speak, "metatalk_lib.core.errors")
+
+    recordings, folder = {"held_out": (recording, 7), "driving": (recording, 0)}, tmp_path / "videos"
+    failures, works = Failures(), Counter()
+    failures.add("AudioDVP", "video", "it could not be trained")
+    methods = {"ATVG": name("ATVG", fail), "AudioDVP": name("AudioDVP", fail), "Ours": works.method}
+    made = make_videos(methods, character, recordings, folder, failures=failures)
+    assert list(made) == ["Ours"]
+    assert list(made["Ours"]) == list(recordings)
+    assert failures.describe() == {
+        "AudioDVP": "no video: it could not be trained.",
+        "ATVG": "no video: tone.wav cannot be said.",
+    }
+    with pytest.raises(DataError, match="cannot be said"):
+        make_videos({"Ours": name("Ours", fail)}, character, recordings, folder, failures=Failures())
+    with pytest.raises(DataError, match="cannot be said"):
+        make_videos({"ATVG": name("ATVG", fail)}, character, recordings, folder)
 
 
 def test_missing_files_are_named(tmp_path: Path, character: Path, recording: Path):

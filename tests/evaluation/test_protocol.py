@@ -3,6 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -16,11 +17,12 @@ from metatalk_lib.evaluation import judges as evaluation_judges
 from metatalk_lib.evaluation.cheats import CHEATS
 from metatalk_lib.evaluation.controls import CONTROL_ROWS, GROUND_TRUTH, REENCODED
 from metatalk_lib.evaluation.face_measures import LANDMARK_DISTANCE, LIKENESS
+from metatalk_lib.evaluation.failures import Failures
 from metatalk_lib.evaluation.frechet_judge import FrechetJudge
 from metatalk_lib.evaluation.judges import Judges
 from metatalk_lib.evaluation.lse_judge import LipSyncJudge
 from metatalk_lib.evaluation.methods import METHODS
-from metatalk_lib.media.audio import read_audio
+from metatalk_lib.media.audio import Audio, read_audio, write_audio
 from metatalk_lib.metrics.intervals import Estimate
 from metatalk_lib.metrics.lse import LipSyncError
 from metatalk_lib.metrics.mouth_opening_sync import SyncScore
@@ -108,6 +110,34 @@ def test_a_trained_baseline_is_kept_until_something_changes(stage, monkeypatch: 
     assert trained == [400, 7, 7]
 
 
+def test_a_baseline_that_cannot_be_trained_fails_with_its_mixtures(stage, monkeypatch: pytest.MonkeyPatch):
+    def train(*_arguments: object, **_options: object) -> None:
+        raise DataError("12 frames are too few to train on.")
+
+    monkeypatch.setattr(audiodvp, "train", train)
+    person, folder, failures = stage.dir.parent, stage.dir / "audiodvp", Failures()
+    settings = protocol.choose_baseline(stage.config, {})
+    history = audiodvp_baseline.train_baseline(person, folder, settings, failures=failures)
+    assert list(failures.describe()) == ["AudioDVP", "Our A2E", "High definition"]
+    row, curves = audiodvp_baseline.describe_training(history, LOSSES)
+    assert (row["steps"], row["seconds"], list(curves)) == (0, 0.0, ["Ours"])
+    with pytest.raises(DataError, match="12 frames are too few"):
+        audiodvp_baseline.train_baseline(person, folder, settings)
+
+
+def test_a_silent_tail_has_no_lse_but_a_reason(stage, judges: Judges):
+    tail = protocol.load_tail(stage, stage.config)
+    write_audio(tail.audio, Audio(np.zeros((10240, 1), np.float32), 16000))
+    failures = Failures()
+    assert evaluation_judges.judge_original(judges, tail, stage.dir / "videos", failures=failures) == {}
+    assert list(failures.describe()) == [GROUND_TRUTH]
+    columns = {"SSIM": 0.9}
+    images = pd.DataFrame(columns, index=[GROUND_TRUTH, REENCODED, *CONTROL_ROWS])
+    assert protocol.collect_controls(judges, {}, images)[GROUND_TRUTH] == columns
+    with pytest.raises(DataError):
+        evaluation_judges.judge_original(judges, tail, stage.dir / "videos")
+
+
 def make_clips() -> pd.DataFrame:
     rows = [(name, voice, 5.0 + place, 2.0 - 0.1 * place, 0) for place, name in enumerate(METHODS) for voice in "ab"]
     return pd.DataFrame(rows, columns=["method", "recording", "LSE-D (open)", "LSE-C (open)", "offset, frames"])
@@ -129,9 +159,9 @@ def test_the_verdict_names_every_measure_that_fails(judges: Judges):
         "opening": {GROUND_TRUTH: SyncScore(0.9, 0.9, 0, 300), "silence": SyncScore(0.0, 0.0, 0, 300)},
         "envelope": {GROUND_TRUTH: SyncScore(0.5, 0.5, 0, 300), "silence": SyncScore(0.45, 0.5, 0, 300)},
     }
-    columns = {"SSIM": 0.9, "SSIM in mask": 0.5, "PSNR in mask, dB": 20.0, "flicker ratio": 0.2}
+    columns = {"SSIM": 0.9, "SSIM in mask": 0.5, "PSNR in mask, dB": 20.0, "CW-SSIM in mask": 0.4, "flicker ratio": 0.2}
     images = pd.DataFrame(columns, index=[REENCODED, *CONTROL_ROWS])
-    images.loc[REENCODED] = (0.97, 0.9, 40.0, 0.98)
+    images.loc[REENCODED] = (0.97, 0.9, 40.0, 0.9, 0.98)
     columns = {LANDMARK_DISTANCE: 3.0, LIKENESS: 0.9, "FFD (open)": 1.0}
     faces = pd.DataFrame(columns, index=[REENCODED, *CONTROL_ROWS])
     faces.loc[REENCODED] = (0.1, 0.99, 0.01)
@@ -146,13 +176,18 @@ def test_the_verdict_names_every_measure_that_fails(judges: Judges):
         short = evaluation_judges.find_judging_failures(judges, frame_count, Fraction(fps), lip_sync=bad, **given)
         assert short["LSE"] is None
         assert {short[name] for name in ("images", "SSIM's variants", "faces", "opening's lag")} == {None}
+    unjudged = evaluation_judges.find_judging_failures(judges, 300, Fraction(25), lip_sync={}, **given)
+    assert unjudged["LSE"] == ["the original cannot be judged"]
 
 
 def test_the_summary_is_plain_numbers():
     scores = {name: {"LSE-D (open)": Estimate(5.0, 4.0, 6.0, 3), "SSIM": 0.9} for name in METHODS}
     images = pd.DataFrame({"SSIM in mask": 0.5, "SSIM": 0.9}, index=list(CHEATS))
     labels = {name: f"{name} (open weights)" for name in METHODS}
-    figures = protocol.summarise(scores, labels, images, {"LSE": "in order"}, "true")
+    failures = Failures()
+    failures.add("ATVG", "faces", "no face")
+    figures = protocol.summarise(scores, labels, images, {"LSE": "in order"}, "true", failures)
+    assert figures["failed"] == {"ATVG": "no faces: no face."}
     assert figures["ours"] == {"LSE-D (open)": 5.0, "SSIM": 0.9}
     assert "ATVG (open weights)" in figures
     assert list(figures["cheats_ssim"]) == list(CHEATS)

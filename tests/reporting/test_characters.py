@@ -77,6 +77,21 @@ def test_tables_of_all_finished_characters_are_written(tmp_path: Path):
     assert alone.index.get_level_values(0).unique().tolist() == ["A", "B", "mean of 2"]
 
 
+def test_a_failed_method_is_named_with_its_reason(tmp_path: Path):
+    finish(tmp_path, "A", 0.8)
+    path = tmp_path / "A" / "06_evaluation" / "scores.json"
+    saved = load_json(path)
+    saved["methods"]["ATVG"], saved["ablation"]["Our A2E"] = {}, {}
+    save_json(path, saved | {"failed": {"ATVG": "no video: too short.", "Our A2E": "no video: too short."}})
+    found = load_finished(tmp_path)
+    assert "A, ATVG failed: no video: too short." in found.describe()
+    built = found.build_tables(seed=0)
+    assert built["table2"][0].loc[("A", "SSIM"), "ATVG"] == "failed"
+    assert built["table3"][0].loc[("A", "SSIM"), "Our A2E"] == "failed"
+    assert [ax.get_ylabel() for ax in found.plot_figure3().axes if ax.get_ylabel()] == ["original", "ATVG"]
+    assert found.choose_metrics(["LSE-D (open)", "LSE-D"]) == ["LSE-D (open)", "SSIM"]
+
+
 def test_methods_of_another_kind_do_not_stand_in_one_table(tmp_path: Path):
     finish(tmp_path, "A", 0.8)
     finish(tmp_path, "B", 0.9, wav2lip="Wav2Lip", is_done=False)

@@ -158,13 +158,23 @@ def test_equal_methods_lie_on_the_outer_ring_and_partial_means_say_so() -> None:
 
 
 def test_a_radar_that_says_nothing_is_refused() -> None:
-    with pytest.raises(ParameterError, match="3 metrics and 2 methods, got 2 and 2"):
+    with pytest.raises(ParameterError, match="3 metrics and a method that has all, got 2 and 0"):
         plot_metric_radar({"Ours": {}, "ATVG": {}}, ["SSIM", "FID"])
+    with pytest.raises(ParameterError, match="3 metrics and a method that has all, got 3 and 0"):
+        plot_metric_radar({"Ours": {"SSIM": 1.0}}, ["SSIM", "FID", "LSE-D"])
+
+
+def test_methods_that_failed_are_named_in_every_figure() -> None:
     metrics = ["SSIM", "FID", "LSE-D"]
-    with pytest.raises(ParameterError, match="3 metrics and 2 methods, got 3 and 1"):
-        plot_metric_radar({"Ours": dict.fromkeys(metrics, 1.0)}, metrics)
-    with pytest.raises(ParameterError, match="ATVG lacks FID, LSE-D"):
-        plot_metric_radar({"Ours": dict.fromkeys(metrics, 1.0), "ATVG": {"SSIM": 1.0}}, metrics)
+    scores = {"Ours": dict.fromkeys(metrics, 1.0), "ATVG": {"SSIM": 1.0}, "Wav2Lip": {}}
+    radar = plot_metric_radar(scores, metrics, labels={"ATVG": "ATVG (open)"})
+    assert {"Ours", "ATVG (open): failed", "Wav2Lip: failed"} <= set(texts(radar).splitlines())
+    panels = plot_metric_dots({"A": scores}, metrics).axes
+    assert [sum(text.get_text() == "failed" for text in ax.texts) for ax in panels] == [1, 2, 2]
+    one = {"A": {"original": pictures(2, 8)}}
+    figure = plot_methods_by_moments(one, one, {"A": [1, 2]}, failed={"A": ["ATVG", "original"]})
+    assert [ax.get_ylabel() for ax in figure.axes if ax.get_ylabel()] == ["original", "ATVG"]
+    assert "failed" in texts(figure)
 
 
 def test_trainings_share_a_time_axis_with_the_equal_time_marked() -> None:

@@ -51,6 +51,20 @@ def test_table2_fills_what_exists_and_says_not_yet_of_what_was_asked_for() -> No
     assert (others.drop(index="B") == "–").all(axis=None)
 
 
+def test_a_method_that_failed_says_so_where_others_are_measured() -> None:
+    scores = {"A": {"Ours": {"SSIM": 0.9}, "ATVG": {}}, "B": {"Ours": {"SSIM": 0.9}, "ATVG": {"SSIM": 0.8}}}
+    table = tables.build_table2(scores, open_metrics=(), failed={"A": {"ATVG": "no video: a reason"}})
+    assert table.loc[("A", "SSIM"), "ATVG"] == "failed"
+    assert table.loc[("A", "LSE-D"), "ATVG"] == "–"
+    assert table.loc[("A", "SSIM"), "Wav2Lip"] == "–"
+    assert table.loc[("B", "SSIM"), "ATVG"] == 0.8
+    assert str(table.loc[("mean of 2", "SSIM"), "ATVG"]).endswith("(n = 1)")
+    assert "failed" in tables.format_latex(table, caption="")
+    ablation = {"A": {"Ours": {"SSIM": 0.9}, "Our A2E": {}}}
+    rows = tables.build_table3(ablation, open_metrics=(), failed={"A": {"AudioDVP": "a reason", "Our A2E": "another"}})
+    assert rows.loc[("A", "SSIM"), ["Baseline", "Our A2E", "High definition"]].tolist() == ["failed", "failed", "–"]
+
+
 def test_of_one_character_table2_has_her_own_rows_only() -> None:
     table = tables.build_table2({"A": {"Ours": {"SSIM": 0.9}}}, open_metrics=())
     assert table.index.tolist() == [("A", metric) for metric in tables.PAPER_METRICS]

@@ -1,5 +1,6 @@
 """crop: the choice of the square, both ways through it, and the files of stage 01."""
 
+import dataclasses
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -9,12 +10,14 @@ import pytest
 
 from metatalk_lib.core.artifacts import save_json
 from metatalk_lib.core.errors import DataError, ParameterError
+from metatalk_lib.core.findings import Check
 from metatalk_lib.media.audio import Audio
 from metatalk_lib.media.video import VideoInfo, probe_video, read_frames
 from metatalk_lib.media.video_writer import write_video
 from metatalk_lib.tracking import crop as tracking_crop
 from metatalk_lib.tracking.crop import (
     CropTransform,
+    check_held_out,
     choose_crop,
     describe_crop,
     held_out_start,
@@ -192,9 +195,20 @@ def test_paste_changes_nothing_where_the_weight_is_zero():
 
 def test_held_out_tail():
     assert held_out_start(make_info(frames=200), 2.0) == 150
-    assert held_out_start(make_info(frames=200), 0.0) == 200
-    with pytest.raises(DataError, match=r"lasts 3.20 s; with 3 s held out less than 1 s"):
-        held_out_start(make_info(frames=80), 3.0)
+    assert held_out_start(make_info(frames=200), 0.1) == 184, "measures need 0.64 s"
+    assert held_out_start(make_info(frames=80), 3.0) == 54, "a third at most"
+    with pytest.raises(DataError, match=r"lasts 1.20 s; with its tail held out less than 1 s"):
+        held_out_start(make_info(frames=30), 3.0)
+
+
+def test_a_tail_shorter_than_asked_for_is_a_notice():
+    info = make_info(frames=80)
+    assert check_held_out(info, 54, 1.0) == Check("held-out tail", "ok", "1.04 s, frames 54 to 79")
+    short = check_held_out(info, 54, 3.0)
+    assert (short.status, short.figure) == (
+        "notice",
+        "1.04 s, frames 54 to 79: a third of the clip, where 3 s were asked for",
+    )
 
 
 def test_crop_json_round_trip(tmp_path: Path):
@@ -271,3 +285,22 @@ def test_a_source_that_breaks_leaves_no_video(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(DataError, match="frame 4 cannot be decoded"):
         write_face_videos(tmp_path / "source.mp4", CropTransform(0, 0, 512, 512), *paths)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_contact_sheet_shows_bridged_frames_and_hidden_mouths(tmp_path: Path):
+    frames, _ = moving_face(60)
+    write_video(tmp_path / "a.mp4", frames, fps=FPS)
+    info = probe_video(tmp_path / "a.mp4")
+    track = track_landmarks(iter(frames), frame_count=60, fps=FPS)
+    detected, occluded = np.ones(60, bool), np.zeros(60, bool)
+    detected[[7, 40, 41]] = False
+    occluded[[40, 41]] = True
+    marked = dataclasses.replace(track, detected=detected, occluded=occluded)
+    transform = choose_crop(track, info)
+    path = tmp_path / "face.mp4"
+    write_face_videos(info.path, transform, path, tmp_path / "small.mp4")
+    sheet = make_contact_sheet(tmp_path / "small.mp4", transform, marked, tiles=12)
+    for colour in ((230, 40, 40), (240, 150, 30)):
+        assert (sheet == colour).all(axis=-1).sum() > 500, colour
+    plain = make_contact_sheet(tmp_path / "small.mp4", transform, track, tiles=12)
+    assert not (plain == (230, 40, 40)).all(axis=-1).any()

@@ -122,8 +122,8 @@ def test_sound_of_another_length(tmp_path: Path):
     import av
 
     write_video(tmp_path / "a.mp4", moving_face(50)[0], fps=FPS, audio=speech(2.0))
-    for seconds, status in ((2.5, "notice"), (4.0, "error")):
-        path = tmp_path / f"{status}.mkv"
+    for seconds, status in ((2.5, "notice"), (4.0, "notice"), (2.05, "ok"), (1.2, "notice"), (0.9, "error")):
+        path = tmp_path / f"{seconds}.mkv"
         with av.open(str(tmp_path / "a.mp4")) as source, av.open(str(path), "w") as target:
             video, sound = (
                 target.add_stream_from_template(source.streams.video[0]),
