@@ -115,6 +115,8 @@ def measure_redness(views: Float32[np.ndarray, "T 24 32 3"]) -> Float[np.ndarray
     green_red = views[..., 1]
     usual = np.median(green_red, axis=0)
     is_lip = usual > np.quantile(usual, 1 - _LIP_SHARE)
+    if not is_lip.any():  # one colour throughout
+        return np.ones(len(views))
     contrast = np.median(green_red[:, is_lip], axis=1) - np.median(green_red[:, ~is_lip], axis=1)
     middle = float(np.median(contrast))
     return (contrast / middle if middle > 1 else np.ones(len(views))).astype(np.float64)
