@@ -52,17 +52,18 @@ def judge(
     Raises:
         ParameterError: none or both of the bars are given.
     """
-    if (at_least is None) == (at_most is None):
-        raise ParameterError(f"judge `{name}`: give one bar, at_least or at_most.")
-    bar = at_least if at_least is not None else at_most
-    holds = value >= at_least if at_least is not None else at_most is not None and value <= at_most
-    if unit == "%":
-        figure, limit = f"{100 * value:.0f} %", f"{100 * (bar or 0):.0f} %"
+    if at_least is not None and at_most is None:
+        relation, bar, holds = "at least", at_least, value >= at_least
+    elif at_most is not None and at_least is None:
+        relation, bar, holds = "at most", at_most, value <= at_most
     else:
-        figure, limit = (f"{number:.{digits}f} {unit}".rstrip() for number in (value, bar or 0.0))
+        raise ParameterError(f"judge `{name}`: give one bar, at_least or at_most.")
+    if unit == "%":
+        figure, limit = (f"{100 * number:.0f} %" for number in (value, bar))
+    else:
+        figure, limit = (f"{number:.{digits}f} {unit}".rstrip() for number in (value, bar))
     if holds:
         return Check(name, "ok", figure)
-    relation = "at least" if at_least is not None else "at most"
     return Check(name, "notice", f"{figure}, where {relation} {limit} is usual", advice)
 
 

@@ -89,11 +89,7 @@ def measure_fit(
     Raises:
         ParameterError: the numbers of frames and coefficients differ, or no frame is valid.
     """
-    if len(landmarks_crop) != len(coefficients) or not coefficients.valid.any():
-        raise ParameterError(
-            f"measure_fit: {len(landmarks_crop)} frames of landmarks for {len(coefficients)} coefficients, of which "
-            f"{int(coefficients.valid.sum())} are valid. Pass the landmarks that were fitted."
-        )
+    _check_frames("measure_fit", "landmarks", len(landmarks_crop), coefficients)
     observed = np.asarray(landmarks_crop, dtype=np.float64)[coefficients.valid]
     fitted = predicted_landmarks(model, coefficients, size)[coefficients.valid]
     distance = np.linalg.norm(fitted - observed, axis=-1)
@@ -146,11 +142,7 @@ def measure_contours(
     Raises:
         ParameterError: the numbers of frames and coefficients differ, or no frame is valid.
     """
-    if len(dense_crop) != len(coefficients) or not coefficients.valid.any():
-        raise ParameterError(
-            f"measure_contours: {len(dense_crop)} frames of points for {len(coefficients)} coefficients, of which "
-            f"{int(coefficients.valid.sum())} are valid. Pass the points that were fitted."
-        )
+    _check_frames("measure_contours", "points", len(dense_crop), coefficients)
     fitted = predicted_points(model, coefficients, size)[coefficients.valid]
     observed = dense_crop[coefficients.valid, : fitted.shape[1]].astype(np.float64)
     distance = np.linalg.norm(fitted - observed, axis=-1)
@@ -166,6 +158,14 @@ def measure_contours(
         width_correlation=width[0],
         width_slope=width[1],
     )
+
+
+def _check_frames(caller: str, observed: str, count: int, coefficients: Coefficients) -> None:
+    if count != len(coefficients) or not coefficients.valid.any():
+        raise ParameterError(
+            f"{caller}: {count} frames of {observed} for {len(coefficients)} coefficients, of which "
+            f"{int(coefficients.valid.sum())} are valid. Pass the {observed} that were fitted."
+        )
 
 
 def check_fit(

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from metatalk_lib.core.errors import DataError
-from metatalk_lib.tracking.face_detector import MINIMUM_FACE_PX, box_about, find_faces
+from metatalk_lib.tracking.box_predictor import BoxPredictor
 from metatalk_lib.tracking.face_points import FacePoints
 
 FAN_SIDE = 256
@@ -35,7 +35,7 @@ _MIRRORED = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47:45:-1, 39:35
                   64:59:-1, 67:64:-1]  # fmt: skip
 
 
-class FanPredictor:
+class FanPredictor(BoxPredictor):
     """The face alignment network, applied to a square around the face and to its mirror image.
 
     Source: A. Bulat and G. Tzimiropoulos, How far are we from solving the 2D and 3D face alignment problem?, ICCV 2017;
@@ -48,12 +48,6 @@ class FanPredictor:
     def __init__(self, network: torch.nn.Module, device: str | torch.device = "cpu") -> None:
         self.network, self.device = network.to(device).eval(), torch.device(device)
 
-    def find(
-        self, image: UInt8[np.ndarray, "H W *C"], smallest_px: float = MINIMUM_FACE_PX
-    ) -> list[tuple[Float[np.ndarray, " 4"], float]]:
-        """See `LandmarkPredictor`; faces are found by dlib."""
-        return find_faces(image, float(smallest_px))
-
     def predict(self, image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray, " 4"]) -> FacePoints:
         """See `LandmarkPredictor`."""
         corner, side = fan_square(box)
@@ -64,10 +58,6 @@ class FanPredictor:
             straight, mirrored = self.network(torch.from_numpy(pair).to(self.device))[-1].float().cpu().numpy()
         heatmaps = (straight + mirrored[_MIRRORED, :, ::-1]) / 2
         return FacePoints((find_peaks(heatmaps) * (side / HEATMAP_SIDE) + corner).astype(np.float32))
-
-    def follow(self, image: UInt8[np.ndarray, "H W *C"], before: FacePoints) -> FacePoints:
-        """See `LandmarkPredictor`."""
-        return self.predict(image, box_about(before.landmarks))
 
 
 def fan_square(box: Float[np.ndarray, " 4"]) -> tuple[Float[np.ndarray, " 2"], float]:

@@ -5,19 +5,18 @@ All find faces in a picture as boxes of dlib's kind, and place points on the fac
 
 from typing import Literal, Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
 from metatalk_lib.core.assets import require_file
 from metatalk_lib.core.errors import ParameterError
+from metatalk_lib.tracking.box_predictor import BoxPredictor
 from metatalk_lib.tracking.face_detector import (
     MINIMUM_FACE_PX,
     box_about,
     box_overlap,
     face_width,
-    find_faces,
     predict_landmarks,
 )
 from metatalk_lib.tracking.face_landmarker import (
@@ -81,24 +80,14 @@ class LandmarkPredictor(Protocol):
         """
 
 
-class DlibPredictor:
+class DlibPredictor(BoxPredictor):
     """dlib's detector, and its shape predictor averaged over shifted boxes."""
 
     uses_colour = False
 
-    def find(
-        self, image: UInt8[np.ndarray, "H W *C"], smallest_px: float = MINIMUM_FACE_PX
-    ) -> list[tuple[Float[np.ndarray, " 4"], float]]:
-        """See `LandmarkPredictor`."""
-        return find_faces(image, float(smallest_px))
-
     def predict(self, image: UInt8[np.ndarray, "H W *C"], box: Float[np.ndarray, " 4"]) -> FacePoints:
         """See `LandmarkPredictor`."""
         return FacePoints(predict_landmarks(image, box))
-
-    def follow(self, image: UInt8[np.ndarray, "H W *C"], before: FacePoints) -> FacePoints:
-        """See `LandmarkPredictor`."""
-        return self.predict(image, box_about(before.landmarks))
 
 
 class MediaPipePredictor:
@@ -128,7 +117,7 @@ class MediaPipePredictor:
                 square = square._replace(x=square.x + left, y=square.y + top)
                 if any(_contains(box, square) for box, _ in found):
                     continue
-                reading = self._settle(image, square, passes=1)
+                reading = self._settle(image, square)
                 landmarks = derive_landmarks(reading.points)
                 if reading.confidence < SURE_FACE or face_width(landmarks) < smallest_px:
                     continue
@@ -143,7 +132,7 @@ class MediaPipePredictor:
         """See `LandmarkPredictor`."""
         side = float(box[2] - box[0]) / _DLIB_PER_BOX
         x, y = (float(box[axis] + box[axis + 2]) / 2 for axis in (0, 1))
-        return self._score(self._settle(image, FaceSquare(x, y + _DLIB_RISE * side, ROI_SCALE * side, 0.0), passes=1))
+        return self._score(self._settle(image, FaceSquare(x, y + _DLIB_RISE * side, ROI_SCALE * side, 0.0)))
 
     def follow(self, image: UInt8[np.ndarray, "H W 3"], before: FacePoints) -> FacePoints:
         """See `LandmarkPredictor`; a face that has hardly moved is placed once, in the square of the previous frame."""
@@ -169,13 +158,13 @@ class MediaPipePredictor:
         local = box - np.tile([left, top], 2)
         return max((face.score for face in faces if box_overlap(face.box, local) > _SAME_FACE), default=0.0)
 
-    def _settle(self, image: np.ndarray, square: FaceSquare, *, passes: int) -> FaceReading:
+    def _settle(self, image: np.ndarray, square: FaceSquare) -> FaceReading:
         """Place the points, then again in the square about them; once more for a head that leans further than seen."""
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else np.ascontiguousarray(image)
+        image = np.ascontiguousarray(image)
         reading = self.landmarker.place_points(image, square)
         better = square_about_points(reading.points)
-        passes += abs(better.angle - square.angle) > _LEVEL_RAD
-        for _ in range(passes):
+        reading = self.landmarker.place_points(image, better)
+        if abs(better.angle - square.angle) > _LEVEL_RAD:
             reading = self.landmarker.place_points(image, square_about_points(reading.points))
         return reading
 

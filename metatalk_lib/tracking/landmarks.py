@@ -4,7 +4,7 @@ Points are in source pixels, (x, y); see `face_points` for their order.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,18 +49,12 @@ class LandmarkTrack:
 
     def select(self, rows: slice) -> "LandmarkTrack":
         """Return the track of a stretch of frames."""
-        arrays = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return LandmarkTrack(
-            **{
-                name: value[rows] if value is not None and name != "dense_noise" else value
-                for name, value in arrays.items()
-            }
-        )
+        by_frame = {name: value[rows] for name, value in vars(self).items() if value is not None}
+        return replace(self, **by_frame | {"dense_noise": self.dense_noise})
 
     def save(self, path: str | Path) -> None:
         """Save as `.npz`."""
-        arrays = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        save_arrays(Path(path), **{name: value for name, value in arrays.items() if value is not None})
+        save_arrays(Path(path), **{name: value for name, value in vars(self).items() if value is not None})
 
     @classmethod
     def load(cls, path: str | Path) -> "LandmarkTrack":
