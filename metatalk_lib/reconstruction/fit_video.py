@@ -50,8 +50,10 @@ from metatalk_lib.reconstruction.tracked_points import weigh_tracked
 
 BESIDE_REGRESSOR = 0.25
 """Factor of the tracked points' weights where the regressor knows such a face well: it is more accurate there."""
-SMALLEST_WEIGHT = 1e-3
-"""Factor of the regressor's weights on a face unlike all that it knows."""
+UNFAMILIAR = 0.02
+"""Familiarity below which the regressor is not asked: its points would not count."""
+FAMILIARITY_FRAMES = 16
+"""Frames of a clip by which the regressor's familiarity with its face is measured."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def place_points(model: FaceModel, clip: FaceClip, settings: ReconstructionSetti
     """Collect the surface points of every frame: those that were tracked, and those of the open regressor.
 
     The regressor was trained on rendered people. On them it is more accurate than the tracker and leads; the less a
-    face is like theirs, by its own doubt, the less it has to say.
+    face is like theirs, by its own doubt, the less it has to say. Faces unlike all that it knows are not shown to it.
 
     Returns:
         None where there are neither.
@@ -123,14 +125,21 @@ def place_points(model: FaceModel, clip: FaceClip, settings: ReconstructionSetti
         return tracked
     if not model.action_names:
         raise ParameterError("the open regressor knows the open face model only. Set face_regressor to deep3d or none.")
+    familiarity = 1.0 if tracked is None else _ask_some_frames(model, clip, eye_px)
+    if tracked is not None and familiarity < UNFAMILIAR:
+        return tracked
     predicted = predict_points(load_regressor(), model, clip.read_all(), clip.landmarks)
     surface = weigh_predicted(model, predicted, eye_px)
     if tracked is None:
         return surface
-    familiarity = measure_familiarity(model, predicted, eye_px)
-    return join_points(
-        tracked.scale(1 + (BESIDE_REGRESSOR - 1) * familiarity), surface.scale(max(familiarity, SMALLEST_WEIGHT))
-    )
+    return join_points(tracked.scale(1 + (BESIDE_REGRESSOR - 1) * familiarity), surface.scale(familiarity))
+
+
+def _ask_some_frames(model: FaceModel, clip: FaceClip, eye_px: float) -> float:
+    """Measure the regressor's familiarity with a clip's face on a few frames throughout."""
+    rows = np.unique(np.linspace(0, len(clip.frame_id) - 1, FAMILIARITY_FRAMES).round().astype(int))
+    frames = (frame for row in rows.tolist() for frame in clip.read(row, row + 1))
+    return measure_familiarity(model, predict_points(load_regressor(), model, frames, clip.landmarks[rows]), eye_px)
 
 
 def fit_shape(

@@ -1,0 +1,108 @@
+"""The held-out tail of a walked clip, painted from its own coefficients by our renderer and by AudioDVP's."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, UInt8
+
+from metatalk_lib.baselines.audiodvp import paint_audiodvp_frames
+from metatalk_lib.evaluation.controls import IMAGE_ORDER, find_order_failures
+from metatalk_lib.evaluation.held_out import HeldOut, load_held_out
+from metatalk_lib.evaluation.image_measures import IMAGE_METRICS, RIM_PER_SIDE, average_pictures
+from metatalk_lib.face3d.face_model import load_face_model
+from metatalk_lib.metrics.catalogue import is_better
+from metatalk_lib.neural_renderer.generator import load_renderer
+from metatalk_lib.neural_renderer.inspection import paint_pairs
+from metatalk_lib.neural_renderer.reference_pairs import add_references
+from metatalk_lib.neural_renderer.training_pairs import render_pairs
+from metatalk_lib.talk.character import load_character
+
+REAL, OURS, THEIRS = "real", "ours", "AudioDVP"
+BAND_PX = 8
+"""Width of the band along the face's outline, px of the crop."""
+JUDGED = (*(name for name in IMAGE_METRICS if name != "SSIM"),)
+"""Measures of the painted region; over the whole crop all methods are alike."""
+
+
+@dataclass(frozen=True)
+class Painting:
+    """Measures of the tail painted from its own coefficients.
+
+    Attributes:
+        table: rows `REAL`, `OURS`, `THEIRS`; columns `image_measures.IMAGE_METRICS`.
+        band: mean absolute error in the band along the outline over that of the interior, ours.
+        valid: measures whose controls are in order on this clip.
+    """
+
+    table: pd.DataFrame
+    band: float
+    valid: tuple[str, ...]
+
+    def lost(self) -> list[str]:
+        """Valid measures in which ours is not better than AudioDVP's."""
+        column = {name: self.table[name] for name in self.valid}
+        return [name for name, values in column.items() if not is_better(name, values[OURS], values[THEIRS])]
+
+
+def measure_painting(folder: Path) -> Painting:
+    """Paint and measure the tail of a clip whose stages 01 to 06 are finished."""
+    tail = load_held_out(
+        folder / "01_crop" / "crop.json",
+        folder / "03_reconstruction" / "coefficients.npz",
+        folder / "01_crop" / "audio.wav",
+        max_seconds=600.0,
+    )
+    model = load_face_model(tail.coefficients.face_model)
+    real, masks = list(tail.originals()), list(tail.masks(model))
+    ours, theirs = list(paint_ours(folder, tail)), list(paint_theirs(folder, tail))
+    rows = (
+        ([original, own, other], original, mask)
+        for original, own, other, mask in zip(real, ours, theirs, masks, strict=True)
+    )
+    means = average_pictures(rows, 0, rim=RIM_PER_SIDE * tail.crop.size)
+    table = pd.DataFrame(means, index=[REAL, OURS, THEIRS], columns=list(IMAGE_METRICS))
+    bands = [compare_band(own, original, mask) for own, original, mask in zip(ours, real, masks, strict=True)]
+    controls = pd.read_csv(folder / "06_evaluation" / "images.csv", index_col="video")
+    valid = [name for name in IMAGE_ORDER if name in JUDGED and not find_order_failures(controls, name)]
+    return Painting(table, float(np.divide(*np.sum(bands, axis=0))), tuple(valid))
+
+
+def compare_band(
+    painted: UInt8[np.ndarray, "H W 3"], original: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
+) -> tuple[float, float]:
+    """Compute the mean absolute error in the band inside the mask's edge, and in the rest of the mask."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    error = cv2.absdiff(painted, original).mean(axis=2)
+    return float(error[mask & (depth <= BAND_PX)].mean()), float(error[depth > BAND_PX].mean())
+
+
+def paint_ours(folder: Path, tail: HeldOut) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
+    """Paint the tail's crops as stage 05 does."""
+    model, coefficients = load_face_model(tail.coefficients.face_model), load_character(folder).coefficients
+    renderer = load_renderer(folder / "05_neural_renderer", model)
+    roi, count = renderer.settings.roi, renderer.settings.references
+    with tempfile.TemporaryDirectory() as work:
+        numbered = zip(tail.frame_id.tolist(), tail.originals(), strict=True)
+        pairs = render_pairs(model, coefficients, numbered, len(tail), roi, Path(work))
+        pairs = add_references(
+            model, coefficients, pairs, renderer.bank, count, Path(work),
+            fits_surroundings=renderer.settings.fits_surroundings,
+        )  # fmt: skip
+        painted = paint_pairs(renderer, pairs)
+    for original, paint in zip(tail.originals(), painted, strict=True):
+        crop = original.copy()
+        roi.cut(crop)[:] = paint
+        yield crop
+
+
+def paint_theirs(folder: Path, tail: HeldOut) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
+    """Paint the tail's crops by the AudioDVP baseline of stage 06."""
+    renderer = load_renderer(folder / "06_evaluation" / "audiodvp" / "renderer", load_face_model())
+    frames = paint_audiodvp_frames(load_character(folder), renderer, tail.coefficients, tail.frame_id)
+    return (tail.crop.crop_image(frame) for frame in frames)
