@@ -15,6 +15,7 @@ from metatalk_lib.evaluation.controls import IMAGE_ORDER, find_order_failures
 from metatalk_lib.evaluation.held_out import HeldOut, load_held_out
 from metatalk_lib.evaluation.image_measures import IMAGE_METRICS, RIM_PER_SIDE, average_pictures
 from metatalk_lib.face3d.face_model import load_face_model
+from metatalk_lib.face3d.face_renderer import render_face
 from metatalk_lib.metrics.catalogue import is_better
 from metatalk_lib.neural_renderer.generator import load_renderer
 from metatalk_lib.neural_renderer.inspection import paint_pairs
@@ -24,7 +25,7 @@ from metatalk_lib.talk.character import load_character
 
 REAL, OURS, THEIRS = "real", "ours", "AudioDVP"
 BAND_PX = 8
-"""Width of the band along the face's outline, px of the crop."""
+"""Distance from the face's outline up to which a pixel belongs to its band, px of the crop."""
 JUDGED = (*(name for name in IMAGE_METRICS if name != "SSIM"),)
 """Measures of the painted region; over the whole crop all methods are alike."""
 
@@ -66,20 +67,23 @@ def measure_painting(folder: Path) -> Painting:
     )
     means = average_pictures(rows, 0, rim=RIM_PER_SIDE * tail.crop.size)
     table = pd.DataFrame(means, index=[REAL, OURS, THEIRS], columns=list(IMAGE_METRICS))
-    bands = [compare_band(own, original, mask) for own, original, mask in zip(ours, real, masks, strict=True)]
+    faces = (render_face(model, tail.coefficients, row, tail.crop.size).mask for row in range(len(tail)))
+    bands = [compare_band(*each) for each in zip(ours, real, faces, masks, strict=True)]
     controls = pd.read_csv(folder / "06_evaluation" / "images.csv", index_col="video")
     valid = [name for name in IMAGE_ORDER if name in JUDGED and not find_order_failures(controls, name)]
     return Painting(table, float(np.divide(*np.sum(bands, axis=0))), tuple(valid))
 
 
 def compare_band(
-    painted: UInt8[np.ndarray, "H W 3"], original: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]
+    painted: UInt8[np.ndarray, "H W 3"],
+    original: UInt8[np.ndarray, "H W 3"],
+    face: Bool[np.ndarray, "H W"],
+    mask: Bool[np.ndarray, "H W"],
 ) -> tuple[float, float]:
-    """Compute the mean absolute error in the band inside the mask's edge, and in the rest of the mask."""
-    padded = np.pad(mask.astype(np.uint8), 1)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    """Compute the mean absolute error inside the mask, along the drawn face's outline and on the rest of the face."""
+    within, beyond = (cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5) for side in (face, ~face))
     error = cv2.absdiff(painted, original).mean(axis=2)
-    return float(error[mask & (depth <= BAND_PX)].mean()), float(error[depth > BAND_PX].mean())
+    return float(error[mask & (within + beyond <= BAND_PX)].mean()), float(error[mask & (within > BAND_PX)].mean())
 
 
 def paint_ours(folder: Path, tail: HeldOut) -> Iterator[UInt8[np.ndarray, "S S 3"]]:

@@ -223,10 +223,10 @@ def make_pairs(
         settings: settings whose depth determines the rectangle.
         folder: output folder of the arrays, memory-mapped.
     """
-    roi = find_roi(model, coefficients, SIZE_PX, multiple=2**settings.depth)
+    roi = find_roi(model, coefficients, SIZE_PX, multiple=2**settings.depth, region="lower")
 
     def draw(row: int, frame: np.ndarray) -> PairRow:
-        mask = dilated_mask(model, coefficients, row, SIZE_PX, roi)
+        mask = dilated_mask(model, coefficients, row, SIZE_PX, roi, region="lower")
         whole = render_face(model, coefficients, row, SIZE_PX, window=(*roi,)).image
         return PairRow(whole * mask[..., None], mask, roi.cut(frame) * mask[..., None])
 
@@ -304,7 +304,7 @@ def paint_audiodvp_frames(
     """
     model, roi = load_face_model(driven.face_model), renderer.settings.roi
     transform = replace(character.transform, size=SIZE_PX)
-    drawn = (draw_frame(model, driven, index, SIZE_PX, roi) for index in range(len(driven)))
+    drawn = (draw_frame(model, driven, index, SIZE_PX, roi, region="lower") for index in range(len(driven)))
     together = zip(read_in_order(character.source, order), neighbourhoods(drawn, AUDIODVP_WINDOW), strict=True)
     for source, neighbours in together:
         square, centre = transform.crop_image(source), cast(DrawnFrame, neighbours[AUDIODVP_WINDOW // 2])

@@ -53,8 +53,10 @@ class HeldOut:
         return (self.crop.crop_image(frame) for frame in read_in_any_order(self.source, self.frame_id[order]))
 
     def masks(self, model: FaceModel) -> Iterator[Bool[np.ndarray, "S S"]]:
-        """Yield the renderer's lower-face mask of each frame, in the crop."""
-        return (dilated_mask(model, self.coefficients, row, self.crop.size) for row in range(len(self)))
+        """Yield the dilated mask of each frame's whole lower face, in the crop: every method paints within it."""
+        return (
+            dilated_mask(model, self.coefficients, row, self.crop.size, region="lower") for row in range(len(self))
+        )
 
     def envelope(self) -> Float[np.ndarray, " T"]:
         """Compute the speech envelope of the frames' audio, dB above the floor."""

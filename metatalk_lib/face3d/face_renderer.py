@@ -15,6 +15,10 @@ from metatalk_lib.face3d.face_model import FaceModel
 from metatalk_lib.face3d.rasterizer import Raster, interpolate, rasterize
 
 Window = tuple[int, int, int, int]
+MaskRegion = Literal["lower", "speech"]
+"""The whole lower face, as in the paper; or that part of it which speech moves, without nose, ears and the eyes' rims."""
+MOVED_SHARE = 0.25
+"""Speech moves the surface where the expression modes move it by this share of what they move the most, or more."""
 # Albedo of the plug that represents the inside of the mouth: dark red-brown, RGB in [0, 1].
 MOUTH_COLOUR = np.array((0.22, 0.07, 0.06), dtype=np.float32)
 
@@ -93,6 +97,24 @@ def face_topology(model: FaceModel) -> Topology:
     lower = triangles[model.lower_face.cpu().numpy()]
     face, lower = (np.concatenate((part, plug)).astype(np.int32) for part in (triangles, lower))
     return Topology(triangles.astype(np.int32), plug_vertices, face, lower)
+
+
+@lru_cache(maxsize=4)
+def moved_triangles(model: FaceModel) -> Bool[np.ndarray, " J"]:
+    """Find the lower face's triangles, in the order of `Topology.lower`, that speech moves; the mouth's inside is moved.
+
+    Args:
+        model: the face model.
+
+    Source: original to this project.
+    """
+    with torch.no_grad():
+        modes = model.expression_basis.transpose(0, 1).flatten(1)
+        reach = (model.subdivision @ modes).norm(dim=1).cpu().numpy()
+    topology = face_topology(model)
+    reach = np.concatenate((reach, np.full(len(topology.plug_vertices), np.inf)))
+    largest = reach[topology.lower][np.isfinite(reach[topology.lower])].max()
+    return np.asarray((reach[topology.lower] >= MOVED_SHARE * largest).all(axis=1))
 
 
 def _person_of(model: FaceModel, coefficients: Coefficients) -> _Person:
@@ -252,7 +274,13 @@ def draw_face(
 
 
 def mouth_masks(
-    model: FaceModel, coefficients: Coefficients, index: int, size: int, *, window: Window | None = None
+    model: FaceModel,
+    coefficients: Coefficients,
+    index: int,
+    size: int,
+    *,
+    window: Window | None = None,
+    region: MaskRegion = "lower",
 ) -> MouthMasks:
     """Compute masks of the lower face with the mouth closed and wide open.
 
@@ -264,11 +292,13 @@ def mouth_masks(
         index: row of `coefficients`.
         size: side of the crop, pixels.
         window: as in `render_face`.
+        region: part of the lower face.
 
     Raises:
         ParameterError: as in `render_face`.
 
-    Source: paper section 2.4; xinwen-cs/AudioDVP models/networks.py MouthMask (closed united with open).
+    Source: paper section 2.4; xinwen-cs/AudioDVP models/networks.py MouthMask (closed united with open); the region
+    `speech` is original to this project.
     """
     _check(coefficients, index)
     person = _person_of(model, coefficients)
@@ -278,12 +308,20 @@ def mouth_masks(
         _camera_vertices(model, person, expression, coefficients, index)
         for expression in (np.zeros_like(wide_open), wide_open)
     )
-    closed, opened = (_draw(surface, topology, "lower", size, window)[0].face_id >= 0 for surface in surfaces)
+    drawn = (_draw(surface, topology, "lower", size, window)[0].face_id for surface in surfaces)
+    kept = moved_triangles(model) if region == "speech" else np.ones(len(topology.lower), bool)
+    closed, opened = ((face_id >= 0) & kept[face_id] for face_id in drawn)
     return MouthMasks(closed, opened, closed | opened)
 
 
 def lower_face_mask(
-    model: FaceModel, coefficients: Coefficients, index: int, size: int, *, window: Window | None = None
+    model: FaceModel,
+    coefficients: Coefficients,
+    index: int,
+    size: int,
+    *,
+    window: Window | None = None,
+    region: MaskRegion = "lower",
 ) -> Bool[np.ndarray, "H W"]:
     """Compute the mask of all pixels that the lower face can cover: the union of `mouth_masks`.
 
@@ -293,8 +331,9 @@ def lower_face_mask(
         index: row of `coefficients`.
         size: side of the crop, pixels.
         window: as in `render_face`.
+        region: part of the lower face.
 
     Raises:
         ParameterError: as in `render_face`.
     """
-    return mouth_masks(model, coefficients, index, size, window=window).union
+    return mouth_masks(model, coefficients, index, size, window=window, region=region).union

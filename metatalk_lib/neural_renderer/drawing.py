@@ -9,7 +9,7 @@ from jaxtyping import Bool, UInt8
 from metatalk_lib.core.parallel import torch_threads
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel
-from metatalk_lib.face3d.face_renderer import draw_face
+from metatalk_lib.face3d.face_renderer import MaskRegion, draw_face
 from metatalk_lib.neural_renderer.background_flow import Surroundings
 from metatalk_lib.neural_renderer.lower_face_region import Roi, dilated_mask
 from metatalk_lib.neural_renderer.reference_bank import Reference, ReferenceBank
@@ -39,6 +39,8 @@ def draw_frame(
     bank: ReferenceBank | None = None,
     chosen: Sequence[Reference] = (),
     image: UInt8[np.ndarray, "H W 3"] | None = None,
+    *,
+    region: MaskRegion = "speech",
 ) -> DrawnFrame:
     """Draw one row of `coefficients`, with the chosen references of the bank warped to it.
 
@@ -51,9 +53,10 @@ def draw_frame(
         bank: reference bank that `chosen` refers to; None draws no references.
         chosen: references to warp to the drawn face.
         image: real image of the rectangle, with whose surroundings the references are aligned; None skips this.
+        region: as in `dilated_mask`.
     """
     drawn = draw_face(model, coefficients, index, size, region="lower", window=(*roi,))
-    mask = dilated_mask(model, coefficients, index, size, roi)
+    mask = dilated_mask(model, coefficients, index, size, roi, region=region)
     references = np.zeros((0, roi.height, roi.width, 3), np.uint8)
     if bank is not None and len(chosen):
         surroundings = None if image is None else Surroundings.of(image, mask, size)

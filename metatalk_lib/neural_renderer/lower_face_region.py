@@ -13,7 +13,7 @@ from metatalk_lib.core.parallel import CORES, draw_ahead, torch_threads
 from metatalk_lib.core.progress import track
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import FaceModel
-from metatalk_lib.face3d.face_renderer import lower_face_mask
+from metatalk_lib.face3d.face_renderer import MaskRegion, lower_face_mask
 
 MARGIN_PX = 8
 """Smallest distance of the mask from the rectangle's edge where the crop allows it, px."""
@@ -73,9 +73,15 @@ DILATION_PER_SIDE = 1 / 64
 
 @torch_threads(1)
 def dilated_mask(
-    model: FaceModel, coefficients: Coefficients, index: int, size: int, roi: Roi | None = None
+    model: FaceModel,
+    coefficients: Coefficients,
+    index: int,
+    size: int,
+    roi: Roi | None = None,
+    *,
+    region: MaskRegion = "speech",
 ) -> Bool[np.ndarray, "H W"]:
-    """Compute the lower-face mask of one frame (closed united with wide open), dilated by 1/64 of the crop's side.
+    """Compute the mask of one frame (mouth closed united with wide open), dilated by 1/64 of the crop's side.
 
     Args:
         model: the face model.
@@ -83,10 +89,11 @@ def dilated_mask(
         index: row of `coefficients`.
         size: side of the crop, px.
         roi: rectangle to compute; it must contain the whole mask for the result to equal that part of the full mask.
+        region: what our renderer paints, `speech`, or the whole lower face, on which all methods are judged.
 
     Source: paper section 2.4; AudioDVP's mask (3×3 dilation, four times at 256 px), scaled with the crop.
     """
-    mask = lower_face_mask(model, coefficients, index, size, window=None if roi is None else (*roi,))
+    mask = lower_face_mask(model, coefficients, index, size, window=None if roi is None else (*roi,), region=region)
     rim = max(1, round(size * DILATION_PER_SIDE))
     kernel = np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)
     return cv2.dilate(mask.astype(np.uint8), kernel) > 0
@@ -100,6 +107,7 @@ def find_roi(
     multiple: int,
     folder: Path | None = None,
     key: str = "",
+    region: MaskRegion = "speech",
 ) -> Roi:
     """Find the smallest rectangle, with sides that are multiples of `multiple`, that contains every dilated mask.
 
@@ -110,6 +118,7 @@ def find_roi(
         multiple: 2^depth of the U-Net.
         folder: folder to save the rectangle in, for a later run with the same key; None saves nothing.
         key: identifies the inputs, as for `render_pairs`.
+        region: as in `dilated_mask`.
 
     Raises:
         ParameterError: `size` is no multiple of `multiple`.
@@ -120,7 +129,7 @@ def find_roi(
         return Roi(*kept["roi"])
 
     def find_bounds(index: int) -> Int[np.ndarray, "4"]:
-        ys, xs = np.nonzero(dilated_mask(model, coefficients, index, size))
+        ys, xs = np.nonzero(dilated_mask(model, coefficients, index, size, region=region))
         return np.array([xs.min(), ys.min(), -xs.max() - 1, -ys.max() - 1] if len(xs) else [size, size, 0, 0])
 
     rows = track(range(len(coefficients)), "finding the rectangle", unit="frame")
