@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Bool, UInt8
 
 from metatalk_lib.baselines.audiodvp import paint_audiodvp_frames
+from metatalk_lib.evaluation.cheats import BLURRED, blur_lower_face
 from metatalk_lib.evaluation.controls import IMAGE_ORDER, find_order_failures
 from metatalk_lib.evaluation.held_out import HeldOut, load_held_out
 from metatalk_lib.evaluation.image_measures import IMAGE_METRICS, RIM_PER_SIDE, average_pictures
@@ -35,19 +36,21 @@ class Painting:
     """Measures of the tail painted from its own coefficients.
 
     Attributes:
-        table: rows `REAL`, `OURS`, `THEIRS`; columns `image_measures.IMAGE_METRICS`.
-        band: mean absolute error in the band along the outline over that of the interior, ours.
+        table: rows `REAL`, `OURS`, `THEIRS` and `cheats.BLURRED`; columns `image_measures.IMAGE_METRICS`.
+        band: ours, mean absolute error in the band along the outline over that of the interior.
+        smeared_band: the same where the band alone is blurred, a cheat.
         valid: measures whose controls are in order on this clip.
     """
 
     table: pd.DataFrame
     band: float
+    smeared_band: float
     valid: tuple[str, ...]
 
-    def lost(self) -> list[str]:
-        """Valid measures in which ours is not better than AudioDVP's."""
+    def lost(self, row: str) -> list[str]:
+        """Valid measures in which a row is not better than AudioDVP's."""
         column = {name: self.table[name] for name in self.valid}
-        return [name for name, values in column.items() if not is_better(name, values[OURS], values[THEIRS])]
+        return [name for name, values in column.items() if not is_better(name, values[row], values[THEIRS])]
 
 
 def measure_painting(folder: Path) -> Painting:
@@ -61,17 +64,29 @@ def measure_painting(folder: Path) -> Painting:
     model = load_face_model(tail.coefficients.face_model)
     real, masks = list(tail.originals()), list(tail.masks(model))
     ours, theirs = list(paint_ours(folder, tail)), list(paint_theirs(folder, tail))
+    blurred = [blur_lower_face(original, mask, original) for original, mask in zip(real, masks, strict=True)]
     rows = (
-        ([original, own, other], original, mask)
-        for original, own, other, mask in zip(real, ours, theirs, masks, strict=True)
+        ([original, *others], original, mask)
+        for original, mask, *others in zip(real, masks, ours, theirs, blurred, strict=True)
     )
     means = average_pictures(rows, 0, rim=RIM_PER_SIDE * tail.crop.size)
-    table = pd.DataFrame(means, index=[REAL, OURS, THEIRS], columns=list(IMAGE_METRICS))
-    faces = (render_face(model, tail.coefficients, row, tail.crop.size).mask for row in range(len(tail)))
+    table = pd.DataFrame(means, index=[REAL, OURS, THEIRS, BLURRED], columns=list(IMAGE_METRICS))
+    faces = [render_face(model, tail.coefficients, row, tail.crop.size).mask for row in range(len(tail))]
     bands = [compare_band(*each) for each in zip(ours, real, faces, masks, strict=True)]
+    smeared = [
+        compare_band(np.where(near_outline(face)[..., None], soft, own), original, face, mask)
+        for own, soft, original, face, mask in zip(ours, blurred, real, faces, masks, strict=True)
+    ]
     controls = pd.read_csv(folder / "06_evaluation" / "images.csv", index_col="video")
     valid = [name for name in IMAGE_ORDER if name in JUDGED and not find_order_failures(controls, name)]
-    return Painting(table, float(np.divide(*np.sum(bands, axis=0))), tuple(valid))
+    ratios = [float(np.divide(*np.sum(each, axis=0))) for each in (bands, smeared)]
+    return Painting(table, *ratios, tuple(valid))
+
+
+def near_outline(face: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """Find the pixels within `BAND_PX` of a face's outline, on either side."""
+    sides = (cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5) for side in (face, ~face))
+    return np.asarray(sum(sides) <= BAND_PX)
 
 
 def compare_band(
@@ -81,9 +96,8 @@ def compare_band(
     mask: Bool[np.ndarray, "H W"],
 ) -> tuple[float, float]:
     """Compute the mean absolute error inside the mask, along the drawn face's outline and on the rest of the face."""
-    within, beyond = (cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5) for side in (face, ~face))
-    error = cv2.absdiff(painted, original).mean(axis=2)
-    return float(error[mask & (within + beyond <= BAND_PX)].mean()), float(error[mask & (within > BAND_PX)].mean())
+    band, error = near_outline(face), cv2.absdiff(painted, original).mean(axis=2)
+    return float(error[mask & band].mean()), float(error[mask & face & ~band].mean())
 
 
 def paint_ours(folder: Path, tail: HeldOut) -> Iterator[UInt8[np.ndarray, "S S 3"]]:

@@ -54,9 +54,7 @@ class HeldOut:
 
     def masks(self, model: FaceModel) -> Iterator[Bool[np.ndarray, "S S"]]:
         """Yield the dilated mask of each frame's whole lower face, in the crop: every method paints within it."""
-        return (
-            dilated_mask(model, self.coefficients, row, self.crop.size, region="lower") for row in range(len(self))
-        )
+        return (dilated_mask(model, self.coefficients, row, self.crop.size, region="lower") for row in range(len(self)))
 
     def envelope(self) -> Float[np.ndarray, " T"]:
         """Compute the speech envelope of the frames' audio, dB above the floor."""

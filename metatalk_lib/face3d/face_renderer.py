@@ -16,7 +16,7 @@ from metatalk_lib.face3d.rasterizer import Raster, interpolate, rasterize
 
 Window = tuple[int, int, int, int]
 MaskRegion = Literal["lower", "speech"]
-"""The whole lower face, as in the paper; or that part of it which speech moves, without nose, ears and the eyes' rims."""
+"""The whole lower face, as in the paper, or the part of it that speech moves: without nose, ears and lower lids."""
 MOVED_SHARE = 0.25
 """Speech moves the surface where the expression modes move it by this share of what they move the most, or more."""
 # Albedo of the plug that represents the inside of the mouth: dark red-brown, RGB in [0, 1].
@@ -101,7 +101,7 @@ def face_topology(model: FaceModel) -> Topology:
 
 @lru_cache(maxsize=4)
 def moved_triangles(model: FaceModel) -> Bool[np.ndarray, " J"]:
-    """Find the lower face's triangles, in the order of `Topology.lower`, that speech moves; the mouth's inside is moved.
+    """Find the triangles of `Topology.lower` that speech moves, the inside of the mouth among them.
 
     Args:
         model: the face model.

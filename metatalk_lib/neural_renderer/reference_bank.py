@@ -26,7 +26,13 @@ from metatalk_lib.neural_renderer.warping import locate_pixels, sample_pixels, t
 from metatalk_lib.tracking.landmarks import MOUTH
 
 ANGLES = 3
-MM_PER_DEGREE = 0.15
+_UPPER_LIP, _LOWER_LIP, _CHIN, _FRONT = [61, 62, 63], [65, 66, 67], [7, 8, 9], [51, 57, 62, 66]
+_LEFT_CORNER, _RIGHT_CORNER = 48, 54
+_X, _Y, _Z = range(3)
+MEASURES = {"openness": 1.0, "width": 0.7, "pucker": 0.7, "upper teeth": 1.5, "lower teeth": 1.5}
+"""Measures of a mouth beside its contours, with their weights in a distance; chosen on clips of real people by how
+much the warped nearest mouth differs from the real one."""
+MM_PER_DEGREE = 0.4
 """Difference in mouth shape that one degree of head rotation counts as, mm."""
 STAY_FACTOR = 0.85
 """Factor on the distance of references already in use; without it the choice flickers between equally near frames."""
@@ -39,24 +45,35 @@ APART_FRAMES = 4
 BANK_FILES = ("references.npy", "references.npz")
 
 
-def describe_mouths(model: FaceModel, coefficients: Coefficients) -> Float[np.ndarray, "T 63"]:
-    """Compute a descriptor of mouth shape and head rotation for each frame; distances between rows are RMS in mm.
+def describe_mouths(model: FaceModel, coefficients: Coefficients) -> Float[np.ndarray, "T 68"]:
+    """Compute a descriptor of mouth shape and head rotation for each frame; distances between rows are in mm.
 
-    It holds the 20 mouth landmarks without identity and pose, and three rotation angles scaled by `MM_PER_DEGREE`.
+    It holds the 20 points of the lips' contours without identity and pose, the `MEASURES` times their weights, and
+    three rotation angles scaled by `MM_PER_DEGREE`. How much the teeth show is told by how far the inner edge of the
+    upper lip is above its rest, and that of the lower lip below its place on the jaw.
 
     Source: original to this project.
     """
-    modes = _mouth_modes(model)
-    shape = (torch.from_numpy(coefficients.expression) @ modes).numpy() * (MM_PER_DM / np.sqrt(modes.shape[1] // 3))
+    shape = (torch.from_numpy(coefficients.expression) @ _mouth_modes(model)).numpy()
     return np.concatenate([shape, np.degrees(coefficients.rotation) * MM_PER_DEGREE], axis=1).astype(np.float32)
 
 
 @lru_cache(maxsize=4)
-def _mouth_modes(model: FaceModel) -> Float[torch.Tensor, "E M"]:
-    """Displacement of the mouth landmarks by each expression mode, dm."""
-    lips = model.landmark_matrix.to_dense()[MOUTH]
+def _mouth_modes(model: FaceModel) -> Float[torch.Tensor, "E 65"]:
+    """Change of a descriptor's contours (RMS) and measures by each expression mode, mm."""
     with torch.no_grad():
-        return torch.einsum("lv,evc->elc", lips, model.expression_basis).flatten(1)
+        moved = torch.einsum("lv,evc->elc", model.landmark_matrix.to_dense(), model.expression_basis) * MM_PER_DM
+    contours = moved[:, MOUTH].flatten(1) / moved[0, MOUTH].shape[0] ** 0.5
+    upper, lower, chin = (moved[:, points, _Y].mean(1) for points in (_UPPER_LIP, _LOWER_LIP, _CHIN))
+    measures = {
+        "openness": upper - lower,
+        "width": moved[:, _RIGHT_CORNER, _X] - moved[:, _LEFT_CORNER, _X],
+        "pucker": moved[:, _FRONT, _Z].mean(1),
+        "upper teeth": upper,
+        "lower teeth": chin - lower,
+    }
+    weighted = torch.stack([measures[name] * weight for name, weight in MEASURES.items()], dim=1)
+    return torch.cat([contours, weighted], dim=1)
 
 
 def spread_out(descriptors: Float[np.ndarray, "T D"], count: int) -> Int[np.ndarray, " K"]:
@@ -98,14 +115,14 @@ class ReferenceBank:
         coefficients: coefficients of these frames; the identity is that of the frames to paint.
         images: (R, H, W, 3) rectangle of each frame, RGB; may be a memory map.
         points: (R, V, 2) projected vertices of each frame, px of the crop.
-        descriptors: (R, 63) mouth and rotation of each frame, see `describe_mouths`.
+        descriptors: (R, 68) mouth and rotation of each frame, see `describe_mouths`.
         size: side of the crop, px.
     """
 
     coefficients: Coefficients
     images: UInt8[np.ndarray, "R H W 3"]
     points: Float[np.ndarray, "R V 2"]
-    descriptors: Float[np.ndarray, "R 63"]
+    descriptors: Float[np.ndarray, "R 68"]
     size: int
 
     def __len__(self) -> int:
@@ -191,7 +208,7 @@ class ReferenceFollower:
         self.pose = self.fading = -1
         self.age = FADE_FRAMES
 
-    def choose(self, wanted: Float[np.ndarray, "63"], hidden: range = range(0)) -> list[Reference]:
+    def choose(self, wanted: Float[np.ndarray, "68"], hidden: range = range(0)) -> list[Reference]:
         """Choose the references of the next frame, the nearest mouth first.
 
         Args:

@@ -118,6 +118,7 @@ class ContourQuality:
         opening_correlation, opening_slope: fitted against tracked mouth opening; 1 is best, a slope below 1 means that
             the fitted mouth moves too little.
         width_correlation, width_slope: the same of the distance of the mouth's corners.
+        explained_motion: share of the tracked lips' motion about the head that the fit explains; 1 is best.
     """
 
     lip_error_percent: float
@@ -126,6 +127,7 @@ class ContourQuality:
     opening_slope: float
     width_correlation: float
     width_slope: float
+    explained_motion: float
 
 
 def measure_contours(
@@ -144,6 +146,9 @@ def measure_contours(
     """
     _check_frames("measure_contours", "points", len(dense_crop), coefficients)
     fitted = predicted_points(model, coefficients, size)[coefficients.valid]
+    still = coefficients.with_expression(np.zeros_like(coefficients.expression))
+    resting = predicted_points(model, still, size)[coefficients.valid]
+    lips = [*OUTER_CONTOUR, *INNER_CONTOUR]
     observed = dense_crop[coefficients.valid, : fitted.shape[1]].astype(np.float64)
     distance = np.linalg.norm(fitted - observed, axis=-1)
     left, right = EYE_CORNERS
@@ -151,13 +156,20 @@ def measure_contours(
     opening = relate_curves(contour_opening(fitted), contour_opening(observed))
     width = relate_curves(contour_width(fitted), contour_width(observed))
     return ContourQuality(
-        lip_error_percent=float(percent * distance[:, [*OUTER_CONTOUR, *INNER_CONTOUR]].mean()),
+        lip_error_percent=float(percent * distance[:, lips].mean()),
         error_percent=float(percent * distance.mean()),
         opening_correlation=opening[0],
         opening_slope=opening[1],
         width_correlation=width[0],
         width_slope=width[1],
+        explained_motion=_explain_motion(observed[:, lips], fitted[:, lips], resting[:, lips]),
     )
+
+
+def _explain_motion(observed: np.ndarray, fitted: np.ndarray, resting: np.ndarray) -> float:
+    """Compute 1 - var(observed - fitted) / var(observed - resting) over time, summed over the points."""
+    missed, moved = ((observed - other).var(axis=0).sum() for other in (fitted, resting))
+    return float(1 - missed / max(moved, 1e-9))
 
 
 def _check_frames(caller: str, observed: str, count: int, coefficients: Coefficients) -> None:

@@ -95,6 +95,18 @@ def test_the_mask_holds_the_chin_of_a_wide_open_jaw(model, frames):
     assert lowest[2] == lowest[1]
 
 
+def test_what_speech_moves_are_lips_cheeks_and_chin_but_not_the_nose(model, frames):
+    """Seen from the front, frame 0: the landmarks of mouth and chin lie inside, those of nose and ears' side do not."""
+    moved = lower_face_mask(model, frames, 0, 192, region="speech")
+    assert not (moved & ~lower_face_mask(model, frames, 0, 192)).any()
+    column, row = _landmark_points(model, frames, 0, 192).round().int().numpy().T
+    inside = moved[row - 1, column]
+    assert inside[[*range(6, 11), *range(48, 68)]].all()
+    assert not inside[[0, 16, *range(27, 34)]].any()
+    still = frames.with_expression(np.zeros((3, 64), dtype=np.float32))
+    np.testing.assert_array_equal(lower_face_mask(model, still, 0, 192, region="speech"), moved)
+
+
 def test_the_masks_of_the_closed_and_the_open_mouth(model, frames):
     masks = mouth_masks(model, frames, 2, 128, window=(10, 40, 128, 128))
     np.testing.assert_array_equal(

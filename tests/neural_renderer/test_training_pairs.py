@@ -50,9 +50,12 @@ def test_the_mask_ignores_the_expression_and_is_dilated(model: FaceModel):
     neutral = dataclasses.replace(coefficients, expression=np.zeros_like(coefficients.expression))
     mask = dilated_mask(model, coefficients, 1, SIZE)
     assert np.array_equal(mask, dilated_mask(model, neutral, 1, SIZE))
-    plain = lower_face_mask(model, coefficients, 1, SIZE)
+    plain = lower_face_mask(model, coefficients, 1, SIZE, region="speech")
     assert mask[plain].all()
     assert mask.sum() > plain.sum()
+    judged = dilated_mask(model, coefficients, 1, SIZE, region="lower")
+    assert judged[mask].all()
+    assert judged.sum() > 1.1 * mask.sum()
 
 
 def test_the_rectangle_holds_every_mask_and_the_cut_equals_the_full_mask(model: FaceModel):
