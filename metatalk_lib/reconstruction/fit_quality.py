@@ -202,7 +202,7 @@ def check_fit(
     ]
     if contours is not None:
         checks += [
-            judge("fitted lips, distance, % of the eyes", contours.lip_error_percent, at_most=1.5, advice=sheet),
+            judge("fitted lips, distance, % of the eyes", contours.lip_error_percent, at_most=2.0, advice=sheet),
             judge("fitted mouth opening, slope", contours.opening_slope, at_least=0.9, advice=sheet),
             judge("fitted mouth width, slope", contours.width_slope, at_least=0.8, advice=sheet),
         ]

@@ -78,67 +78,84 @@ def track_landmarks(
     Source: original to this project.
     """
     tracker = _FaceTracker(face_position, name, predictor or load_landmark_predictor("mediapipe"), watches_mouth)
-    found = [tracker.advance(frame) for frame in frames]
-    if len(found) != frame_count:
+    found = _Findings(frame_count)
+    for frame in frames:
+        found.add(tracker.advance(frame))
+    if found.count != frame_count:
         raise ParameterError(
-            f"{len(found)} frames were given, {frame_count} announced. Pass every frame of the clip once."
+            f"{found.count} frames were given, {frame_count} announced. Pass every frame of the clip once."
         )
-    detected = np.array([points is not None for points in found])
-    _check_found(detected, tracker, max_missing_fraction, max_gap_s * float(fps))
+    _check_found(found.detected, tracker, max_missing_fraction, max_gap_s * float(fps))
     occluded = None
     if watches_mouth:
         occluded = np.zeros(frame_count, bool)
-        occluded[detected] = find_occlusions(np.stack(tracker.mouths), fps)
-        detected = detected & ~_in_short_runs(occluded, max_gap_s * float(fps))
-    return _assemble(found, detected, occluded, fps, tracker)
+        occluded[found.detected] = find_occlusions(np.stack(tracker.mouths), fps)
+        found.detected &= ~_in_short_runs(occluded, max_gap_s * float(fps))
+    return _assemble(found, occluded, fps, tracker)
+
+
+class _Findings:
+    """Points of every frame of a clip, in arrays as long as the clip; rows without a face are zero.
+
+    Attributes:
+        detected: (T,) whether a frame's points are to be used.
+        landmarks, confidence, dense, scores: rows of `FacePoints`; the last two None where the predictor has none.
+        count: number of frames so far.
+    """
+
+    def __init__(self, frame_count: int) -> None:
+        self.detected = np.zeros(frame_count, bool)
+        self.landmarks = np.zeros((frame_count, 68, 2), np.float32)
+        self.confidence = np.zeros(frame_count, np.float32)
+        self.dense: np.ndarray | None = None
+        self.scores: np.ndarray | None = None
+        self.count = 0
+
+    def add(self, points: FacePoints | None) -> None:
+        """Add the next frame."""
+        row, self.count = self.count, self.count + 1
+        if points is None or row >= len(self.detected):
+            return
+        self.detected[row], self.landmarks[row], self.confidence[row] = True, points.landmarks, points.confidence
+        if points.dense is not None and points.scores is not None:
+            if self.dense is None or self.scores is None:
+                self.dense = np.zeros((len(self.detected), *points.dense.shape), np.float32)
+                self.scores = np.zeros((len(self.detected), *points.scores.shape), np.float32)
+            self.dense[row], self.scores[row] = points.dense, points.scores
 
 
 def _assemble(
-    found: list[FacePoints | None],
-    detected: Bool[np.ndarray, " T"],
-    occluded: Bool[np.ndarray, " T"] | None,
-    fps: Fraction,
-    tracker: "_FaceTracker",
+    found: _Findings, occluded: Bool[np.ndarray, " T"] | None, fps: Fraction, tracker: "_FaceTracker"
 ) -> LandmarkTrack:
     """Bridge the frames that are not to be used, and smooth."""
-    known = [points for points, is_kept in zip(found, detected, strict=True) if points is not None and is_kept]
-    raw = _bridge(np.stack([points.landmarks for points in known]), detected)
+    raw = _bridge(found.landmarks, found.detected)
     width = float(np.median(face_width(raw)))
     if width < MINIMUM_FACE_PX:
         raise tracker.refuse(_narrow_message(f"the face is {width:.0f} px wide (jaw to jaw, median)"))
     boxes = smooth_boxes(np.stack([box_about(points) for points in raw]).astype(np.float32), fps)
-    confidence = np.array([0 if points is None else points.confidence for points in found], np.float32)
-    smoothed = smooth_landmarks(raw, fps)
-    return _add_dense(
-        LandmarkTrack(np.arange(len(found)), smoothed, raw, boxes, detected, confidence, occluded), known, fps
+    track = LandmarkTrack(
+        np.arange(len(raw)), smooth_landmarks(raw, fps), raw, boxes, found.detected, found.confidence, occluded
     )
-
-
-def _add_dense(track: LandmarkTrack, known: list[FacePoints], fps: Fraction) -> LandmarkTrack:
-    """Add MediaPipe's points and scores, if the predictor gave them."""
-    dense = [points.dense for points in known if points.dense is not None]
-    scores = [points.scores for points in known if points.scores is not None]
-    if not dense:
+    if found.dense is None or found.scores is None:
         return track
-    raw = _bridge(np.stack(dense), track.detected)
+    dense = _bridge(found.dense, found.detected)
     return replace(
         track,
-        dense=smooth_dense(raw, fps),
-        dense_noise=measure_noise(raw),
-        scores=smooth_scores(_bridge(np.stack(scores), track.detected), fps),
+        dense=smooth_dense(dense, fps),
+        dense_noise=measure_noise(dense),
+        scores=smooth_scores(_bridge(found.scores, found.detected), fps),
     )
 
 
-def _bridge(known: Float32[np.ndarray, "K ..."], detected: Bool[np.ndarray, " T"]) -> Float32[np.ndarray, "T ..."]:
-    """Spread known rows over the detected frames, and bridge the others by straight lines (ends by the nearest row)."""
-    if detected.all():
-        return known
-    frames = np.arange(len(detected))
-    places = np.interp(frames, frames[detected], np.arange(len(known)))
+def _bridge(values: Float32[np.ndarray, "T ..."], known: Bool[np.ndarray, " T"]) -> Float32[np.ndarray, "T ..."]:
+    """Bridge rows that are not known, in place: by straight lines, at the ends by the nearest row."""
+    rows, missing = np.flatnonzero(known), np.flatnonzero(~known)
+    places = np.interp(missing, rows, np.arange(len(rows)))
     before = places.astype(int)
-    after = np.minimum(before + 1, len(known) - 1)
-    share = (places - before).astype(np.float32).reshape(-1, *[1] * (known.ndim - 1))
-    return ((1 - share) * known[before] + share * known[after]).astype(np.float32)
+    after = np.minimum(before + 1, len(rows) - 1)
+    share = (places - before).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+    values[missing] = (1 - share) * values[rows[before]] + share * values[rows[after]]
+    return values
 
 
 def _in_short_runs(marked: Bool[np.ndarray, " T"], longest: float) -> Bool[np.ndarray, " T"]:

@@ -19,6 +19,7 @@ _HALF_WIDTH, _TOP, _BOTTOM = 0.42, 0.06, 0.62  # the picture's edges about the n
 _APART_S = 1.0  # what hides a mouth stays for about this long, so nearer frames do not count as another time
 _NEIGHBOURS = 3
 _SAMPLES = 400  # frames that others are compared with; more tell no more
+_TOGETHER = 256  # frames that are compared at once, so that a long clip takes no more memory
 _CENTRE = np.s_[:, 4:20, 6:26]  # where lips move, without the picture's rim
 _TOLERANCE = 4.0  # difference in CIELAB that is added to the usual one, so that a still region is not too strict
 _UNLIKE, _PALE_UNLIKE = 1.4, 1.1  # unlikeness of a hidden mouth, and where the lips' colour is gone, too
@@ -65,8 +66,7 @@ def find_occlusions(views: UInt8[np.ndarray, "T 24 32 3"], fps: Fraction) -> Boo
 
     Source: original to this project.
     """
-    colours = to_lab(views)
-    unlikeness, redness = measure_unlikeness(colours, fps), measure_redness(colours)
+    unlikeness, redness = measure_unlikeness(views, fps), measure_redness(views)
     hidden = (unlikeness > _UNLIKE) | ((unlikeness > _PALE_UNLIKE) & (redness < _PALE))
     return np.asarray(median_filter(hidden, size=3, mode="nearest"))
 
@@ -77,13 +77,13 @@ def to_lab(views: UInt8[np.ndarray, "T 24 32 3"]) -> Float32[np.ndarray, "T 24 3
     return cv2.cvtColor(tall, cv2.COLOR_RGB2LAB).reshape(views.shape)
 
 
-def measure_unlikeness(views: Float32[np.ndarray, "T 24 32 3"], fps: Fraction) -> Float[np.ndarray, " T"]:
+def measure_unlikeness(views: UInt8[np.ndarray, "T 24 32 3"], fps: Fraction) -> Float[np.ndarray, " T"]:
     """Measure how much the mouth of each frame differs from the frames that resemble it most, a second or more away.
 
         u_t = median over pixels of min_k |v_t - v_k| / (usual difference there + 4), in CIELAB
 
     Args:
-        views: pictures of successive frames, CIELAB.
+        views: pictures from `look_at_mouth` of successive frames.
         fps: frame rate, Hz.
 
     Returns:
@@ -92,27 +92,35 @@ def measure_unlikeness(views: Float32[np.ndarray, "T 24 32 3"], fps: Fraction) -
     count, apart = len(views), round(_APART_S * float(fps))
     if count < 3 * apart:
         return np.zeros(count)
-    flat = views.reshape(count, -1)
     samples = np.unique(np.linspace(0, count - 1, min(count, _SAMPLES)).round().astype(int))
-    length = np.einsum("td,td->t", flat, flat)
-    square = length[:, None] - 2 * flat @ flat[samples].T + length[samples][None]
-    square[np.abs(np.arange(count)[:, None] - samples[None]) < apart] = np.inf
-    nearest = samples[np.argpartition(square, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]]
-    centre = views[_CENTRE]
-    difference = np.stack([np.linalg.norm(centre - centre[other], axis=-1) for other in nearest.T]).min(axis=0)
+    known = to_lab(views[samples])
+    difference = np.concatenate([_compare(views, first, known, samples, apart) for first in range(0, count, _TOGETHER)])
     return np.asarray(np.median(difference / (np.median(difference, axis=0) + _TOLERANCE), axis=(1, 2)), np.float64)
 
 
-def measure_redness(views: Float32[np.ndarray, "T 24 32 3"]) -> Float[np.ndarray, " T"]:
+def _compare(views: np.ndarray, first: int, known: np.ndarray, samples: np.ndarray, apart: int) -> np.ndarray:
+    """Compute each pixel's least difference from the nearest of the known pictures, for some frames from `first` on."""
+    colours = to_lab(views[first : first + _TOGETHER])
+    flat, flat_known = colours.reshape(len(colours), -1), known.reshape(len(known), -1)
+    square = np.einsum("kd,kd->k", flat_known, flat_known) - 2 * flat @ flat_known.T
+    frames = np.arange(first, first + len(colours))
+    square[np.abs(frames[:, None] - samples[None]) < apart] = np.inf
+    nearest = np.argpartition(square, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]
+    centre, centre_known = colours[_CENTRE], known[_CENTRE]
+    return np.stack([np.linalg.norm(centre - centre_known[other], axis=-1) for other in nearest.T]).min(axis=0)
+
+
+def measure_redness(views: UInt8[np.ndarray, "T 24 32 3"]) -> Float[np.ndarray, " T"]:
     """Measure how much redder than the skin the lips of each frame are, over what is usual in the clip.
 
     Args:
-        views: pictures of a clip, CIELAB.
+        views: pictures from `look_at_mouth` of a clip.
 
     Returns:
         About 1 where the lips are seen, 0 or less where they are not; ones where lips are never redder than skin.
     """
-    green_red = views[..., 1]
+    parts = [to_lab(views[first : first + _TOGETHER])[..., 1] for first in range(0, len(views), _TOGETHER)]
+    green_red = np.concatenate(parts)
     usual = np.median(green_red, axis=0)
     is_lip = usual > np.quantile(usual, 1 - _LIP_SHARE)
     if not is_lip.any():  # one colour throughout

@@ -42,8 +42,8 @@ def test_speech_is_like_itself():
     views = speaking(200)
     assert not find_occlusions(to_rgb(views), FPS).any()
     np.testing.assert_allclose(to_lab(to_rgb(views)), views, atol=2.5)
-    assert measure_unlikeness(views, FPS).max() < 1
-    assert np.median(measure_redness(views)) == pytest.approx(1)
+    assert measure_unlikeness(to_rgb(views), FPS).max() < 1
+    assert np.median(measure_redness(to_rgb(views))) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("name", "colour"), [("microphone", (12, 0, 0)), ("cup", (90, 0, 2)), ("hand", (57, 14, 17))])
@@ -63,7 +63,7 @@ def test_a_clip_too_short_to_know_marks_nothing():
 
 
 def test_lips_that_are_no_redder_than_skin_say_nothing():
-    assert measure_redness(np.full((5, 24, 32, 3), 40, np.float32)).tolist() == [1.0] * 5
+    assert measure_redness(np.full((5, 24, 32, 3), 40, np.uint8)).tolist() == [1.0] * 5
 
 
 def test_the_view_is_upright_and_of_one_scale():
