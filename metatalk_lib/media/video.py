@@ -9,6 +9,7 @@ are counted.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -29,6 +30,9 @@ SHORTEST_JUMP = 24
 
 BACKWARD_PX = 40_000_000
 """Decoded pixels held while reading backwards, 60 MB of 8-bit 4:2:0; at least eight frames are held."""
+
+# MPEG program and elementary streams: after a jump their time stamps are wrong, and near the end nothing is decoded
+_UNSEEKABLE = ("mpeg", "mpegvideo")
 
 HIGH_RANGE_CURVES = (16, 18)
 """Codes of the transfer curves PQ and HLG in ITU-T H.273."""
@@ -90,7 +94,8 @@ class VideoInfo:
 class _Schedule:
     """The decoded frame shown by each output frame, given by its time stamp, or by its ordinal without time stamps.
 
-    `key_stamps` are the time stamps of key frames, where decoding can start; empty if the file has no time stamps.
+    `key_stamps` are the time stamps of key frames, where decoding can start; empty if it can start nowhere but at the
+    beginning.
     """
 
     stream_index: int
@@ -188,7 +193,8 @@ def _scan(path: Path, modified: int, size: int) -> tuple[VideoInfo, _Schedule]:
             stamps = np.unique(
                 np.array([packet.pts if has_stamps else i for i, packet in enumerate(packets)], np.int64)
             )
-            keys = np.unique(np.array([p.pts for p in packets if has_stamps and p.is_keyframe], np.int64))
+            can_seek = has_stamps and container.format.name not in _UNSEEKABLE
+            keys = np.unique(np.array([p.pts for p in packets if can_seek and p.is_keyframe], np.int64))
             average = Fraction(stream.average_rate or stream.guessed_rate or 25)
             time_base = stream.time_base if has_stamps else None
             fps, chosen = (average, stamps) if time_base is None else schedule_frames(stamps, average, time_base)
@@ -316,24 +322,25 @@ def _decode_run(info: VideoInfo, schedule: _Schedule, frame_ids: np.ndarray) -> 
 
 
 def _decode_from(info: VideoInfo, schedule: _Schedule, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Decode from a key frame at or before the stamp `first`, or from the beginning if seeking overshoots."""
-    for seek in (True, False):
+    """Decode from a key frame at or before the stamp `first`, or from the beginning if seeking does not lead to it."""
+    for seek in (len(schedule.key_stamps) > 0 and first > schedule.stamps[0], False):
+        is_reached = False
         with av.open(str(info.path)) as container:
             stream = cast(av.VideoStream, container.streams[schedule.stream_index])
             stream.thread_type = "AUTO"
-            if seek and schedule.has_stamps and first > schedule.stamps[0]:
+            if seek:
                 container.seek(first, stream=stream, backward=True)
-            try:
+            with suppress(av.error.FFmpegError):
                 for ordinal, frame in enumerate(container.decode(stream)):
                     stamp = frame.pts if schedule.has_stamps else ordinal
-                    if ordinal == 0 and stamp is not None and stamp > first and seek:
+                    if stamp is None:
+                        continue
+                    if seek and not is_reached and stamp >= first and (stamp > first or frame.is_corrupt):
                         break
-                    if stamp is not None:
-                        yield stamp, frame
-                else:
-                    return
-            except av.error.FFmpegError:
-                return
+                    is_reached |= stamp >= first
+                    yield stamp, frame
+        if is_reached or not seek:
+            return
 
 
 def _to_rgb(reformatter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:

@@ -301,6 +301,25 @@ def test_other_containers(tmp_path: Path, codec: str, suffix: str):
     assert [number_of(frame) for frame in read_frames(path, 15, 18)] == [15, 16, 17]
 
 
+@pytest.mark.parametrize(
+    ("container_format", "codec"), [("mpeg", "mpeg1video"), ("vob", "mpeg2video"), ("mpegts", "mpeg2video")]
+)
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_an_mpeg_stream_can_be_read_from_any_frame(tmp_path: Path, container_format: str, codec: str, b_frames: int):
+    """In a program stream time stamps are wrong after a jump, and near the end nothing can be decoded."""
+    path = tmp_path / "clip.mpg"
+    with av.open(str(path), "w", format=container_format) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.gop_size, stream.max_b_frames, stream.bit_rate = 12, b_frames, 300_000
+        for frame in (*numbered(75), None):
+            shown = None if frame is None else av.VideoFrame.from_ndarray(frame, format="rgb24")
+            container.mux(stream.encode(shown))
+    whole = list(read_frames(path))
+    for start in range(len(whole)):
+        np.testing.assert_array_equal(next(read_frames(path, start)), whole[start])
+
+
 def test_a_truncated_mp4_is_named(tmp_path: Path):
     write_video(tmp_path / "a.mp4", numbered(60), fps=FPS)
     content = (tmp_path / "a.mp4").read_bytes()
