@@ -273,6 +273,33 @@ def draw_face(
     return DrawnFace(Render(np.rint(image * 255).astype(np.uint8), raster.face_id >= 0), raster, points)
 
 
+def lower_silhouette(
+    model: FaceModel,
+    coefficients: Coefficients,
+    index: int,
+    size: int,
+    expression: Float[np.ndarray, "64"],
+    *,
+    window: Window | None = None,
+) -> Bool[np.ndarray, "H W"]:
+    """Compute which pixels the lower face covers with another expression.
+
+    Args:
+        model: the face model.
+        coefficients: coefficients of a clip.
+        index: row of `coefficients`.
+        size: side of the crop, pixels.
+        expression: the expression in place of the row's.
+        window: as in `render_face`.
+
+    Raises:
+        ParameterError: as in `render_face`.
+    """
+    _check(coefficients, index)
+    vertices = _camera_vertices(model, _person_of(model, coefficients), expression, coefficients, index)
+    return np.asarray(_draw(vertices, face_topology(model), "lower", size, window)[0].face_id >= 0)
+
+
 def mouth_masks(
     model: FaceModel,
     coefficients: Coefficients,

@@ -2,8 +2,9 @@
 
     out = α paint + (1 − α) source,   0 ≤ α ≤ 1, α = 0 outside the mask
 
-α rises with the distance from the mask's edge, so that the seam lies inside the mask. If the crop was not resampled
-(side = size), the paint is placed directly on the source's pixel grid.
+α rises with the distance from the mask's edge, so that the seam lies inside the mask. Where neither the source's own
+face nor the driven one is drawn, the source is right, be it hair, collar or wall: the mask ends a rim beyond the two.
+If the crop was not resampled (side = size), the paint is placed directly on the source's pixel grid.
 """
 
 from typing import NamedTuple
@@ -39,6 +40,20 @@ class Sewn(NamedTuple):
         """Count the pixels of the covered part that differ from the source outside the mask; 0 for a frame of `sew`."""
         part = np.s_[self.rows, self.columns]
         return int((cv2.absdiff(self.image[part], source[part]).max(axis=2, initial=0) > 0)[~self.mask].sum())
+
+
+def limit_mask(mask: Bool[np.ndarray, "H W"], face: Bool[np.ndarray, "H W"], size: int) -> Bool[np.ndarray, "H W"]:
+    """Restrict a mask to the faces that are drawn and a rim beyond them, as wide as the feather.
+
+    Args:
+        mask: region that the network paints.
+        face: pixels that the driven face, or the source's own, covers.
+        size: side of the crop, px.
+    """
+    if not face.any():
+        return mask
+    beyond = cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5)
+    return mask & (beyond <= size * FEATHER_PER_SIDE)
 
 
 def blend(

@@ -13,7 +13,7 @@ from metatalk_lib.face3d.feathering import feather_mask
 from metatalk_lib.media.video import probe_video, read_selected_frames
 from metatalk_lib.metrics.cw_ssim import cw_ssim
 from metatalk_lib.metrics.image_quality import psnr, sharpness_ratio, ssim
-from metatalk_lib.neural_renderer.compositing import FEATHER_PER_SIDE, blend
+from metatalk_lib.neural_renderer.compositing import FEATHER_PER_SIDE, blend, limit_mask
 from metatalk_lib.neural_renderer.generator import NeuralRenderer
 from metatalk_lib.neural_renderer.lower_face_region import Roi
 from metatalk_lib.neural_renderer.training_pairs import RendererPairs
@@ -62,8 +62,8 @@ def paint_pairs(renderer: NeuralRenderer, pairs: RendererPairs) -> UInt8[np.ndar
     feather = renderer.settings.size * FEATHER_PER_SIDE
     painted = np.empty(pairs.targets.shape, np.uint8)
     for row in range(len(pairs)):
-        target, mask = np.asarray(pairs.targets[row]), np.asarray(pairs.masks[row])
-        settings = renderer.settings
+        target, settings = np.asarray(pairs.targets[row]), renderer.settings
+        mask = limit_mask(np.asarray(pairs.masks[row]), pairs.renders[row].any(axis=2), settings.size)
         paint = renderer.paint(pairs.condition([row], settings.window, settings.references))[0]
         painted[row] = blend(target, paint, feather_mask(mask, feather))
     return painted

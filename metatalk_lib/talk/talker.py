@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar, cast
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from metatalk_lib.audio_to_expression.model import load_a2e
 from metatalk_lib.audio_to_expression.streaming import stream_speech
@@ -31,10 +31,11 @@ from metatalk_lib.core.progress import track
 from metatalk_lib.core.timing import Clock
 from metatalk_lib.face3d.coefficients import Coefficients, repose
 from metatalk_lib.face3d.face_model import load_face_model
+from metatalk_lib.face3d.face_renderer import lower_silhouette
 from metatalk_lib.media.audio import Recording, frame_count_for, open_audio
 from metatalk_lib.media.frame_order import batched, neighbourhoods, ping_pong, read_in_order
 from metatalk_lib.media.video_writer import check_crf, check_sound, join_videos, open_video_writer
-from metatalk_lib.neural_renderer.compositing import sew
+from metatalk_lib.neural_renderer.compositing import limit_mask, sew
 from metatalk_lib.neural_renderer.conditioning import Condition, stack_conditions, stack_window
 from metatalk_lib.neural_renderer.drawing import DrawnFrame, draw_frame
 from metatalk_lib.neural_renderer.generator import load_renderer, reduce_renderer
@@ -233,11 +234,28 @@ class _Prepared(NamedTuple):
         source: frame of the source video.
         crop: the renderer's rectangle of the cropped frame.
         drawn: rendered input in this rectangle.
+        mask: part of `drawn.mask` that is laid over the source.
     """
 
     source: UInt8[np.ndarray, "H W 3"]
     crop: UInt8[np.ndarray, "h w 3"]
     drawn: DrawnFrame
+    mask: Bool[np.ndarray, "h w"]
+
+
+class _Driven(NamedTuple):
+    """One frame before it is drawn.
+
+    Attributes:
+        coefficients, row: the driven face, a row of a block's coefficients.
+        own: expression of the source frame.
+        references: references to warp to the driven face.
+    """
+
+    coefficients: Coefficients
+    row: int
+    own: Float[np.ndarray, "64"]
+    references: list[Reference]
 
 
 class _Job:
@@ -271,16 +289,16 @@ class _Job:
                 paints = self.renderer.paint(stack_conditions([self._condition(neighbours) for neighbours in group]))
             for neighbours, paint in zip(group, paints, strict=True):
                 with self.clock.part("sew"):
-                    source, _, drawn = cast(_Prepared, neighbours[len(neighbours) // 2])
-                    sewn = sew(source, paint, drawn.mask, self.transform, roi)
-                    self.changed_outside_px += sewn.count_changed_outside(source)
+                    centre = cast(_Prepared, neighbours[len(neighbours) // 2])
+                    sewn = sew(centre.source, paint, centre.mask, self.transform, roi)
+                    self.changed_outside_px += sewn.count_changed_outside(centre.source)
                 self.clock.mark("first frame")
                 yield sewn.image if self.reduction == 1 else reduce_frame(sewn.image, self.reduction)
 
     def _condition(self, neighbours: list[_Prepared | None]) -> Condition:
-        _, crop, centre = cast(_Prepared, neighbours[len(neighbours) // 2])
+        _, crop, drawn, _ = cast(_Prepared, neighbours[len(neighbours) // 2])
         window, known = stack_window([None if each is None else each.drawn.image for each in neighbours])
-        return Condition(window[None], known[None], crop[None], centre.mask[None], centre.references[None])
+        return Condition(window[None], known[None], crop[None], drawn.mask[None], drawn.references[None])
 
     def _prepared(self) -> Iterator[list[_Prepared | None]]:
         """Yield for each frame from `first` on the prepared frame with its neighbours in the renderer's window."""
@@ -291,19 +309,19 @@ class _Job:
         prepared = draw_ahead(self._prepare, jobs, DRAWING_THREADS)
         return itertools.islice(neighbourhoods(prepared, window), self.first - begin, None)
 
-    def _prepare(self, job: tuple[np.ndarray, tuple[Coefficients, int, list[Reference]]]) -> _Prepared:
-        settings = self.renderer.settings
-        source, (coefficients, index, chosen) = job
+    def _prepare(self, job: tuple[np.ndarray, _Driven]) -> _Prepared:
+        model, settings = self.talker.model, self.renderer.settings
+        source, (coefficients, index, own, chosen) = job
         with self.clock.part("draw"):
             crop = np.ascontiguousarray(settings.roi.cut(self.transform.crop_image(source)))
             fitted = crop if settings.fits_surroundings else None
-            drawn = draw_frame(
-                self.talker.model, coefficients, index, settings.size, settings.roi, self.renderer.bank, chosen, fitted
-            )
-        return _Prepared(source, crop, drawn)
+            where = (model, coefficients, index, settings.size)
+            drawn = draw_frame(*where, settings.roi, self.renderer.bank, chosen, fitted)
+            face = lower_silhouette(*where, own, window=(*settings.roi,)) | drawn.image.any(axis=2)
+        return _Prepared(source, crop, drawn, limit_mask(drawn.mask, face, settings.size))
 
-    def _driven(self) -> Iterator[tuple[Coefficients, int, list[Reference]]]:
-        """Yield coefficients, row and chosen references of every frame."""
+    def _driven(self) -> Iterator[_Driven]:
+        """Yield every frame."""
         bank, count = self.renderer.bank, self.renderer.settings.references
         follower = ReferenceFollower(bank, count) if bank is not None else None
         spoken = stream_speech(self.audio, self.talker.character.fps, self.talker.a2e)
@@ -311,11 +329,13 @@ class _Job:
         for block in self.clock.timed("audio to expression", spoken):
             frames = self.order[done : done + len(block.expression)]
             driven = repose(self.talker.character.coefficients, frames, block.expression)
+            own = self.talker.character.coefficients.take(frames)["expression"]
             self.silent_frames += int(block.silent[max(0, self.first - done) :].sum())
             done += len(frames)
             wanted = describe_mouths(self.talker.model, driven)
             for index in range(len(frames)):
-                yield driven, index, follower.choose(wanted[index]) if follower else []
+                chosen = follower.choose(wanted[index]) if follower else []
+                yield _Driven(driven, index, own[index], chosen)
 
 
 def reduce_frame(image: UInt8[np.ndarray, "H W 3"], reduction: int) -> UInt8[np.ndarray, "h w 3"]:

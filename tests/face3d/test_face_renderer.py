@@ -12,6 +12,7 @@ from metatalk_lib.face3d.face_renderer import (
     compute_normals,
     expression_open_mouth,
     lower_face_mask,
+    lower_silhouette,
     mouth_masks,
     render_face,
 )
@@ -93,6 +94,16 @@ def test_the_mask_holds_the_chin_of_a_wide_open_jaw(model, frames):
     lowest = [int(np.flatnonzero(part.any(axis=1))[-1]) for part in (closed, opened, mask)]
     assert lowest[1] > lowest[0] + 5
     assert lowest[2] == lowest[1]
+
+
+def test_the_silhouette_is_what_would_be_drawn(model, frames):
+    window = (10, 40, 128, 128)
+    np.testing.assert_array_equal(
+        lower_silhouette(model, frames, 1, 128, frames.expression[2], window=window),
+        render_face(
+            model, frames.with_expression(frames.expression[[2] * 3]), 1, 128, region="lower", window=window
+        ).mask,
+    )
 
 
 def test_what_speech_moves_are_lips_cheeks_and_chin_but_not_the_nose(model, frames):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from metatalk_lib.core.errors import ParameterError
-from metatalk_lib.neural_renderer.compositing import blend, sew
+from metatalk_lib.neural_renderer.compositing import blend, limit_mask, sew
 from metatalk_lib.neural_renderer.lower_face_region import Roi
 from metatalk_lib.tracking.crop import CropTransform
 
@@ -22,6 +22,17 @@ def make_source(height: int = 200, width: int = 240) -> np.ndarray:
 def test_blend_by_hand():
     background, paint = np.full((1, 3, 3), 100, np.uint8), np.full((1, 3, 3), 200, np.uint8)
     assert blend(background, paint, np.array([[0.0, 0.25, 1.0]], np.float32))[0, :, 0].tolist() == [100, 125, 200]
+
+
+def test_a_mask_ends_a_rim_beyond_the_faces():
+    mask, face = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
+    mask[8:56, 8:56], face[20:30, 20:30] = True, True
+    limited = limit_mask(mask, face, 128)
+    assert not (limited & ~mask).any()
+    assert limited[16:34, 20:30].all()
+    assert not limited[35:].any()
+    assert not limited[16, 16], "the rim is round"
+    assert (limit_mask(mask, np.zeros_like(face), 128) == mask).all()
 
 
 @pytest.mark.parametrize(
