@@ -120,7 +120,7 @@ class ReconstructionConfig(StageConfig):
     """Standard deviation of a landmark as a fraction of the outer-eye distance; higher trusts the face model more."""
     photometric_iterations: int = Field(default=3, ge=0, le=50)
     """Gauss-Newton steps of the photometric fine-tuning; 0 skips it."""
-    photometric_noise: float = Field(default=0.05, gt=0, le=1)
+    photometric_noise: float = Field(default=0.08, gt=0, le=1)
     """Standard deviation of the colours, on a scale of 0 to 1; higher trusts the pixels less."""
     overlay_frames: int = Field(default=6, ge=1, le=24)
     """Number of frames on the contact sheet of overlays."""

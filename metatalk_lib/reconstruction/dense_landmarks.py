@@ -89,7 +89,7 @@ def weigh_predicted(model: FaceModel, dense: DenseLandmarks, eye_px: float) -> S
 def measure_familiarity(model: FaceModel, dense: DenseLandmarks, eye_px: float) -> float:
     """Measure how much a face is like those that the regressor was trained on, by its own doubt about the lips.
 
-        familiarity = min(1, (FAMILIAR_DOUBT / median doubt of the lip landmarks)^6)
+        familiarity = min(1, (FAMILIAR_DOUBT / median doubt of the lip landmarks)^30)
 
     Args:
         model: the open face model.
@@ -103,7 +103,7 @@ def measure_familiarity(model: FaceModel, dense: DenseLandmarks, eye_px: float) 
     """
     lips = choose_points(model).landmark[MOUTH]
     doubt = float(np.median(dense.doubt_px[:, lips])) / eye_px
-    return min(1.0, (FAMILIAR_DOUBT / doubt) ** 6)
+    return min(1.0, (FAMILIAR_DOUBT / doubt) ** 30)
 
 
 class FaceViews(NamedTuple):

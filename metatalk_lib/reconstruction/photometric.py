@@ -46,7 +46,7 @@ class PhotometricSettings:
         iterations: Gauss-Newton steps.
     """
 
-    noise: float = 0.05
+    noise: float = 0.08
     count: float = 150.0
     iterations: int = 3
 
