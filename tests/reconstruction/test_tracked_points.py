@@ -10,8 +10,10 @@ from metatalk_lib.core.errors import DataError, ParameterError
 from metatalk_lib.core.paths import PACKAGE_DATA_DIR
 from metatalk_lib.face3d.coefficients import Coefficients
 from metatalk_lib.face3d.face_model import load_face_model
-from metatalk_lib.reconstruction import tracked_points
+from metatalk_lib.reconstruction import fit_video, tracked_points
+from metatalk_lib.reconstruction.face_clip import FaceClip
 from metatalk_lib.reconstruction.fit_quality import check_fit, measure_contours, measure_fit
+from metatalk_lib.reconstruction.fit_video import ReconstructionSettings, place_points
 from metatalk_lib.reconstruction.landmark_fit import fit_landmarks
 from metatalk_lib.reconstruction.priors import SCORES_NAME, add_scores, frame_prior, load_score_map
 from metatalk_lib.reconstruction.surface_points import SurfacePoints, join_points, surface_operator
@@ -113,12 +115,34 @@ def test_contours_of_the_truth_are_exact_and_those_of_a_still_mouth_are_not(mode
     quality = measure_contours(model, known, with_irises(points), SIZE)
     assert quality.lip_error_percent < 1e-3
     assert quality.opening_slope == pytest.approx(1, abs=1e-3)
+    assert quality.explained_motion == pytest.approx(1, abs=1e-4)
     still = known.with_expression(np.zeros_like(known.expression))
     cheat = measure_contours(model, still, with_irises(points), SIZE)
     assert cheat.lip_error_percent > 1.5
     assert abs(cheat.opening_slope) < 0.3
+    assert cheat.explained_motion == pytest.approx(0, abs=1e-6)
     with pytest.raises(ParameterError, match="3 frames of points for 12 coefficients"):
         measure_contours(model, known, with_irises(points)[:3], SIZE)
+
+
+def test_a_face_unlike_all_that_the_regressor_knows_is_not_shown_to_it(model, monkeypatch):
+    _, points = performance(model)
+    shown = []
+
+    def read(start: int, stop: int):
+        shown.extend(range(start, stop))
+        return (np.zeros((SIZE, SIZE, 3), np.uint8) for _ in range(start, stop))
+
+    clip = FaceClip(
+        derive_landmarks(with_irises(points)), SIZE, np.arange(FRAMES), read,
+        dense=with_irises(points), dense_noise=np.zeros(478, np.float32),
+    )  # fmt: skip
+    surface = place_points(model, clip, ReconstructionSettings())
+    assert surface.points.shape[1] == 468
+    assert shown == list(range(FRAMES))
+    monkeypatch.setattr(fit_video, "measure_familiarity", lambda *_: 1.0)
+    both = place_points(model, clip, ReconstructionSettings())
+    assert both.points.shape[1] > 468
 
 
 def test_joined_points_keep_their_order_weights_and_matrix(model):
