@@ -23,7 +23,8 @@ from metatalk_lib.core.paths import PROJECT_ROOT
 from metatalk_lib.core.stage_configs import STAGE_CONFIGS
 
 RESULTS, PAGE, README = (PROJECT_ROOT / name for name in ("docs/results", "docs/results.md", "README.md"))
-FIRST_ROUND = "first_round"
+FIRST_ROUND, REAL_CLIPS = "first_round", "real"
+LIPS_FITTED = "mean, all: lips' contours, fitted from tracked"
 BEGIN, END = "<!-- results: written by `make results` -->", "<!-- end of results -->"
 OF_THE_MACHINE = ("outputs_dir", "character", "threads", "device")
 """Parameters that do not tell one profile from another."""
@@ -132,9 +133,12 @@ def load_results(results: Path = RESULTS) -> dict[str, Any]:
         DataError: there are none, or one that the README quotes is absent.
     """
     found = {path.stem: load_json(path) for path in sorted(results.glob("*.json"))}
-    for name in ("demo_A", FIRST_ROUND):
+    for name in ("demo_A", REAL_CLIPS, FIRST_ROUND):
         if name not in found:
-            raise DataError(f"{results / name}.json does not exist. Restore it, or run `make demo` and `make results`.")
+            raise DataError(
+                f"{results / name}.json does not exist. Restore it, or run `make demo`, `make bench-real` and "
+                "`make results`."
+            )
     return found
 
 
@@ -270,13 +274,17 @@ def write_block(found: dict[str, Any]) -> str:
     table = [["", *COLUMNS.values()], ["---"] * (1 + len(COLUMNS))]
     table += [[name, *(f"{scores[measure]:.3f}" for measure in COLUMNS)] for name, scores in lines.items()]
     walk = next(part for part in found[FIRST_ROUND]["sections"] if part["name"] == "walk")
-    real = {row["name"].removeprefix("real clip: "): row["value"] for row in walk["rows"] if not row["is_cheat"]}
+    heard = {row["name"].removeprefix("real clip: "): row["value"] for row in walk["rows"] if not row["is_cheat"]}
+    seen = {row["name"]: row["value"] for row in found[REAL_CLIPS]["rows"] if not row["is_cheat"]}
+    theirs = [value for name, value in seen.items() if name.endswith(": AudioDVP, SSIM in mask")]
     people = (
-        "Real people's lips do not follow the sound as closely yet: on the one clip measured end to end the mouth's "
-        f"opening has r {real['mouth opening against the original, r']:g} with the original "
-        f"({real['mouth opening at its best lag, r']:g} at its best lag of {real['best lag of the mouth opening']:g} "
-        f"frames), and SSIM inside the mask is {real['SSIM inside the mask']:g} "
-        f"(AudioDVP {real['SSIM inside the mask, AudioDVP configuration']:g})."
+        f"Filmed people, {len(theirs)} clips, painted from their own coefficients: SSIM inside the mask "
+        f"{seen['mean, all: SSIM in mask']:.3f} (AudioDVP {sum(theirs) / len(theirs):.3f}); their fitted lips lie "
+        f"{seen[LIPS_FITTED]:.2f} % of the distance between the eyes' outer corners from those that are tracked. Their "
+        "lips do not follow the sound as closely yet: on the one clip measured end to end the mouth's opening has r "
+        f"{heard['mouth opening against the original, r']:g} with the original "
+        f"({heard['mouth opening at its best lag, r']:g} at its best lag of {heard['best lag of the mouth opening']:g} "
+        "frames)."
     )
     where = (
         f"Character A, the last {demo['counts']['frames']} frames, which no stage trained on. Her own audio drives; "
