@@ -27,8 +27,8 @@ from metatalk_lib.talk.character import load_character
 REAL, OURS, THEIRS = "real", "ours", "AudioDVP"
 BAND_PX = 8
 """Distance from the face's outline up to which a pixel belongs to its band, px of the crop."""
-JUDGED = (*(name for name in IMAGE_METRICS if name != "SSIM"),)
-"""Measures of the painted region; over the whole crop all methods are alike."""
+WHOLE_CROP = "SSIM"
+"""The measure of the whole crop, in which all methods are alike."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,16 @@ def measure_painting(folder: Path) -> Painting:
     means = average_pictures(rows, 0, rim=RIM_PER_SIDE * tail.crop.size)
     table = pd.DataFrame(means, index=[REAL, OURS, THEIRS, BLURRED], columns=list(IMAGE_METRICS))
     faces = [render_face(model, tail.coefficients, row, tail.crop.size).mask for row in range(len(tail))]
-    bands = [compare_band(*each) for each in zip(ours, real, faces, masks, strict=True)]
+    outlines = [near_outline(face) for face in faces]
     smeared = [
-        compare_band(np.where(near_outline(face)[..., None], soft, own), original, face, mask)
-        for own, soft, original, face, mask in zip(ours, blurred, real, faces, masks, strict=True)
+        np.where(outline[..., None], soft, own) for own, soft, outline in zip(ours, blurred, outlines, strict=True)
+    ]
+    ratios = [
+        float(np.divide(*np.sum(list(map(compare_band, shown, real, faces, outlines, masks)), axis=0)))
+        for shown in (ours, smeared)
     ]
     controls = pd.read_csv(folder / "06_evaluation" / "images.csv", index_col="video")
-    valid = [name for name in IMAGE_ORDER if name in JUDGED and not find_order_failures(controls, name)]
-    ratios = [float(np.divide(*np.sum(each, axis=0))) for each in (bands, smeared)]
+    valid = [name for name in IMAGE_ORDER if name != WHOLE_CROP and not find_order_failures(controls, name)]
     return Painting(table, *ratios, tuple(valid))
 
 
@@ -93,11 +95,12 @@ def compare_band(
     painted: UInt8[np.ndarray, "H W 3"],
     original: UInt8[np.ndarray, "H W 3"],
     face: Bool[np.ndarray, "H W"],
+    outline: Bool[np.ndarray, "H W"],
     mask: Bool[np.ndarray, "H W"],
 ) -> tuple[float, float]:
     """Compute the mean absolute error inside the mask, along the drawn face's outline and on the rest of the face."""
-    band, error = near_outline(face), cv2.absdiff(painted, original).mean(axis=2)
-    return float(error[mask & band].mean()), float(error[mask & face & ~band].mean())
+    error = cv2.absdiff(painted, original).mean(axis=2)
+    return float(error[mask & outline].mean()), float(error[mask & face & ~outline].mean())
 
 
 def paint_ours(folder: Path, tail: HeldOut) -> Iterator[UInt8[np.ndarray, "S S 3"]]:

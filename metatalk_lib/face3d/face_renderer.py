@@ -295,9 +295,21 @@ def lower_silhouette(
     Raises:
         ParameterError: as in `render_face`.
     """
+    return np.asarray(_lower_triangles(model, coefficients, index, size, expression, window) >= 0)
+
+
+def _lower_triangles(
+    model: FaceModel,
+    coefficients: Coefficients,
+    index: int,
+    size: int,
+    expression: np.ndarray,
+    window: Window | None,
+) -> Int[np.ndarray, "H W"]:
+    """Find the triangle of `Topology.lower` that each pixel shows with another expression; -1 off the face."""
     _check(coefficients, index)
     vertices = _camera_vertices(model, _person_of(model, coefficients), expression, coefficients, index)
-    return np.asarray(_draw(vertices, face_topology(model), "lower", size, window)[0].face_id >= 0)
+    return _draw(vertices, face_topology(model), "lower", size, window)[0].face_id
 
 
 def mouth_masks(
@@ -327,16 +339,12 @@ def mouth_masks(
     Source: paper section 2.4; xinwen-cs/AudioDVP models/networks.py MouthMask (closed united with open); the region
     `speech` is original to this project.
     """
-    _check(coefficients, index)
-    person = _person_of(model, coefficients)
-    topology = face_topology(model)
     wide_open = expression_open_mouth(model)
-    surfaces = (
-        _camera_vertices(model, person, expression, coefficients, index)
+    drawn = (
+        _lower_triangles(model, coefficients, index, size, expression, window)
         for expression in (np.zeros_like(wide_open), wide_open)
     )
-    drawn = (_draw(surface, topology, "lower", size, window)[0].face_id for surface in surfaces)
-    kept = moved_triangles(model) if region == "speech" else np.ones(len(topology.lower), bool)
+    kept = moved_triangles(model) if region == "speech" else np.ones(len(face_topology(model).lower), bool)
     closed, opened = ((face_id >= 0) & kept[face_id] for face_id in drawn)
     return MouthMasks(closed, opened, closed | opened)
 
